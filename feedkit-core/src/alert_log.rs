@@ -1,0 +1,201 @@
+//! Where alerts are kept, and the order in which they came about.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::notification::Notification;
+use crate::{Epoch, Offset, Partition, Positions, Result, Timestamp};
+
+/// Keeps the alert follower's lease, steps, snapshots, alerts and outbox.
+///
+/// # Contract
+///
+/// - At most one lease is valid at a time. A lease that has run out may be taken by another, with a higher epoch;
+///   every write under an older one is refused as [`Fenced`](crate::ErrorKind::Fenced) and changes nothing.
+/// - [`step`](AlertLog::step) is one transaction: it moves the positions, appends what was consumed, and keeps the
+///   alerts and their outbox rows. A step whose number is not the next is refused as
+///   [`Gap`](crate::ErrorKind::Gap). An alert whose id is kept already is not kept again, and not published again.
+/// - [`recover`](AlertLog::recover) returns the last snapshot and every step after it, in order.
+/// - [`save_snapshot`](AlertLog::save_snapshot) is one transaction, after which the steps it includes are gone.
+/// - Outbox rows are read in the order in which they were written, until marked as published.
+///
+/// # Cancellation
+///
+/// Dropped writes are uncertain: recover before going on.
+#[async_trait]
+pub trait AlertLog: Send + Sync + 'static {
+    /// Takes the lease for `owner`, if it is free, run out at `now`, or the owner's already.
+    async fn acquire(&self, owner: &str, now: Timestamp, ttl: Duration) -> Result<Option<Lease>>;
+
+    /// Prolongs the lease.
+    async fn renew(&self, lease: &Lease, now: Timestamp, ttl: Duration) -> Result<Lease>;
+
+    /// Gives the lease back.
+    async fn release(&self, lease: &Lease) -> Result<()>;
+
+    /// All that is needed to go on where the last owner stopped.
+    async fn recover(&self, lease: &Lease) -> Result<Recovered>;
+
+    /// Writes one step down.
+    async fn step(&self, lease: &Lease, step: &AlertStep) -> Result<()>;
+
+    /// Replaces the snapshot, and sets the exact states that changed since the last one.
+    async fn save_snapshot(
+        &self,
+        lease: &Lease,
+        snapshot: &AlertSnapshot,
+        exact: &[ExactState],
+    ) -> Result<()>;
+
+    /// Exact states as of the last snapshot, in the order of `keys`.
+    async fn exact_states(&self, rule: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>>;
+
+    /// Outbox rows not yet marked, the oldest first.
+    async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>>;
+
+    /// Marks the rows up to and with `seq` as published; the notifications' log stands at `positions` after them.
+    async fn mark_published(&self, lease: &Lease, seq: u64, positions: &Positions) -> Result<()>;
+
+    /// Where the notifications' log stood at the last mark.
+    async fn published(&self) -> Result<Positions>;
+
+    /// Alerts, the newest first, those before `before`; each with the number to go on from.
+    async fn alerts(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, Notification)>>;
+}
+
+/// The right to write alerts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Who holds it.
+    pub owner: String,
+    /// Raised at every change of owner.
+    pub epoch: Epoch,
+    /// When it runs out.
+    pub until: Timestamp,
+}
+
+/// A range of one partition's offsets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Consumed {
+    /// The partition.
+    pub partition: Partition,
+    /// The first offset.
+    pub from: Offset,
+    /// The offset after the last.
+    pub to: Offset,
+}
+
+/// What was consumed together, and what came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AlertStep {
+    /// Steps are numbered from 1, without gaps.
+    pub number: u64,
+    /// The watermark after the step.
+    pub watermark: Timestamp,
+    /// What was consumed, by partition.
+    pub consumed: Vec<Consumed>,
+    /// What was raised, in order.
+    pub alerts: Vec<Notification>,
+}
+
+/// A step as recovered: its alerts are kept already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedStep {
+    /// Its number.
+    pub number: u64,
+    /// The watermark after it.
+    pub watermark: Timestamp,
+    /// What was consumed.
+    pub consumed: Vec<Consumed>,
+}
+
+/// The rules' states at some step.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AlertSnapshot {
+    /// The last step that it includes; 0 before the first.
+    pub step: u64,
+    /// The next offset to consume of every partition.
+    pub positions: Positions,
+    /// The rules' states, by name, in their own form.
+    pub states: Vec<(String, Vec<u8>)>,
+}
+
+/// The state of one key of an exact rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExactState {
+    /// The rule.
+    pub rule: String,
+    /// The key's name.
+    pub key: String,
+    /// The state, in the rule's own form.
+    pub state: Vec<u8>,
+}
+
+/// What [`AlertLog::recover`] returns.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recovered {
+    /// The last snapshot, if there is one.
+    pub snapshot: Option<AlertSnapshot>,
+    /// The steps after it, in order.
+    pub steps: Vec<RecordedStep>,
+}
+
+/// A notification to be published.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutboxRow {
+    /// Its place in the order of publication.
+    pub seq: u64,
+    /// What to publish.
+    pub notification: Notification,
+}
+
+macro_rules! forward {
+    ($pointer:ident) => {
+        #[async_trait]
+        #[deny(clippy::missing_trait_methods)]
+        impl<T: AlertLog + ?Sized> AlertLog for $pointer<T> {
+            async fn acquire(&self, owner: &str, now: Timestamp, ttl: Duration) -> Result<Option<Lease>> {
+                (**self).acquire(owner, now, ttl).await
+            }
+            async fn renew(&self, lease: &Lease, now: Timestamp, ttl: Duration) -> Result<Lease> {
+                (**self).renew(lease, now, ttl).await
+            }
+            async fn release(&self, lease: &Lease) -> Result<()> {
+                (**self).release(lease).await
+            }
+            async fn recover(&self, lease: &Lease) -> Result<Recovered> {
+                (**self).recover(lease).await
+            }
+            async fn step(&self, lease: &Lease, step: &AlertStep) -> Result<()> {
+                (**self).step(lease, step).await
+            }
+            async fn save_snapshot(
+                &self,
+                lease: &Lease,
+                snapshot: &AlertSnapshot,
+                exact: &[ExactState],
+            ) -> Result<()> {
+                (**self).save_snapshot(lease, snapshot, exact).await
+            }
+            async fn exact_states(&self, rule: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>> {
+                (**self).exact_states(rule, keys).await
+            }
+            async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>> {
+                (**self).outbox(limit).await
+            }
+            async fn mark_published(&self, lease: &Lease, seq: u64, positions: &Positions) -> Result<()> {
+                (**self).mark_published(lease, seq, positions).await
+            }
+            async fn published(&self) -> Result<Positions> {
+                (**self).published().await
+            }
+            async fn alerts(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, Notification)>> {
+                (**self).alerts(before, limit).await
+            }
+        }
+    };
+}
+forward!(Arc);
+forward!(Box);

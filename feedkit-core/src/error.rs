@@ -1,0 +1,138 @@
+//! The one error of feedkit's contracts: it says what a caller can do.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// What went wrong in a sink, a source, a history, a follower or a store.
+///
+/// [`kind`](Error::kind) says what to do about it; the text says what, where and with which value. A backend's
+/// own error is kept as the [source](StdError::source).
+///
+/// ```
+/// use feedkit_core::{Error, ErrorKind};
+///
+/// let error = Error::retriable("the broker is away").context("partition 3");
+/// assert_eq!(error.kind(), ErrorKind::Retriable);
+/// assert_eq!(error.to_string(), "partition 3: the broker is away");
+/// ```
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What a caller can do about an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Nothing has changed; the same call may succeed later. Try again with backoff.
+    Retriable,
+    /// The call may or may not have taken effect. Read the state back before doing anything else.
+    Uncertain,
+    /// Somebody else owns this now (a newer epoch, another lease). Nothing has changed; stop.
+    Fenced,
+    /// What is asked for does not follow on what is stored. Nothing has changed; read the position again.
+    Gap,
+    /// A value in the batch cannot be stored. Nothing has changed; find the value and set it aside.
+    Data,
+    /// The request itself is wrong (a bad name, too large). It will never succeed as it is.
+    Invalid,
+    /// What was stored cannot be read, or is of another version. A person has to look.
+    Corrupt,
+    /// Nothing the caller does will help (closed, misconfigured, not permitted).
+    Fatal,
+}
+
+impl Error {
+    /// An error of this kind.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Error { kind, message: message.into(), source: None }
+    }
+
+    /// See [`ErrorKind::Retriable`].
+    pub fn retriable(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Retriable, message)
+    }
+
+    /// See [`ErrorKind::Uncertain`].
+    pub fn uncertain(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Uncertain, message)
+    }
+
+    /// See [`ErrorKind::Fenced`].
+    pub fn fenced(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Fenced, message)
+    }
+
+    /// See [`ErrorKind::Gap`].
+    pub fn gap(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Gap, message)
+    }
+
+    /// See [`ErrorKind::Data`].
+    pub fn data(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Data, message)
+    }
+
+    /// See [`ErrorKind::Invalid`].
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, message)
+    }
+
+    /// See [`ErrorKind::Corrupt`].
+    pub fn corrupt(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Corrupt, message)
+    }
+
+    /// See [`ErrorKind::Fatal`].
+    pub fn fatal(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Fatal, message)
+    }
+
+    /// Keeps the error that this one comes from.
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Says where: puts `place` and a colon before the message.
+    pub fn context(mut self, place: impl fmt::Display) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
+    /// What a caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Whether the same call may succeed later without anybody's help.
+    pub fn is_retriable(&self) -> bool {
+        self.kind == ErrorKind::Retriable
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.kind, self.message)?;
+        match &self.source {
+            Some(source) => write!(f, " ({source})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|e| e as &(dyn StdError + 'static))
+    }
+}
+
+/// A result whose error is [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;

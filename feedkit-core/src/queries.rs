@@ -1,0 +1,251 @@
+//! What can be asked of the history.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Serialize;
+
+use crate::{EventId, Offset, Partition, PostId, Result, Timestamp, UserId};
+
+/// Answers from the history.
+///
+/// # Contract
+///
+/// - Every answer reflects whole commits only.
+/// - Lists are complete and repeat nothing when paged by their cursors while nothing is written.
+/// - Ties are ordered by the bytes of the id, ascending.
+/// - Asking about a post or user nobody has heard of is not an error.
+///
+/// # Cancellation
+///
+/// All calls only read.
+#[async_trait]
+pub trait Queries: Send + Sync + 'static {
+    /// One post; `None` if no event ever named it with an effect.
+    async fn post(&self, post: &PostId) -> Result<Option<PostView>>;
+
+    /// The posts with the most likes, first the most liked. With `since`, only effects from that hour on count.
+    async fn top(&self, since: Option<Timestamp>, limit: usize) -> Result<Vec<RankedPost>>;
+
+    /// The posts with the highest trending score at `now`.
+    async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>>;
+
+    /// Net counts of one post in the buckets that start within `from..to`, oldest first; empty ones are left out.
+    async fn activity(
+        &self,
+        post: &PostId,
+        by: Bucket,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<Activity>>;
+
+    /// The comments on one post, newest first, those before `before`.
+    async fn comments(
+        &self,
+        post: &PostId,
+        before: Option<CommentCursor>,
+        limit: usize,
+    ) -> Result<Vec<Comment>>;
+
+    /// Those of `posts` that `user` likes, in the order given.
+    async fn liked(&self, user: &UserId, posts: &[PostId]) -> Result<Vec<PostId>>;
+
+    /// Who likes a post, by user, those after `after`.
+    async fn likers(&self, post: &PostId, after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>>;
+
+    /// Records that were no events, by partition and offset, those after `after`.
+    async fn rejected(&self, after: Option<(Partition, Offset)>, limit: usize)
+    -> Result<Vec<RejectedRecord>>;
+
+    /// Recounts everything from the raw events and compares; what differs, in words, and nothing if all is well.
+    async fn verify(&self) -> Result<Verification>;
+}
+
+/// One post as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PostView {
+    /// The post.
+    pub post_id: PostId,
+    /// Who published it.
+    pub author: Option<UserId>,
+    /// Likes that stand.
+    pub likes: i64,
+    /// Comments.
+    pub comments: i64,
+    /// All counts by kind, these two included.
+    pub counts: std::collections::BTreeMap<String, i64>,
+}
+
+impl PostView {
+    /// The view of a post with these counts.
+    pub fn new(
+        post_id: PostId,
+        author: Option<UserId>,
+        counts: impl IntoIterator<Item = (String, i64)>,
+    ) -> Self {
+        let counts: std::collections::BTreeMap<_, _> = counts.into_iter().filter(|(_, n)| *n != 0).collect();
+        let of = |kind: &str| counts.get(kind).copied().unwrap_or(0);
+        PostView { likes: of("like"), comments: of("comment"), post_id, author, counts }
+    }
+}
+
+/// A place in a list of posts.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RankedPost {
+    /// The post.
+    pub post_id: PostId,
+    /// Likes; within the window where one was asked for.
+    pub likes: i64,
+    /// What the list is ordered by: the likes, or the trending score as of the time asked.
+    pub score: f64,
+}
+
+/// The width of an activity bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Bucket {
+    /// UTC hours.
+    Hour,
+    /// UTC days.
+    Day,
+}
+
+impl Bucket {
+    /// The start of the bucket that `time` lies in.
+    pub fn start(self, time: Timestamp) -> Timestamp {
+        match self {
+            Bucket::Hour => time.hour(),
+            Bucket::Day => time.day(),
+        }
+    }
+}
+
+/// What happened to a post in one bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Activity {
+    /// The bucket's start.
+    pub start: Timestamp,
+    /// Net counts by kind.
+    pub counts: std::collections::BTreeMap<String, i64>,
+}
+
+/// A comment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Comment {
+    /// The event's id.
+    pub id: EventId,
+    /// Who wrote it.
+    pub user_id: UserId,
+    /// What they wrote.
+    pub text: Option<String>,
+    /// When.
+    pub timestamp: Timestamp,
+}
+
+/// A place in a post's comments: the last one seen.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CommentCursor {
+    /// Its time.
+    pub time: Timestamp,
+    /// Its id.
+    pub id: EventId,
+    /// Its user: ids are unique only within one user's events.
+    pub user: UserId,
+}
+
+/// A record that was no event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RejectedRecord {
+    /// Its partition.
+    pub partition: Partition,
+    /// Its offset.
+    pub offset: Offset,
+    /// Its time in the log.
+    pub time: Timestamp,
+    /// The sort of fault.
+    pub reason: String,
+    /// The field at fault.
+    pub field: Option<String>,
+    /// What is wrong.
+    pub detail: String,
+    /// Its first bytes; what is not UTF-8 is replaced.
+    pub value: String,
+    /// How many bytes it had.
+    pub size: u64,
+}
+
+/// The result of [`Queries::verify`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verification {
+    /// Raw events recounted.
+    pub events: u64,
+    /// Posts compared.
+    pub posts: u64,
+    /// What differs; the first hundred.
+    pub differences: Vec<String>,
+    /// How much differs in all.
+    pub difference_count: u64,
+}
+
+macro_rules! forward {
+    ($pointer:ident) => {
+        #[async_trait]
+        #[deny(clippy::missing_trait_methods)]
+        impl<T: Queries + ?Sized> Queries for $pointer<T> {
+            async fn post(&self, post: &PostId) -> Result<Option<PostView>> {
+                (**self).post(post).await
+            }
+            async fn top(&self, since: Option<Timestamp>, limit: usize) -> Result<Vec<RankedPost>> {
+                (**self).top(since, limit).await
+            }
+            async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
+                (**self).trending(now, limit).await
+            }
+            async fn activity(
+                &self,
+                post: &PostId,
+                by: Bucket,
+                from: Timestamp,
+                to: Timestamp,
+            ) -> Result<Vec<Activity>> {
+                (**self).activity(post, by, from, to).await
+            }
+            async fn comments(
+                &self,
+                post: &PostId,
+                before: Option<CommentCursor>,
+                limit: usize,
+            ) -> Result<Vec<Comment>> {
+                (**self).comments(post, before, limit).await
+            }
+            async fn liked(&self, user: &UserId, posts: &[PostId]) -> Result<Vec<PostId>> {
+                (**self).liked(user, posts).await
+            }
+            async fn likers(
+                &self,
+                post: &PostId,
+                after: Option<&UserId>,
+                limit: usize,
+            ) -> Result<Vec<UserId>> {
+                (**self).likers(post, after, limit).await
+            }
+            async fn rejected(
+                &self,
+                after: Option<(Partition, Offset)>,
+                limit: usize,
+            ) -> Result<Vec<RejectedRecord>> {
+                (**self).rejected(after, limit).await
+            }
+            async fn verify(&self) -> Result<Verification> {
+                (**self).verify().await
+            }
+        }
+    };
+}
+forward!(Arc);
+forward!(Box);
