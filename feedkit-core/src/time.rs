@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// use feedkit_core::Timestamp;
 ///
 /// let t: Timestamp = "2026-11-24T08:00:00.250+02:00".parse()?;
-/// assert_eq!(t.to_string(), "2026-11-24T06:00:00.250Z");
+/// assert_eq!(t.to_string(), "2026-11-24T06:00:00.25Z");
 /// # Ok::<(), feedkit_core::ParseTimestampError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
