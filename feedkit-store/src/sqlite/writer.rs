@@ -1,0 +1,316 @@
+//! The one thread that writes a database file: what waits is committed together.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use feedkit_core::{Error, Result};
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::failure::{Failure, Sql};
+
+/// Runs jobs on the writing connection, in the order in which they come, each group of them in one transaction.
+///
+/// # Contract
+///
+/// - A job that is answered `Ok` is durable. One that fails changes nothing and does not keep the others of its
+///   group from being committed.
+/// - If the group's commit fails, all its jobs fail with that error.
+/// - A job that panics is rolled back and answered as `Fatal`; the writer goes on.
+///
+/// No job waits for others to come: a group is what came while the last one was committed.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    path: PathBuf,
+    /// `None` once closed: the thread ends when it has worked off the queue.
+    queue: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    stats: Arc<WriterStats>,
+}
+
+/// What a writer has done so far.
+#[derive(Debug, Default)]
+pub(crate) struct WriterStats {
+    /// Jobs run.
+    pub(crate) jobs: AtomicU64,
+    /// Groups of them that were committed together.
+    pub(crate) groups: AtomicU64,
+    /// The longest commit, in microseconds, the checkpoint that it may have made included.
+    pub(crate) longest_commit_micros: AtomicU64,
+}
+
+/// Jobs that may wait; who comes later waits before the queue.
+const QUEUE: usize = 1024;
+/// A group takes no more jobs once their weights come to this.
+pub(crate) const GROUP_WEIGHT: usize = 80_000;
+
+impl Writer {
+    /// Starts the thread `name`, which owns `connection` to the file at `path`.
+    pub(crate) fn start(
+        name: &str,
+        path: &Path,
+        connection: Connection,
+        group_weight: usize,
+    ) -> Result<Writer> {
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let stats = Arc::new(WriterStats::default());
+        let thread = {
+            let worker =
+                Worker { path: path.to_owned(), connection, jobs, group_weight, stats: Arc::clone(&stats) };
+            thread::Builder::new().name(name.to_owned()).spawn(move || worker.run()).map_err(|e| {
+                Error::fatal(format!("the thread {name} cannot be started: {e}")).with_source(e)
+            })?
+        };
+        Ok(Writer {
+            path: path.to_owned(),
+            queue: Mutex::new(Some(queue)),
+            thread: Mutex::new(Some(thread)),
+            stats,
+        })
+    }
+
+    /// Runs `job` in a transaction and waits until it is committed. `weight` is about how many rows it writes.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropped before the job was queued, it has no effect; later, the job runs all the same.
+    pub(crate) async fn run<T, F>(&self, weight: usize, job: F) -> Result<T>
+    where
+        F: FnOnce(&Connection) -> Sql<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let queue = queue.ok_or_else(|| self.closed())?;
+        let (reply, answer) = oneshot::channel();
+        let task = Task { weight, state: State::Waiting(job), reply };
+        queue.send(Box::new(task)).await.map_err(|_| self.closed())?;
+        drop(queue);
+        answer.await.map_err(|_| {
+            Error::uncertain(format!("the writer of {} ended before it answered", self.path.display()))
+        })?
+    }
+
+    /// What the writer has done so far.
+    pub(crate) fn stats(&self) -> &WriterStats {
+        &self.stats
+    }
+
+    /// Works off what is queued, moves the WAL into the database, and ends the thread. Jobs that come later fail.
+    pub(crate) async fn close(&self) {
+        if let Some(thread) = self.end() {
+            // A panic outside of jobs has been reported by its hook; the file is as its last commit left it.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+
+    fn end(&self) -> Option<JoinHandle<()>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn closed(&self) -> Error {
+        Error::fatal(format!("{} is closed", self.path.display()))
+    }
+}
+
+impl Drop for Writer {
+    /// Waits for the thread. A job may hold the last reference to this, and cannot wait for itself.
+    fn drop(&mut self) {
+        if let Some(thread) = self.end()
+            && thread.thread().id() != thread::current().id()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A job, its result, and who waits for it, behind one type for the queue.
+trait Job: Send {
+    fn weight(&self) -> usize;
+
+    /// Runs the job. False: it failed, and what it wrote must be rolled back.
+    fn run(&mut self, connection: &Connection, path: &Path) -> bool;
+
+    /// The error that the job ended with.
+    fn fault(&self) -> Option<&Error>;
+
+    /// Answers who waits: with the result if the group was committed, else with `fault`.
+    fn answer(self: Box<Self>, fault: Option<&Error>);
+}
+
+struct Task<T, F> {
+    weight: usize,
+    state: State<T, F>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+enum State<T, F> {
+    Waiting(F),
+    Running,
+    Done(Result<T>),
+}
+
+impl<T, F> Job for Task<T, F>
+where
+    F: FnOnce(&Connection) -> Sql<T> + Send,
+    T: Send,
+{
+    fn weight(&self) -> usize {
+        self.weight
+    }
+
+    fn run(&mut self, connection: &Connection, path: &Path) -> bool {
+        let State::Waiting(job) = std::mem::replace(&mut self.state, State::Running) else { return false };
+        // What the job borrowed of the connection are statements, which unwinding resets; all it wrote is rolled
+        // back.
+        let result = match catch_unwind(AssertUnwindSafe(|| job(connection))) {
+            Ok(result) => result.map_err(|e| e.into_error(path)),
+            Err(panic) => {
+                Err(Error::fatal(format!("a job on {} panicked: {}", path.display(), said(&*panic))))
+            }
+        };
+        let ok = result.is_ok();
+        self.state = State::Done(result);
+        ok
+    }
+
+    fn fault(&self) -> Option<&Error> {
+        match &self.state {
+            State::Done(Err(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    fn answer(self: Box<Self>, fault: Option<&Error>) {
+        let result = match (self.state, fault) {
+            (State::Done(Err(own)), _) => Err(own),
+            (_, Some(fault)) => Err(same(fault)),
+            (State::Done(done), None) => done,
+            // Every job of a group that was committed has run.
+            (State::Waiting(_) | State::Running, None) => Err(Error::retriable("the job was not run")),
+        };
+        // Who waited may be gone.
+        let _ = self.reply.send(result);
+    }
+}
+
+fn said(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
+}
+
+/// The same error for another one who waits.
+fn same(error: &Error) -> Error {
+    Error::new(error.kind(), error.to_string())
+}
+
+/// What the thread owns.
+struct Worker {
+    path: PathBuf,
+    connection: Connection,
+    jobs: mpsc::Receiver<Box<dyn Job>>,
+    group_weight: usize,
+    stats: Arc<WriterStats>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        let mut group = Vec::new();
+        while let Some(first) = self.jobs.blocking_recv() {
+            let mut weight = first.weight();
+            group.push(first);
+            while weight < self.group_weight
+                && let Ok(next) = self.jobs.try_recv()
+            {
+                weight = weight.saturating_add(next.weight());
+                group.push(next);
+            }
+            let fault = self.commit(&mut group).err();
+            self.stats.jobs.fetch_add(group.len() as u64, Ordering::Relaxed);
+            self.stats.groups.fetch_add(1, Ordering::Relaxed);
+            for job in group.drain(..) {
+                job.answer(fault.as_ref());
+            }
+        }
+        self.finish();
+    }
+
+    /// Runs the group in one transaction. An error is that of all its jobs.
+    fn commit(&self, group: &mut [Box<dyn Job>]) -> Result<()> {
+        let result = self.try_commit(group);
+        if result.is_err() && !self.connection.is_autocommit() {
+            self.roll_back();
+        }
+        result
+    }
+
+    fn try_commit(&self, group: &mut [Box<dyn Job>]) -> Result<()> {
+        if !self.connection.is_autocommit() {
+            self.roll_back();
+        }
+        self.execute("BEGIN IMMEDIATE")?;
+        let alone = group.len() == 1;
+        let mut succeeded = 0;
+        for job in group.iter_mut() {
+            if !alone {
+                self.execute("SAVEPOINT job")?;
+            }
+            let ok = job.run(&self.connection, &self.path);
+            if self.connection.is_autocommit() {
+                // On a full disk, among others, SQLite rolls back the whole transaction by itself.
+                return Err(job
+                    .fault()
+                    .filter(|fault| fault.is_retriable())
+                    .map_or_else(|| self.rolled_back(), same));
+            }
+            match (ok, alone) {
+                (true, true) | (false, true) => {}
+                (true, false) => self.execute("RELEASE job")?,
+                (false, false) => self.execute("ROLLBACK TO job; RELEASE job")?,
+            }
+            succeeded += usize::from(ok);
+        }
+        if succeeded == 0 {
+            self.roll_back();
+            return Ok(());
+        }
+        let start = Instant::now();
+        let committed = self.connection.execute_batch("COMMIT");
+        let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.stats.longest_commit_micros.fetch_max(micros, Ordering::Relaxed);
+        committed.map_err(|e| Failure::from(e).into_commit_error(&self.path))
+    }
+
+    fn execute(&self, sql: &str) -> Result<()> {
+        self.connection.execute_batch(sql).map_err(|e| Failure::from(e).into_error(&self.path))
+    }
+
+    fn roll_back(&self) {
+        if let Err(error) = self.connection.execute_batch("ROLLBACK") {
+            tracing::warn!(file = %self.path.display(), %error, "a transaction could not be rolled back");
+        }
+    }
+
+    fn rolled_back(&self) -> Error {
+        Error::retriable(format!("{} was rolled back", self.path.display()))
+    }
+
+    /// Leaves a database without a WAL, if nobody is reading an older state of it.
+    fn finish(self) {
+        let path = self.path;
+        let moved = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        let closed = self.connection.close().map_err(|(_, error)| error);
+        if let Err(error) = moved.and(closed) {
+            // Nothing is lost: the WAL is read when the database is opened next.
+            tracing::warn!(file = %path.display(), %error, "the write-ahead log stays as it is");
+        }
+    }
+}

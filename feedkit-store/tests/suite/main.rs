@@ -1,0 +1,4 @@
+//! What the backends of this crate promise, on real files.
+
+#[cfg(feature = "sqlite")]
+mod sqlite;
