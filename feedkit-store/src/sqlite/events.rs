@@ -50,11 +50,18 @@ impl<'c> EventTables<'c> {
     }
 
     /// Keeps events. Fails with a constraint error when one is kept already.
-    pub(super) fn insert(&mut self, partition: Partition, events: &[LoggedEvent], effective: &[bool]) -> Sql<()> {
+    pub(super) fn insert(
+        &mut self,
+        partition: Partition,
+        events: &[LoggedEvent],
+        effective: &[bool],
+    ) -> Sql<()> {
         for (LoggedEvent { offset, event }, effective) in events.iter().zip(effective) {
             let attributes = match event.attributes.is_empty() {
                 true => None,
-                false => Some(serde_json::to_string(&event.attributes).map_err(|e| Error::data(e.to_string()))?),
+                false => {
+                    Some(serde_json::to_string(&event.attributes).map_err(|e| Error::data(e.to_string()))?)
+                }
             };
             // +1, or -1 for an unlike: what this event adds to its counter.
             let effect = if *effective { event.kind.delta().map_or(1, |(_, by)| by) } else { 0 };

@@ -19,7 +19,7 @@ impl Month {
     /// The month that `time` lies in.
     pub(super) fn of(time: Timestamp) -> Self {
         let time = jiff::Timestamp::from_millisecond(time.as_millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        let date = time.to_zoned(TimeZone::UTC).date();
+        let date = TimeZone::UTC.to_datetime(time).date();
         Self::beginning(date.first_of_month())
     }
 
@@ -31,7 +31,10 @@ impl Month {
     }
 
     fn beginning(first: Date) -> Self {
-        let millis = |date: Date| date.to_zoned(TimeZone::UTC).map_or(i64::MAX, |z| z.timestamp().as_millisecond());
+        let millis = |date: Date| {
+            let start = TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0));
+            start.map_or(i64::MAX, |t| t.as_millisecond())
+        };
         let number = i32::from(first.year()) * 100 + i32::from(first.month());
         let next = first.last_of_month().tomorrow();
         Month { number, start: millis(first), end: next.map_or(i64::MAX, millis) }

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use super::connection::{self, HeldReader, Readers, Tuning};
 use super::directory::DataDir;
 use super::failure::Sql;
+use super::history::SqliteHistory;
 use super::schema::{self, Schema};
 use super::writer::{GROUP_WEIGHT, Writer, WriterStats};
 
@@ -166,6 +167,11 @@ impl Sqlite {
         let tuning = Tuning { writer_cache_kib: kib(options.log_cache_bytes), ..tuning };
         let log = State::open(Arc::clone(&dir), &dir.log(), &schema::LOG, tuning, "feedkit-log")?;
         Ok(Sqlite { state: Arc::new(state), log: Arc::new(log), options })
+    }
+
+    /// The history, and the answers from it.
+    pub fn history(&self) -> SqliteHistory {
+        SqliteHistory::new(Arc::clone(&self.state))
     }
 
     /// Finishes what was handed in, moves both write-ahead logs into their databases and lets the directory's

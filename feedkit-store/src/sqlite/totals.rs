@@ -13,15 +13,18 @@ const GENERATION_FACTOR: &str = "5.421010862427522e-20";
 
 /// What a batch of effects changes, summed up: one write a post and kind, one a post, kind and hour.
 pub(super) struct Totals<'e> {
-    by_post: Vec<((&'e PostId, &'e str), (i64, Score))>,
-    by_hour: Vec<((Timestamp, &'e PostId, &'e str), i64)>,
+    by_post: Vec<(Counter<'e>, (i64, Score))>,
+    by_hour: Vec<((Timestamp, Counter<'e>), i64)>,
 }
+
+/// A post and one of its kinds.
+type Counter<'e> = (&'e PostId, &'e str);
 
 impl<'e> Totals<'e> {
     /// Sums up.
     pub(super) fn of(effects: &'e [Effect], trending: &Trending) -> Self {
-        let mut by_post: HashMap<(&PostId, &str), (i64, Score)> = HashMap::new();
-        let mut by_hour: HashMap<(Timestamp, &PostId, &str), i64> = HashMap::new();
+        let mut by_post: HashMap<Counter<'e>, (i64, Score)> = HashMap::new();
+        let mut by_hour: HashMap<(Timestamp, Counter<'e>), i64> = HashMap::new();
         for effect in effects {
             let Some((kind, by)) = effect.kind.delta() else { continue };
             let (count, score) = by_post.entry((&effect.post, kind)).or_default();
@@ -29,7 +32,7 @@ impl<'e> Totals<'e> {
             if kind == "like" {
                 score.add(trending.weight(effect.time), by as f64);
             }
-            *by_hour.entry((effect.time.hour(), &effect.post, kind)).or_default() += by;
+            *by_hour.entry((effect.time.hour(), (&effect.post, kind))).or_default() += by;
         }
         // In the order of the tables' keys, so that neighbours are written one after the other.
         let mut by_post: Vec<_> = by_post.into_iter().collect();
@@ -60,7 +63,7 @@ impl<'e> Totals<'e> {
             "INSERT INTO post_hourly (hour, post, kind, count) VALUES (?1, ?2, ?3, ?4) \
              ON CONFLICT DO UPDATE SET count = count + excluded.count",
         )?;
-        for ((hour, post, kind), count) in &self.by_hour {
+        for ((hour, (post, kind)), count) in &self.by_hour {
             hourly.execute(params![hour.as_millis(), post.as_str(), kind, count])?;
         }
         Ok(())
