@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use feedkit_core::effect::{Fold, LikePolicy, LoggedEvent};
 use feedkit_core::codec::{InvalidEvent, InvalidReason};
+use feedkit_core::effect::{Fold, LikePolicy, LoggedEvent};
 use feedkit_core::history::{CommitBatch, CommitCounts, Committed, Rejected};
-use feedkit_core::source::Record;
 use feedkit_core::journal::JournalEntry;
+use feedkit_core::source::Record;
 use feedkit_core::trending::Trending;
 use feedkit_core::{Error, EventId, JsonCodec};
 use hashbrown::HashSet;
@@ -14,8 +14,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::events::{self, EventTables};
 use super::failure::Sql;
-use super::{positions, retention};
 use super::totals::Totals;
+use super::{positions, retention};
 
 /// How effects are counted.
 #[derive(Debug, Clone, Copy)]
