@@ -9,7 +9,7 @@ use feedkit_core::history::{
     Claim, CommitBatch, Committed, JournalRead, Retained, RetentionPolicy, Snapshot,
 };
 use feedkit_core::trending::Trending;
-use feedkit_core::{Error, ErrorKind, EventId, History, Offset, Partition, Positions, Result, Timestamp};
+use feedkit_core::{ErrorKind, EventId, History, Offset, Partition, Positions, Result, Timestamp};
 use hashbrown::HashMap;
 use rusqlite::params;
 
