@@ -1,4 +1,6 @@
 //! What needs more than one module, in one binary.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+mod json_lines;
+mod memory_history;
 mod traffic;
