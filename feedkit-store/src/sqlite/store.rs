@@ -3,15 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use feedkit_core::{Clock, Error, Result};
+use feedkit_core::{Clock, Error, Result, SystemClock};
 use rusqlite::Connection;
+use tokio::sync::watch;
 
+use super::alert_log::SqliteAlertLog;
 use super::connection::{self, HeldReader, Readers, Tuning};
 use super::directory::DataDir;
 use super::failure::Sql;
 use super::history::SqliteHistory;
+use super::log::SqliteLog;
 use super::schema::{self, Schema};
-use super::writer::{GROUP_WEIGHT, Writer, WriterStats};
+use super::writer::{CommitStats, GROUP_WEIGHT, Writer};
 
 /// How a data directory is used. The defaults suit a laptop and a small server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,11 @@ impl Default for SqliteOptions {
         }
     }
 }
+
+/// Bytes of a page.
+const STATE_PAGE_BYTES: u32 = 4096;
+/// The log's rows are large.
+const LOG_PAGE_BYTES: u32 = 4096;
 
 /// A database file: its writer, if this process may write, and its readers.
 #[derive(Debug)]
@@ -98,13 +106,18 @@ impl State {
         self.readers.hold().await
     }
 
+    /// Changes with every commit of this process; `None` when only others write.
+    pub(crate) fn committed(&self) -> Option<watch::Receiver<u64>> {
+        self.writer.as_ref().map(Writer::committed)
+    }
+
     /// Whether this process may write.
     pub(crate) fn is_writer(&self) -> bool {
         self.writer.is_some()
     }
 
     /// What the writer has done so far.
-    pub(crate) fn stats(&self) -> Option<&WriterStats> {
+    pub(crate) fn stats(&self) -> Option<CommitStats> {
         self.writer.as_ref().map(Writer::stats)
     }
 
@@ -121,9 +134,8 @@ impl State {
 #[derive(Debug, Clone)]
 pub struct Sqlite {
     state: Arc<State>,
-    log: Arc<State>,
-    #[allow(dead_code, reason = "until the log is here")]
-    options: SqliteOptions,
+    log_store: Arc<State>,
+    log: SqliteLog,
 }
 
 impl Sqlite {
@@ -139,9 +151,9 @@ impl Sqlite {
         options: SqliteOptions,
         clock: Arc<dyn Clock>,
     ) -> Result<Sqlite> {
-        let _ = clock;
-        let path = path.as_ref().to_owned();
-        blocking(move || Self::assemble(DataDir::open_writer(path)?, options)).await
+        let (path, partitions) = (path.as_ref().to_owned(), options.partitions);
+        let files = blocking(move || open_files(DataDir::open_writer(path)?, &options)).await?;
+        Self::assemble(files, partitions, clock).await
     }
 
     /// Opens the directory for reading, also while another process writes in it.
@@ -151,22 +163,34 @@ impl Sqlite {
     /// As [`open`](Self::open); [`Fatal`](feedkit_core::ErrorKind::Fatal) also when there is no data.
     pub async fn open_read_only(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Sqlite> {
         let path = path.as_ref().to_owned();
-        blocking(move || Self::assemble(DataDir::open_reader(path)?, options)).await
+        let files = blocking(move || open_files(DataDir::open_reader(path)?, &options)).await?;
+        Self::assemble(files, 0, Arc::new(SystemClock)).await
     }
 
-    fn assemble(dir: DataDir, options: SqliteOptions) -> Result<Sqlite> {
-        let dir = Arc::new(dir);
-        let kib = |bytes: u64| u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
-        let tuning = Tuning {
-            writer_cache_kib: kib(options.state_cache_bytes),
-            reader_cache_kib: kib(options.reader_cache_bytes),
-            readers: options.readers,
-            page_size: 4096,
-        };
-        let state = State::open(Arc::clone(&dir), &dir.state(), &schema::STATE, tuning, "feedkit-state")?;
-        let tuning = Tuning { writer_cache_kib: kib(options.log_cache_bytes), ..tuning };
-        let log = State::open(Arc::clone(&dir), &dir.log(), &schema::LOG, tuning, "feedkit-log")?;
-        Ok(Sqlite { state: Arc::new(state), log: Arc::new(log), options })
+    async fn assemble(files: Files, partitions: u32, clock: Arc<dyn Clock>) -> Result<Sqlite> {
+        let Files { state, log: log_store } = files;
+        let log = SqliteLog::open(Arc::clone(&log_store), partitions, clock).await?;
+        Ok(Sqlite { state, log_store, log })
+    }
+
+    /// The log: where records go in and come out.
+    pub fn log(&self) -> &SqliteLog {
+        &self.log
+    }
+
+    /// Where alerts are kept.
+    pub fn alert_log(&self) -> SqliteAlertLog {
+        SqliteAlertLog::new(Arc::clone(&self.state))
+    }
+
+    /// How the log's file was committed to; `None` when this process only reads.
+    pub fn log_commits(&self) -> Option<CommitStats> {
+        self.log_store.stats()
+    }
+
+    /// How the state's file was committed to; `None` when this process only reads.
+    pub fn state_commits(&self) -> Option<CommitStats> {
+        self.state.stats()
     }
 
     /// The history, and the answers from it.
@@ -178,9 +202,31 @@ impl Sqlite {
     /// files go. Calls that come later fail as [`Fatal`](feedkit_core::ErrorKind::Fatal). The directory stays locked
     /// until all that was made from this is dropped.
     pub async fn close(&self) {
-        self.log.close().await;
+        self.log_store.close().await;
         self.state.close().await;
     }
+}
+
+/// Both files, opened.
+struct Files {
+    state: Arc<State>,
+    log: Arc<State>,
+}
+
+fn open_files(dir: DataDir, options: &SqliteOptions) -> Result<Files> {
+    let dir = Arc::new(dir);
+    let kib = |bytes: u64| u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
+    let tuning = Tuning {
+        writer_cache_kib: kib(options.state_cache_bytes),
+        reader_cache_kib: kib(options.reader_cache_bytes),
+        readers: options.readers,
+        page_size: STATE_PAGE_BYTES,
+    };
+    let state = State::open(Arc::clone(&dir), &dir.state(), &schema::STATE, tuning, "feedkit-state")?;
+    let tuning =
+        Tuning { writer_cache_kib: kib(options.log_cache_bytes), page_size: LOG_PAGE_BYTES, ..tuning };
+    let log = State::open(Arc::clone(&dir), &dir.log(), &schema::LOG, tuning, "feedkit-log")?;
+    Ok(Files { state: Arc::new(state), log: Arc::new(log) })
 }
 
 /// Opening may wait for locks and recover a WAL.

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use feedkit_core::{Error, Result};
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::failure::{Failure, Sql};
 
@@ -30,18 +30,27 @@ pub(crate) struct Writer {
     /// `None` once closed: the thread ends when it has worked off the queue.
     queue: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    stats: Arc<WriterStats>,
+    committed: watch::Receiver<u64>,
+    stats: Arc<Stats>,
 }
 
-/// What a writer has done so far.
 #[derive(Debug, Default)]
-pub(crate) struct WriterStats {
-    /// Jobs run.
-    pub(crate) jobs: AtomicU64,
-    /// Groups of them that were committed together.
-    pub(crate) groups: AtomicU64,
-    /// The longest commit, in microseconds, the checkpoint that it may have made included.
-    pub(crate) longest_commit_micros: AtomicU64,
+struct Stats {
+    jobs: AtomicU64,
+    groups: AtomicU64,
+    longest_commit_micros: AtomicU64,
+}
+
+/// What a file's writer has done since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommitStats {
+    /// Jobs run: appends, commits of batches, steps.
+    pub jobs: u64,
+    /// Transactions that they were committed in: one sync of the disk each.
+    pub groups: u64,
+    /// The longest commit, with the checkpoint that it may have made.
+    pub longest_commit: Duration,
 }
 
 /// Jobs that may wait; who comes later waits before the queue.
@@ -58,18 +67,25 @@ impl Writer {
         group_weight: usize,
     ) -> Result<Writer> {
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let stats = Arc::new(WriterStats::default());
-        let thread = {
-            let worker =
-                Worker { path: path.to_owned(), connection, jobs, group_weight, stats: Arc::clone(&stats) };
-            thread::Builder::new().name(name.to_owned()).spawn(move || worker.run()).map_err(|e| {
-                Error::fatal(format!("the thread {name} cannot be started: {e}")).with_source(e)
-            })?
+        let stats = Arc::new(Stats::default());
+        let (commits, committed) = watch::channel(0);
+        let worker = Worker {
+            path: path.to_owned(),
+            connection,
+            jobs,
+            group_weight,
+            commits,
+            stats: Arc::clone(&stats),
         };
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || worker.run())
+            .map_err(|e| Error::fatal(format!("the thread {name} cannot be started: {e}")).with_source(e))?;
         Ok(Writer {
             path: path.to_owned(),
             queue: Mutex::new(Some(queue)),
             thread: Mutex::new(Some(thread)),
+            committed,
             stats,
         })
     }
@@ -95,9 +111,18 @@ impl Writer {
         })?
     }
 
+    /// Changes with every commit, after it and before its jobs are answered; closed when the thread has ended.
+    pub(crate) fn committed(&self) -> watch::Receiver<u64> {
+        self.committed.clone()
+    }
+
     /// What the writer has done so far.
-    pub(crate) fn stats(&self) -> &WriterStats {
-        &self.stats
+    pub(crate) fn stats(&self) -> CommitStats {
+        CommitStats {
+            jobs: self.stats.jobs.load(Ordering::Relaxed),
+            groups: self.stats.groups.load(Ordering::Relaxed),
+            longest_commit: Duration::from_micros(self.stats.longest_commit_micros.load(Ordering::Relaxed)),
+        }
     }
 
     /// Works off what is queued, moves the WAL into the database, and ends the thread. Jobs that come later fail.
@@ -218,7 +243,8 @@ struct Worker {
     connection: Connection,
     jobs: mpsc::Receiver<Box<dyn Job>>,
     group_weight: usize,
-    stats: Arc<WriterStats>,
+    commits: watch::Sender<u64>,
+    stats: Arc<Stats>,
 }
 
 impl Worker {
@@ -286,7 +312,9 @@ impl Worker {
         let committed = self.connection.execute_batch("COMMIT");
         let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.stats.longest_commit_micros.fetch_max(micros, Ordering::Relaxed);
-        committed.map_err(|e| Failure::from(e).into_commit_error(&self.path))
+        committed.map_err(|e| Failure::from(e).into_commit_error(&self.path))?;
+        self.commits.send_modify(|n| *n = n.wrapping_add(1));
+        Ok(())
     }
 
     fn execute(&self, sql: &str) -> Result<()> {
