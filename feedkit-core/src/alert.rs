@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::effect::Effect;
+use crate::history::PostTotals;
 use crate::notification::Notification;
 use crate::{PostId, Timestamp, UserId};
 
@@ -85,6 +86,14 @@ pub trait AlertRule: Send + Sync + 'static {
         context: &mut dyn RuleContext,
     ) {
         let _ = (state, key, watermark, context);
+    }
+
+    /// The state of a post with these totals, when the alerts start over because the journal no longer reaches
+    /// back. Raises all that such a post has had raised; what was raised before is noticed by its id. Asked of
+    /// [`Exact`](Keeping::Exact) rules only, for every post there is. `None`: the post begins anew.
+    fn rebuild(&self, totals: &PostTotals, context: &mut dyn RuleContext) -> Option<Self::State> {
+        let _ = (totals, context);
+        None
     }
 }
 

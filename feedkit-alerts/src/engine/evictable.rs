@@ -1,0 +1,146 @@
+use std::sync::Arc;
+
+use feedkit_core::alert::OwnedKey;
+use feedkit_core::alert_log::ExactState;
+use feedkit_core::history::PostTotals;
+use feedkit_core::{AlertRule, Result, Timestamp};
+
+use super::context::Context;
+use super::hashed::{HashedEffect, KeyHasher};
+use super::rules::Raised;
+use super::running::RunningRule;
+use super::table::Table;
+use super::watched::Watched;
+
+/// A rule whose states may be dropped.
+pub(super) struct Evictable<R: AlertRule> {
+    rule: Arc<R>,
+    hasher: KeyHasher,
+    max_keys: usize,
+    max_watched: usize,
+    table: Table<R::State>,
+    /// A watched key's slot is pinned.
+    watched: Watched,
+}
+
+impl<R: AlertRule> Evictable<R> {
+    pub(super) fn new(rule: Arc<R>, hasher: KeyHasher, max_keys: usize, max_watched: usize) -> Self {
+        // So that there is always something to evict.
+        let max_watched = max_watched.min(max_keys.saturating_sub(1) / 2);
+        let (table, watched) = (Table::new(max_keys), Watched::new(max_watched));
+        Evictable { rule, hasher, max_keys, max_watched, table, watched }
+    }
+
+    fn unpin(&mut self, hashes: Vec<u128>) {
+        for hash in hashes {
+            if let Some(slot) = self.table.find(hash) {
+                self.table.pin(slot, false);
+            }
+        }
+    }
+}
+
+impl<R: AlertRule> RunningRule for Evictable<R> {
+    fn name(&self) -> &str {
+        self.rule.name()
+    }
+
+    fn missing(&self, _: &[HashedEffect<'_>], _: &mut Vec<(u128, OwnedKey)>) {}
+
+    fn load(&mut self, _: u128, _: OwnedKey, _: Option<&[u8]>) -> Result<()> {
+        Ok(())
+    }
+
+    fn observe(&mut self, base: usize, effects: &[HashedEffect<'_>], raised: &mut Vec<Raised>) {
+        for (i, hashed) in effects.iter().enumerate() {
+            let effect = hashed.effect;
+            let Some(key) = self.rule.key(effect) else { continue };
+            let hash = hashed.of(key, &self.hasher);
+            let slot = self.table.slot(hash);
+            let was_watched = self.table.is_pinned(slot);
+            if was_watched {
+                self.watched.sample(hash, &effect.user);
+            }
+            let mut context = Context {
+                at: base + i,
+                raised,
+                watched: &mut self.watched,
+                hash,
+                key,
+                user: Some(&effect.user),
+                is_watched: was_watched,
+                dropped: Vec::new(),
+            };
+            self.rule.observe(self.table.state_mut(slot), effect, &mut context);
+            let Context { is_watched, dropped, .. } = context;
+            if is_watched != was_watched {
+                self.table.pin(slot, is_watched);
+                self.unpin(dropped);
+            }
+        }
+    }
+
+    fn advance(&mut self, at: usize, watermark: Timestamp, raised: &mut Vec<Raised>) {
+        if self.watched.is_empty() {
+            return;
+        }
+        for (hash, key) in self.watched.keys() {
+            let Some(slot) = self.table.find(hash) else {
+                self.watched.remove(hash);
+                continue;
+            };
+            let mut context = Context {
+                at,
+                raised,
+                watched: &mut self.watched,
+                hash,
+                key: key.as_key(),
+                user: None,
+                is_watched: true,
+                dropped: Vec::new(),
+            };
+            self.rule.advance(self.table.state_mut(slot), &key, watermark, &mut context);
+            let Context { is_watched, dropped, .. } = context;
+            self.table.pin(slot, is_watched);
+            self.unpin(dropped);
+        }
+    }
+
+    fn rebuild(&mut self, _: &PostTotals, _: &mut Vec<Raised>) {}
+
+    fn keys(&self) -> usize {
+        self.table.len()
+    }
+
+    fn dirty(&self) -> usize {
+        0
+    }
+
+    fn snapshot(&self, out: Vec<u8>) -> Result<Vec<u8>> {
+        self.watched.write(self.table.write(out)?)
+    }
+
+    fn dirty_states(&self, _: &mut Vec<ExactState>) -> Result<()> {
+        Ok(())
+    }
+
+    fn saved(&mut self) {}
+
+    fn restore(&mut self, snapshot: &[u8]) -> Result<()> {
+        let (mut table, rest) = Table::read(self.max_keys, snapshot)?;
+        let (watched, rest) = Watched::read(self.max_watched, rest)?;
+        if !rest.is_empty() {
+            return Err(super::table::corrupt("has bytes to spare"));
+        }
+        // Some may be missing, if fewer keys may be kept, or watched, than when it was taken.
+        for (hash, _) in watched.keys() {
+            if let Some(slot) = table.find(hash) {
+                table.pin(slot, true);
+            }
+        }
+        (self.table, self.watched) = (table, watched);
+        Ok(())
+    }
+
+    fn begin_empty(&mut self) {}
+}

@@ -1,0 +1,282 @@
+use feedkit_core::{Error, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::bits::Bits;
+use super::index::{self, Index};
+
+/// States of a bounded number of keys. When full, the longest unused goes, by CLOCK ("second chance", Corbató
+/// 1968): each use sets a slot's bit; the hand goes round, clears bits, and takes the first slot it finds
+/// without one.
+///
+/// Slots, bits and hand are what a snapshot holds; the index follows from them, and the order of eviction does
+/// not depend on it.
+pub(super) struct Table<S> {
+    index: Index,
+    slots: Vec<Slot<S>>,
+    referenced: Bits,
+    /// Slots of watched keys stay. Not part of a snapshot: who pins knows which.
+    pinned: Bits,
+    hand: usize,
+    max_keys: usize,
+}
+
+struct Slot<S> {
+    key: u128,
+    state: S,
+}
+
+/// Bytes that a key takes besides its hash: state, index and bits.
+pub(super) const fn bytes_per_key<S>() -> usize {
+    size_of::<Slot<S>>() - size_of::<u128>() + index::BYTES_AT_MOST + 1
+}
+
+impl<S: Default> Table<S> {
+    pub(super) fn new(max_keys: usize) -> Self {
+        Table {
+            index: Index::default(),
+            slots: Vec::new(),
+            referenced: Bits::default(),
+            pinned: Bits::default(),
+            hand: 0,
+            max_keys: max_keys.clamp(1, u32::MAX as usize - 1),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The slot of a key, with a new state if it had none.
+    #[inline]
+    pub(super) fn slot(&mut self, key: u128) -> usize {
+        match self.find(key) {
+            Some(slot) => {
+                self.referenced.set(slot, true);
+                slot
+            }
+            None => self.insert(key),
+        }
+    }
+
+    /// The slot of a key, which does not count as use.
+    #[inline]
+    pub(super) fn find(&self, key: u128) -> Option<usize> {
+        self.index.find(key, |slot| self.slots[slot].key == key)
+    }
+
+    #[inline]
+    pub(super) fn state_mut(&mut self, slot: usize) -> &mut S {
+        &mut self.slots[slot].state
+    }
+
+    /// A pinned slot is not evicted. Fewer than half of all may be pinned.
+    pub(super) fn pin(&mut self, slot: usize, pinned: bool) {
+        self.pinned.set(slot, pinned);
+    }
+
+    #[inline]
+    pub(super) fn is_pinned(&self, slot: usize) -> bool {
+        self.pinned.get(slot)
+    }
+
+    #[cold]
+    fn insert(&mut self, key: u128) -> usize {
+        let new = Slot { key, state: S::default() };
+        let slot = if self.slots.len() < self.max_keys {
+            if self.slots.len() == self.slots.capacity() {
+                // By an eighth, not double: the table is most of what the rules take of memory.
+                self.slots.reserve_exact((self.slots.len() / 8).max(64));
+            }
+            self.slots.push(new);
+            self.referenced.grow(self.slots.len());
+            self.pinned.grow(self.slots.len());
+            self.slots.len() - 1
+        } else {
+            let slot = self.victim();
+            self.index.remove(self.slots[slot].key, slot);
+            self.slots[slot] = new;
+            slot
+        };
+        self.index.insert(key, slot);
+        slot
+    }
+
+    /// Moves the hand past the slot that goes next.
+    fn victim(&mut self) -> usize {
+        let len = self.slots.len();
+        loop {
+            let (word, bit) = (self.hand / 64, self.hand % 64);
+            let in_word = (len - word * 64).min(64);
+            let ahead = (u64::MAX >> (64 - in_word)) & (u64::MAX << bit);
+            let free = ahead & !self.referenced.word(word) & !self.pinned.word(word);
+            let found = free.trailing_zeros() as usize;
+            let passed = if free == 0 { ahead } else { ahead & ((1 << found) - 1) };
+            self.referenced.clear(word, passed);
+            let next = if free == 0 { word * 64 + in_word } else { word * 64 + found + 1 };
+            self.hand = if next >= len { 0 } else { next };
+            if free != 0 {
+                return word * 64 + found;
+            }
+        }
+    }
+}
+
+impl<S: Default + Serialize + DeserializeOwned> Table<S> {
+    pub(super) fn write(&self, out: Vec<u8>) -> Result<Vec<u8>> {
+        let head = (self.slots.len(), self.hand, &self.referenced);
+        let mut out = put(&head, out)?;
+        for slot in &self.slots {
+            out.extend_from_slice(&slot.key.to_le_bytes());
+            out = put(&slot.state, out)?;
+        }
+        Ok(out)
+    }
+
+    /// Reads a table, and returns the bytes after it. If it held more keys than may be kept now, the rest is left
+    /// out.
+    pub(super) fn read(max_keys: usize, bytes: &[u8]) -> Result<(Self, &[u8])> {
+        let mut table = Table::new(max_keys);
+        let ((stored, hand, referenced), mut rest): ((usize, usize, Bits), _) = take(bytes)?;
+        for slot in 0..stored {
+            let (key, state) = rest.split_first_chunk::<16>().ok_or_else(|| corrupt("ends early"))?;
+            let (state, after) = take::<S>(state)?;
+            rest = after;
+            if slot < table.max_keys {
+                let key = u128::from_le_bytes(*key);
+                table.slots.push(Slot { key, state });
+                table.index.insert(key, slot);
+            }
+        }
+        let len = table.slots.len();
+        table.referenced = referenced;
+        table.referenced.fit(stored, len)?;
+        table.pinned.grow(len);
+        table.hand = if hand < len { hand } else { 0 };
+        Ok((table, rest))
+    }
+}
+
+pub(super) fn put<T: Serialize + ?Sized>(value: &T, out: Vec<u8>) -> Result<Vec<u8>> {
+    postcard::to_extend(value, out)
+        .map_err(|e| Error::fatal(format!("a state cannot be written: {e}")).with_source(e))
+}
+
+pub(super) fn take<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8])> {
+    postcard::take_from_bytes(bytes).map_err(|e| corrupt(&format!("cannot be read: {e}")).with_source(e))
+}
+
+pub(super) fn corrupt(fault: &str) -> Error {
+    Error::corrupt(format!("a snapshot {fault}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng};
+    use std::collections::HashMap;
+
+    /// CLOCK in its plainest form: a list that is searched from end to end.
+    struct Plain {
+        slots: Vec<(u128, u64, bool)>,
+        hand: usize,
+        max: usize,
+    }
+
+    impl Plain {
+        fn count(&mut self, key: u128) -> u64 {
+            if let Some(slot) = self.slots.iter_mut().find(|s| s.0 == key) {
+                slot.2 = true;
+                slot.1 += 1;
+                return slot.1;
+            }
+            if self.slots.len() < self.max {
+                self.slots.push((key, 1, false));
+                return 1;
+            }
+            while std::mem::take(&mut self.slots[self.hand].2) {
+                self.hand = (self.hand + 1) % self.max;
+            }
+            self.slots[self.hand] = (key, 1, false);
+            self.hand = (self.hand + 1) % self.max;
+            1
+        }
+    }
+
+    #[test]
+    fn evicts_as_the_plain_form_does_across_snapshots() {
+        for seed in 0..20u64 {
+            let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+            let max = rng.random_range(1..200);
+            let hash = |k: u64| xxhash_rust::xxh3::xxh3_128_with_seed(&k.to_le_bytes(), seed);
+            let mut plain = Plain { slots: Vec::new(), hand: 0, max };
+            let mut table = Table::<u64>::new(max);
+            for i in 0..5_000 {
+                let key = hash((rng.random_range(0.0f64..1.0).powi(3) * 3.0 * max as f64) as u64);
+                let slot = table.slot(key);
+                *table.state_mut(slot) += 1;
+                assert_eq!(*table.state_mut(slot), plain.count(key), "seed {seed}, call {i}");
+                if rng.random_range(0..500) == 0 {
+                    let bytes = table.write(Vec::new()).unwrap();
+                    let (again, rest) = Table::read(max, &bytes).unwrap();
+                    assert!(rest.is_empty());
+                    table = again;
+                }
+            }
+            assert!(table.len() <= max);
+        }
+    }
+
+    #[test]
+    fn index_finds_what_is_in_and_nothing_else() {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(5);
+        let (mut index, mut model) = (Index::default(), HashMap::new());
+        // Few tags, so that they collide and wrap around the end.
+        let hash = |slot: usize| (slot as u128 % 37) * 0x0700_0000 + 0xf000_0000;
+        for _ in 0..20_000 {
+            let slot = rng.random_range(0..300usize);
+            match model.remove(&slot) {
+                Some(()) => index.remove(hash(slot), slot),
+                None => {
+                    index.insert(hash(slot), slot);
+                    model.insert(slot, ());
+                }
+            }
+            let asked = rng.random_range(0..300usize);
+            let found = index.find(hash(asked), |s| s == asked);
+            assert_eq!(found.is_some(), model.contains_key(&asked));
+        }
+    }
+
+    #[test]
+    fn pinned_slots_stay() {
+        let mut table = Table::<u64>::new(10);
+        let slot = table.slot(1);
+        *table.state_mut(slot) = 77;
+        table.pin(slot, true);
+        for key in 2..1_000 {
+            table.slot(key);
+        }
+        let slot = table.find(1).unwrap();
+        assert_eq!(*table.state_mut(slot), 77);
+        table.pin(slot, false);
+        for key in 1_000..1_010 {
+            table.slot(key);
+        }
+        assert_eq!(table.find(1), None);
+    }
+
+    #[test]
+    fn broken_snapshots_are_refused() {
+        let mut table = Table::<u64>::new(100);
+        for key in 0..70 {
+            table.slot(key);
+        }
+        let bytes = table.write(Vec::new()).unwrap();
+        for len in 0..bytes.len() {
+            assert!(Table::<u64>::read(100, &bytes[..len]).is_err(), "{len} bytes of {}", bytes.len());
+        }
+        let (smaller, _) = Table::<u64>::read(65, &bytes).unwrap();
+        assert_eq!((smaller.len(), smaller.find(64), smaller.find(65)), (65, Some(64), None));
+    }
+}
