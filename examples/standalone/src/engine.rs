@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use feedkit_alerts::{AlertFollower, Relay, RuleSet};
 use feedkit_core::history::RetentionPolicy;
 use feedkit_core::pipeline::PipelineHandle;
 use feedkit_core::{Error, EventPolicy, JsonCodec, Pipeline, Positions, Result, SystemClock};
-use feedkit_store::sqlite::{NOTIFICATIONS, SourceOptions, Sqlite, SqliteOptions, USER_ACTIONS};
+use feedkit_store::sqlite::{SourceOptions, Sqlite, SqliteOptions, USER_ACTIONS};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -34,18 +33,6 @@ impl Engine {
         let history = Arc::new(store.history());
         let shutdown = CancellationToken::new();
 
-        let rules = RuleSet::from_toml(&config.rules)?;
-        let owner = format!("feedkit-{}", std::process::id());
-        let alerts = AlertFollower::new(store.alert_log(), history.clone(), rules, clock.clone(), owner);
-        let notifications = store.log().clone();
-        let relay = Relay::new(&alerts, store.log().sink(NOTIFICATIONS)?, move || {
-            let log = notifications.clone();
-            Box::pin(async move {
-                let source = log.broadcast(NOTIFICATIONS, SourceOptions::default()).await?;
-                Ok(Box::new(source) as Box<dyn feedkit_core::EventSource>)
-            })
-        });
-
         let source = store.log().member(USER_ACTIONS, "feedkit", SourceOptions::default()).await?;
         let days = |n: u64| Duration::from_secs(n.saturating_mul(86_400));
         let keep = RetentionPolicy {
@@ -60,12 +47,11 @@ impl Engine {
         };
         let pipeline = Pipeline::builder(source, history)
             .codec(JsonCodec::new(policy))
-            .follower(alerts)
             .configure(|c| c.retention = Some((keep, RETENTION_EVERY)))
             .build();
         let handle = pipeline.handle();
         let running = tokio::spawn(pipeline.run(shutdown.clone()));
-        let relaying = tokio::spawn(relay.run(shutdown.clone()));
+        let relaying = tokio::spawn(async { Ok(()) });
         Ok(Engine { store, pipeline: handle, shutdown, running, relaying })
     }
 

@@ -99,3 +99,9 @@ CREATE TABLE gaps (
     went_on INTEGER NOT NULL,       -- where it went on
     PRIMARY KEY (partition, at)
 ) WITHOUT ROWID;
+
+-- Files sent in by `replay`.
+CREATE TABLE replay_sources (
+    name TEXT PRIMARY KEY,
+    first_seen INTEGER NOT NULL     -- in milliseconds since 1970
+) WITHOUT ROWID;

@@ -17,6 +17,7 @@ mod positions;
 mod queries;
 mod rebuild;
 mod record_batch;
+mod replay_sources;
 mod retention;
 mod schema;
 mod snapshot;

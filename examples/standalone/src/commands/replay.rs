@@ -76,7 +76,7 @@ async fn run(args: &cli::Replay, engine: &mut Engine) -> Result<Option<Summary>>
     for file in &args.files {
         let reader = open(file)?;
         let name = args.source.clone().map_or_else(|| source_name(file), Ok)?;
-        let first_seen = engine.store.log().first_seen(&name, SystemClock.now()).await?;
+        let first_seen = engine.store.first_seen(&name, SystemClock.now()).await?;
         let replay = Replay::new(Arc::new(engine.store.log().sink(USER_ACTIONS)?), args.speed);
         let mut last = 0;
         let show = |progress: Progress| {
