@@ -34,6 +34,9 @@ impl SqliteAlertLog {
 #[async_trait]
 impl AlertLog for SqliteAlertLog {
     async fn acquire(&self, owner: &str, now: Timestamp, ttl: Duration) -> Result<Option<Lease>> {
+        if owner.is_empty() {
+            return Err(Error::invalid("the owner of a lease needs a name"));
+        }
         let owner = owner.to_owned();
         self.state.write(1, move |connection| acquire(connection, owner, now, ttl)).await
     }
@@ -54,7 +57,7 @@ impl AlertLog for SqliteAlertLog {
         self.state
             .write(1, move |connection| {
                 check_lease(connection, &lease)?;
-                set_lease(connection, &Lease { owner: String::new(), until: NEVER, ..lease })
+                set_lease(connection, &Lease { owner: String::new(), until: Timestamp::EPOCH, ..lease })
             })
             .await
     }
@@ -183,9 +186,6 @@ impl AlertLog for SqliteAlertLog {
     }
 }
 
-/// When a lease that was given back runs out.
-const NEVER: Timestamp = Timestamp::from_millis(i64::MIN);
-
 fn load_lease(connection: &Connection) -> Sql<Option<Lease>> {
     let mut select =
         connection.prepare_cached("SELECT owner, epoch, until FROM alert_lease WHERE shard = ?1")?;
@@ -211,8 +211,9 @@ fn acquire(connection: &Connection, owner: String, now: Timestamp, ttl: Duration
     let until = now.saturating_add(ttl);
     let epoch: Epoch = match load_lease(connection)? {
         None => 1,
-        Some(held) if held.until > now && held.owner == owner => held.epoch,
-        Some(held) if held.until > now => return Ok(None),
+        Some(held) if held.owner == owner => held.epoch,
+        // One that was given back has no owner.
+        Some(held) if held.until > now && !held.owner.is_empty() => return Ok(None),
         Some(held) => held.epoch + 1,
     };
     let lease = Lease { owner, epoch, until };

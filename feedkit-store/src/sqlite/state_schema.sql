@@ -9,9 +9,9 @@ INSERT INTO meta (key, value) VALUES ('incarnation', randomblob(16));
 -- The alert follower's lease. The row stays when the lease is given back, so that epochs go on rising.
 CREATE TABLE alert_lease (
     shard INTEGER PRIMARY KEY,
-    owner TEXT NOT NULL,
+    owner TEXT NOT NULL,            -- empty when it was given back
     epoch INTEGER NOT NULL,
-    until INTEGER NOT NULL          -- milliseconds since 1970; 0 when given back
+    until INTEGER NOT NULL          -- milliseconds since 1970
 );
 
 -- What was consumed together since the last snapshot, in order.
