@@ -70,7 +70,8 @@ impl Align {
     /// passed over, and a gap changes nothing.
     pub(crate) fn push(&mut self, partition: Partition, entries: &[Arc<JournalEntry>]) -> Result<Offset> {
         let queue = self.queues.entry(partition).or_default();
-        for entry in entries.iter().skip_while(|e| e.to <= queue.end && e.from < queue.end) {
+        let received = queue.end;
+        for entry in entries.iter().skip_while(|e| e.to <= received) {
             if entry.from > queue.end {
                 return Err(Error::gap(format!(
                     "partition {partition}: an entry begins at offset {}, the alerts have come to {}",
@@ -88,6 +89,11 @@ impl Align {
             queue.entries.push_back(Arc::clone(entry));
         }
         Ok(queue.end)
+    }
+
+    /// The offset after all that was received of a partition.
+    pub(crate) fn end(&self, partition: Partition) -> Offset {
+        self.queues.get(&partition).map_or(0, |queue| queue.end)
     }
 
     /// How many effects wait.
@@ -145,13 +151,23 @@ impl Align {
 }
 
 impl Queue {
-    /// The offset of the first effect after `frontier`, or the end of all that was received.
+    /// Where the effects end that lie up to `frontier`: after the last of them, or at the end of an entry.
     fn prefix(&self, frontier: Timestamp) -> Offset {
-        self.waiting().find(|e| e.time > frontier).map_or(self.end, |e| e.offset.max(self.next))
+        let mut to = self.next;
+        for (entry, waiting) in self.entries.iter().zip(self.waiting()) {
+            match waiting.iter().position(|e| e.time > frontier) {
+                None => to = entry.to,
+                Some(0) => return to,
+                Some(n) => return waiting[n - 1].offset + 1,
+            }
+        }
+        to
     }
 
-    fn waiting(&self) -> impl Iterator<Item = &Effect> {
-        self.entries.iter().flat_map(|e| &e.effects).skip(self.skip)
+    /// What is not consumed, entry by entry.
+    fn waiting(&self) -> impl Iterator<Item = &[Effect]> {
+        let skip = |i| if i == 0 { self.skip } else { 0 };
+        self.entries.iter().enumerate().map(move |(i, entry)| &entry.effects[skip(i)..])
     }
 
     fn consume(&mut self, to: Offset) {
@@ -184,8 +200,13 @@ impl<'a> Gather<'a> {
             return;
         }
         self.consumed.push(Consumed { partition, from: queue.next, to });
-        self.effects
-            .extend(queue.waiting().take_while(|e| e.offset < to).map(|e| (e.time, partition, e)));
+        for waiting in queue.waiting() {
+            let n = waiting.partition_point(|e| e.offset < to);
+            self.effects.extend(waiting[..n].iter().map(|e| (e.time, partition, e)));
+            if n < waiting.len() {
+                break;
+            }
+        }
     }
 
     fn finish(mut self) -> Portion<'a> {
@@ -234,12 +255,12 @@ mod tests {
         align.push(Partition(1), &[entry(1, 0, 5, false, &[(0, 10), (2, 30)])]).unwrap();
         // Partition 1 holds the frontier at 30; what lies behind the effect at 40 waits with it.
         let (ranges, users) = take(&mut align, Reach::Frontier).unwrap();
-        assert_eq!(ranges, [(0, 0, 3), (1, 0, 5)]);
+        assert_eq!(ranges, [(0, 0, 2), (1, 0, 5)]);
         assert_eq!(users, ["u0-1", "u1-0", "u1-2"]);
         assert_eq!(take(&mut align, Reach::Frontier), None);
         align.push(Partition(1), &[entry(1, 5, 9, true, &[(6, 50)])]).unwrap();
         let (ranges, users) = take(&mut align, Reach::Frontier).unwrap();
-        assert_eq!(ranges, [(0, 3, 10), (1, 5, 9)]);
+        assert_eq!(ranges, [(0, 2, 10), (1, 5, 9)]);
         assert_eq!(users, ["u0-5", "u0-3", "u1-6", "u0-7"]);
         assert!(align.is_empty() && align.pending() == 0);
     }

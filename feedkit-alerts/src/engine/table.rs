@@ -223,7 +223,7 @@ mod tests {
                 slot.1 += 1;
                 return slot.1;
             }
-            if self.slots.len < self.max {
+            if self.slots.len() < self.max {
                 self.slots.push((key, 1, false));
                 return 1;
             }

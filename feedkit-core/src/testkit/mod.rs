@@ -2,6 +2,7 @@
 //! model, and a clock that stands still.
 
 mod clock;
+pub mod conformance;
 mod model;
 pub mod traffic;
 

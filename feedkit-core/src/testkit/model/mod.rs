@@ -1,3 +1,7 @@
+//! The single-threaded reference model.
+
+mod compare;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::codec::{Codec, Place};
