@@ -5,6 +5,7 @@ use feedkit_core::alert_log::ExactState;
 use feedkit_core::history::PostTotals;
 use feedkit_core::{AlertRule, Result, Timestamp};
 
+use super::BLOCK;
 use super::context::Context;
 use super::hashed::{HashedEffect, KeyHasher};
 use super::rules::Raised;
@@ -31,6 +32,48 @@ impl<R: AlertRule> Evictable<R> {
         Evictable { rule, hasher, max_keys, max_watched, table, watched }
     }
 
+    /// With many keys nearly every state is far from the processor. So that it waits for a block of them at once
+    /// and not for one after the other, first the places of all are read from the index, then the slots, and only
+    /// then the rule runs.
+    fn observe_block(&mut self, base: usize, effects: &[HashedEffect<'_>], raised: &mut Vec<Raised>) {
+        let mut hashes = [0; BLOCK];
+        let mut slots = [None; BLOCK];
+        for (hash, hashed) in hashes.iter_mut().zip(effects) {
+            let Some(key) = self.rule.key(hashed.effect) else { continue };
+            *hash = hashed.of(key, &self.hasher);
+            self.table.touch(*hash);
+        }
+        for (slot, hash) in slots.iter_mut().zip(&hashes[..effects.len()]) {
+            *slot = self.table.find(*hash);
+        }
+        for (i, hashed) in effects.iter().enumerate() {
+            let effect = hashed.effect;
+            let Some(key) = self.rule.key(effect) else { continue };
+            let hash = hashes[i];
+            let slot = self.table.slot(hash, slots[i]);
+            let was_watched = self.table.is_pinned(slot);
+            if was_watched {
+                self.watched.sample(hash, &effect.user);
+            }
+            let mut context = Context {
+                at: base + i,
+                raised,
+                watched: &mut self.watched,
+                hash,
+                key,
+                user: Some(&effect.user),
+                is_watched: was_watched,
+                dropped: Vec::new(),
+            };
+            self.rule.observe(self.table.state_mut(slot), effect, &mut context);
+            let Context { is_watched, dropped, .. } = context;
+            if is_watched != was_watched {
+                self.table.pin(slot, is_watched);
+                self.unpin(dropped);
+            }
+        }
+    }
+
     fn unpin(&mut self, hashes: Vec<u128>) {
         for hash in hashes {
             if let Some(slot) = self.table.find(hash) {
@@ -52,31 +95,8 @@ impl<R: AlertRule> RunningRule for Evictable<R> {
     }
 
     fn observe(&mut self, base: usize, effects: &[HashedEffect<'_>], raised: &mut Vec<Raised>) {
-        for (i, hashed) in effects.iter().enumerate() {
-            let effect = hashed.effect;
-            let Some(key) = self.rule.key(effect) else { continue };
-            let hash = hashed.of(key, &self.hasher);
-            let slot = self.table.slot(hash);
-            let was_watched = self.table.is_pinned(slot);
-            if was_watched {
-                self.watched.sample(hash, &effect.user);
-            }
-            let mut context = Context {
-                at: base + i,
-                raised,
-                watched: &mut self.watched,
-                hash,
-                key,
-                user: Some(&effect.user),
-                is_watched: was_watched,
-                dropped: Vec::new(),
-            };
-            self.rule.observe(self.table.state_mut(slot), effect, &mut context);
-            let Context { is_watched, dropped, .. } = context;
-            if is_watched != was_watched {
-                self.table.pin(slot, is_watched);
-                self.unpin(dropped);
-            }
+        for (i, block) in effects.chunks(BLOCK).enumerate() {
+            self.observe_block(base + i * BLOCK, block, raised);
         }
     }
 

@@ -8,6 +8,7 @@ use feedkit_core::{AlertRule, Error, Result, Timestamp};
 use hashbrown::HashMap;
 use serde::Serialize;
 
+use super::BLOCK;
 use super::context::Context;
 use super::hashed::{HashedEffect, KeyHasher};
 use super::rules::Raised;
@@ -50,6 +51,42 @@ impl<R: AlertRule> Exact<R> {
             watched: Watched::new(limits.watched),
             complete: false,
             dirty: 0,
+        }
+    }
+
+    /// In blocks, so that the processor waits for many states at once, as for evictable ones.
+    fn observe_block(&mut self, base: usize, effects: &[HashedEffect<'_>], raised: &mut Vec<Raised>) {
+        let hash_of = |e: &HashedEffect<'_>| Some(e.of(self.rule.key(e.effect)?, &self.hasher));
+        let touch = |hash| usize::from(self.states.get(&hash).is_some_and(|entry| entry.dirty));
+        std::hint::black_box(effects.iter().filter_map(hash_of).map(touch).sum::<usize>());
+        for (i, hashed) in effects.iter().enumerate() {
+            let effect = hashed.effect;
+            let Some(key) = self.rule.key(effect) else { continue };
+            let hash = hashed.of(key, &self.hasher);
+            let entry = self.states.entry(hash).or_insert_with(|| State {
+                key: key.to_owned(),
+                state: R::State::default(),
+                dirty: false,
+                watched: false,
+            });
+            if entry.watched {
+                self.watched.sample(hash, &effect.user);
+            }
+            let mut context = Context {
+                at: base + i,
+                raised,
+                watched: &mut self.watched,
+                hash,
+                key,
+                user: Some(&effect.user),
+                is_watched: entry.watched,
+                dropped: Vec::new(),
+            };
+            self.rule.observe(&mut entry.state, effect, &mut context);
+            let Context { is_watched, dropped, .. } = context;
+            entry.watched = is_watched;
+            self.dirty += usize::from(!std::mem::replace(&mut entry.dirty, true));
+            self.unwatch(dropped);
         }
     }
 
@@ -103,34 +140,8 @@ impl<R: AlertRule> RunningRule for Exact<R> {
     }
 
     fn observe(&mut self, base: usize, effects: &[HashedEffect<'_>], raised: &mut Vec<Raised>) {
-        for (i, hashed) in effects.iter().enumerate() {
-            let effect = hashed.effect;
-            let Some(key) = self.rule.key(effect) else { continue };
-            let hash = hashed.of(key, &self.hasher);
-            let entry = self.states.entry(hash).or_insert_with(|| State {
-                key: key.to_owned(),
-                state: R::State::default(),
-                dirty: false,
-                watched: false,
-            });
-            if entry.watched {
-                self.watched.sample(hash, &effect.user);
-            }
-            let mut context = Context {
-                at: base + i,
-                raised,
-                watched: &mut self.watched,
-                hash,
-                key,
-                user: Some(&effect.user),
-                is_watched: entry.watched,
-                dropped: Vec::new(),
-            };
-            self.rule.observe(&mut entry.state, effect, &mut context);
-            let Context { is_watched, dropped, .. } = context;
-            entry.watched = is_watched;
-            self.dirty += usize::from(!std::mem::replace(&mut entry.dirty, true));
-            self.unwatch(dropped);
+        for (i, block) in effects.chunks(BLOCK).enumerate() {
+            self.observe_block(base + i * BLOCK, block, raised);
         }
     }
 

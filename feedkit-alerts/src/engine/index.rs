@@ -40,6 +40,14 @@ impl Index {
         }
     }
 
+    /// Reads the place where the search for `hash` begins.
+    #[inline]
+    pub(super) fn touch(&self, hash: u128) {
+        if let Some(entry) = self.entries.get(self.home(tag(hash))) {
+            std::hint::black_box(entry.tag);
+        }
+    }
+
     /// Adds a slot that is not there yet.
     pub(super) fn insert(&mut self, hash: u128, slot: usize) {
         if (self.used + 1) * FULL.1 > self.entries.len() * FULL.0 {

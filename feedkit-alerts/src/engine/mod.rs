@@ -15,3 +15,6 @@ pub use hashed::{HashedEffect, KeyHasher};
 pub(crate) use rules::CHUNK;
 pub use rules::{Raised, Rules, Written};
 pub use running::{DynRule, Limits, RunningRule};
+
+/// How many states are waited for at once.
+const BLOCK: usize = 32;

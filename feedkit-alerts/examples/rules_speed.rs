@@ -1,0 +1,74 @@
+//! How long the three standard rules take for an effect: `cargo run --release --example rules_speed [KEYS]`.
+#![allow(clippy::print_stdout, reason = "a measurement prints its result")]
+
+use std::time::Instant;
+
+use feedkit_alerts::engine::{Limits, Rules};
+use feedkit_alerts::rules::{Milestone, Spike, UserRate};
+use feedkit_alerts::{RuleSet, RulesConfig};
+use feedkit_core::effect::Effect;
+use feedkit_core::{EventKind, PostId, Result, Timestamp, UserId};
+use rand::{RngExt, SeedableRng};
+
+const STEP: usize = 20_000;
+
+fn main() -> Result<()> {
+    let keys: u32 = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(1_000_000);
+    let config = RulesConfig::default();
+    let one = |name: &str| match name {
+        "milestone" => Milestone::new(&config.milestone).map(|r| RuleSet::empty().with(r)),
+        "spike" => Spike::new(&config.spike).map(|r| RuleSet::empty().with(r)),
+        _ => UserRate::new(&config.user_rate).map(|r| RuleSet::empty().with(r)),
+    };
+    println!("{keys} users and {keys} posts, drawn evenly; steps of {STEP}");
+    measure("hash only", &RuleSet::empty(), keys)?;
+    for name in ["milestone", "spike", "user_rate"] {
+        measure(name, &one(name)?, keys)?;
+    }
+    measure("all three", &RuleSet::standard(), keys)
+}
+
+fn measure(name: &str, set: &RuleSet, keys: u32) -> Result<()> {
+    let mut rules = Rules::new(set, &Limits::default())?;
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
+    let names: Vec<_> = (0..keys).map(|k| (id(k, "u"), id(k, "p"))).collect();
+    let (mut now, mut effects_run, mut spent) = (1_700_000_000_000i64, 0u64, std::time::Duration::ZERO);
+    let warm = u64::from(keys) * 4;
+    let total = warm + 4_000_000;
+    while effects_run < total {
+        let effects: Vec<_> = (0..STEP)
+            .map(|i| Effect {
+                offset: i as u64,
+                user: UserId::new(&names[rng.random_range(0..keys) as usize].0).expect("it is an id"),
+                post: PostId::new(&names[rng.random_range(0..keys) as usize].1).expect("it is an id"),
+                kind: EventKind::Like,
+                time: Timestamp::from_millis(now + i as i64),
+            })
+            .collect();
+        now += STEP as i64;
+        let begun = Instant::now();
+        let hasher = rules.hasher();
+        let hashed: Vec<_> = effects.iter().map(|e| hasher.hash(e)).collect();
+        std::hint::black_box(rules.run(&hashed, Timestamp::from_millis(now)));
+        if effects_run >= warm {
+            spent += begun.elapsed();
+        }
+        effects_run += STEP as u64;
+    }
+    let begun = Instant::now();
+    let written = rules.snapshot(Timestamp::from_millis(now))?;
+    let bytes: usize = written.states.iter().map(|(_, bytes)| bytes.len()).sum();
+    println!(
+        "{name:10} {:6.1} ns an effect; {} states, snapshot of {:.1} MB and {} rows in {:?}",
+        spent.as_nanos() as f64 / (effects_run - warm) as f64,
+        rules.keys(),
+        bytes as f64 / 1e6,
+        written.exact.len(),
+        begun.elapsed()
+    );
+    Ok(())
+}
+
+fn id(k: u32, prefix: &str) -> String {
+    format!("{prefix}{k}")
+}

@@ -1,0 +1,306 @@
+//! Brings the partitions' entries into the order of event time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use feedkit_core::alert_log::Consumed;
+use feedkit_core::effect::Effect;
+use feedkit_core::journal::JournalEntry;
+use feedkit_core::{Error, Offset, Partition, Positions, Result, Timestamp};
+
+/// Entries that wait until the other partitions have come as far.
+///
+/// A partition that has more to come holds the *frontier* at the latest event time seen of it; one whose last
+/// entry was at the log's end holds nobody back. What is consumed together is a prefix, in the order of offsets,
+/// of each partition's effects, up to the first that lies beyond the frontier.
+#[derive(Debug, Default)]
+pub(crate) struct Align {
+    queues: BTreeMap<Partition, Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    entries: VecDeque<Arc<JournalEntry>>,
+    /// Effects of the first entry that are consumed already.
+    skip: usize,
+    /// The first offset that is not consumed.
+    next: Offset,
+    /// The offset after all that was received.
+    end: Offset,
+    /// The latest event time received.
+    seen: Option<Timestamp>,
+    at_end: bool,
+    effects: usize,
+}
+
+/// How far to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// As far as all partitions have come.
+    Frontier,
+    /// Without regard to partitions of which nothing is there.
+    PassIdle,
+    /// All there is.
+    Everything,
+}
+
+/// What is to be consumed together.
+#[derive(Debug, Default)]
+pub(crate) struct Portion<'a> {
+    /// The ranges, by partition.
+    pub(crate) consumed: Vec<Consumed>,
+    /// The effects, ordered by time, partition and offset.
+    pub(crate) effects: Vec<&'a Effect>,
+}
+
+impl Align {
+    /// Nothing is there yet; each partition is consumed up to its position. Those in `ends` that have nothing
+    /// more hold nobody back.
+    pub(crate) fn new(positions: &Positions, ends: &Positions) -> Self {
+        let known = positions.iter().chain(ends.iter()).map(|(partition, _)| partition);
+        let queue = |partition| {
+            let next = positions.of(partition);
+            let at_end = next >= ends.of(partition);
+            (partition, Queue { next, end: next, at_end, ..Queue::default() })
+        };
+        Align { queues: known.map(queue).collect() }
+    }
+
+    /// Takes entries in; the offset after all that was received of the partition. What was received before is
+    /// passed over, and a gap changes nothing.
+    pub(crate) fn push(&mut self, partition: Partition, entries: &[Arc<JournalEntry>]) -> Result<Offset> {
+        let queue = self.queues.entry(partition).or_default();
+        let received = queue.end;
+        for entry in entries.iter().skip_while(|e| e.to <= received) {
+            if entry.from > queue.end {
+                return Err(Error::gap(format!(
+                    "partition {partition}: an entry begins at offset {}, the alerts have come to {}",
+                    entry.from, queue.end
+                )));
+            }
+            if queue.entries.is_empty() {
+                queue.skip = entry.effects.partition_point(|e| e.offset < queue.next);
+                queue.effects = entry.effects.len() - queue.skip;
+            } else {
+                queue.effects += entry.effects.len();
+            }
+            queue.seen = queue.seen.max(entry.effects.last().map(|e| e.time));
+            (queue.end, queue.at_end) = (entry.to, entry.at_end);
+            queue.entries.push_back(Arc::clone(entry));
+        }
+        Ok(queue.end)
+    }
+
+    /// The offset after all that was received of a partition.
+    pub(crate) fn end(&self, partition: Partition) -> Offset {
+        self.queues.get(&partition).map_or(0, |queue| queue.end)
+    }
+
+    /// How many effects wait.
+    pub(crate) fn pending(&self) -> usize {
+        self.queues.values().map(|q| q.effects).sum()
+    }
+
+    /// Whether there is anything to consume.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queues.values().all(|q| q.entries.is_empty())
+    }
+
+    /// What can be consumed now, if anything.
+    pub(crate) fn portion(&self, reach: Reach) -> Option<Portion<'_>> {
+        let holds_back = |q: &&Queue| match reach {
+            Reach::Frontier => !q.at_end,
+            Reach::PassIdle => !q.at_end && !q.entries.is_empty(),
+            Reach::Everything => false,
+        };
+        let seen = |q: &Queue| q.seen.unwrap_or(Timestamp::from_millis(i64::MIN));
+        let frontier = self.queues.values().filter(holds_back).map(seen).min();
+        let frontier = frontier.unwrap_or(Timestamp::from_millis(i64::MAX));
+        self.gather(|queue| queue.prefix(frontier))
+    }
+
+    /// Exactly these ranges, which must have been received.
+    pub(crate) fn ranges(&self, consumed: &[Consumed]) -> Portion<'_> {
+        let to = |partition: Partition| consumed.iter().find(|c| c.partition == partition).map(|c| c.to);
+        let mut portion = Gather::default();
+        for (partition, queue) in &self.queues {
+            if let Some(to) = to(*partition) {
+                portion.add(*partition, queue, to);
+            }
+        }
+        portion.finish()
+    }
+
+    /// Removes what was consumed.
+    pub(crate) fn consume(&mut self, consumed: &[Consumed]) {
+        for range in consumed {
+            if let Some(queue) = self.queues.get_mut(&range.partition) {
+                queue.consume(range.to);
+            }
+        }
+    }
+
+    fn gather(&self, to: impl Fn(&Queue) -> Offset) -> Option<Portion<'_>> {
+        let mut portion = Gather::default();
+        for (partition, queue) in &self.queues {
+            portion.add(*partition, queue, to(queue));
+        }
+        let portion = portion.finish();
+        (!portion.consumed.is_empty()).then_some(portion)
+    }
+}
+
+impl Queue {
+    /// Where the effects end that lie up to `frontier`: after the last of them, or at the end of an entry.
+    fn prefix(&self, frontier: Timestamp) -> Offset {
+        let mut to = self.next;
+        for (entry, waiting) in self.entries.iter().zip(self.waiting()) {
+            match waiting.iter().position(|e| e.time > frontier) {
+                None => to = entry.to,
+                Some(0) => return to,
+                Some(n) => return waiting[n - 1].offset + 1,
+            }
+        }
+        to
+    }
+
+    /// What is not consumed, entry by entry.
+    fn waiting(&self) -> impl Iterator<Item = &[Effect]> {
+        let skip = |i| if i == 0 { self.skip } else { 0 };
+        self.entries.iter().enumerate().map(move |(i, entry)| &entry.effects[skip(i)..])
+    }
+
+    fn consume(&mut self, to: Offset) {
+        self.next = to;
+        while let Some(first) = self.entries.front() {
+            if first.to <= to {
+                self.effects -= first.effects.len() - self.skip;
+                self.skip = 0;
+                self.entries.pop_front();
+            } else {
+                let skip = first.effects.partition_point(|e| e.offset < to);
+                self.effects -= skip - self.skip;
+                self.skip = skip;
+                return;
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Gather<'a> {
+    consumed: Vec<Consumed>,
+    /// By time and partition; within a partition in the order of offsets.
+    effects: Vec<(Timestamp, Partition, &'a Effect)>,
+}
+
+impl<'a> Gather<'a> {
+    fn add(&mut self, partition: Partition, queue: &'a Queue, to: Offset) {
+        if to <= queue.next {
+            return;
+        }
+        self.consumed.push(Consumed { partition, from: queue.next, to });
+        for waiting in queue.waiting() {
+            let n = waiting.partition_point(|e| e.offset < to);
+            self.effects.extend(waiting[..n].iter().map(|e| (e.time, partition, e)));
+            if n < waiting.len() {
+                break;
+            }
+        }
+    }
+
+    fn finish(mut self) -> Portion<'a> {
+        // Stable, and fast on what is a few sorted runs.
+        self.effects.sort_by_key(|(time, partition, _)| (*time, *partition));
+        let effects = self.effects.into_iter().map(|(_, _, effect)| effect).collect();
+        Portion { consumed: self.consumed, effects }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use feedkit_core::{EventKind, PostId, UserId};
+
+    fn entry(partition: u32, from: u64, to: u64, at_end: bool, effects: &[(u64, i64)]) -> Arc<JournalEntry> {
+        let effect = |(offset, millis): &(u64, i64)| Effect {
+            offset: *offset,
+            user: UserId::new(format!("u{partition}-{offset}")).unwrap(),
+            post: PostId::new("p").unwrap(),
+            kind: EventKind::Like,
+            time: Timestamp::from_millis(*millis),
+        };
+        let effects = effects.iter().map(effect).collect();
+        Arc::new(JournalEntry { partition: Partition(partition), from, to, epoch: 1, at_end, effects })
+    }
+
+    fn positions(of: &[(u32, u64)]) -> Positions {
+        of.iter().map(|(p, o)| (Partition(*p), *o)).collect()
+    }
+
+    /// Consumes one portion: its ranges and the users in it.
+    fn take(align: &mut Align, reach: Reach) -> Option<(Vec<(u32, u64, u64)>, Vec<String>)> {
+        let portion = align.portion(reach)?;
+        let consumed = portion.consumed.clone();
+        let users = portion.effects.iter().map(|e| e.user.to_string()).collect();
+        align.consume(&consumed);
+        Some((consumed.iter().map(|c| (c.partition.0, c.from, c.to)).collect(), users))
+    }
+
+    #[test]
+    fn goes_as_far_as_all_have_come_and_orders_by_time() {
+        let mut align = Align::new(&positions(&[]), &positions(&[(0, 100), (1, 100)]));
+        align.push(Partition(0), &[entry(0, 0, 10, false, &[(1, 10), (3, 40), (5, 20), (7, 60)])]).unwrap();
+        assert_eq!(take(&mut align, Reach::Frontier), None);
+        align.push(Partition(1), &[entry(1, 0, 5, false, &[(0, 10), (2, 30)])]).unwrap();
+        // Partition 1 holds the frontier at 30; what lies behind the effect at 40 waits with it.
+        let (ranges, users) = take(&mut align, Reach::Frontier).unwrap();
+        assert_eq!(ranges, [(0, 0, 2), (1, 0, 5)]);
+        assert_eq!(users, ["u0-1", "u1-0", "u1-2"]);
+        assert_eq!(take(&mut align, Reach::Frontier), None);
+        align.push(Partition(1), &[entry(1, 5, 9, true, &[(6, 50)])]).unwrap();
+        let (ranges, users) = take(&mut align, Reach::Frontier).unwrap();
+        assert_eq!(ranges, [(0, 2, 10), (1, 5, 9)]);
+        assert_eq!(users, ["u0-5", "u0-3", "u1-6", "u0-7"]);
+        assert!(align.is_empty() && align.pending() == 0);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_partition_at_its_end() {
+        let mut align = Align::new(&positions(&[(0, 5), (1, 7)]), &positions(&[(0, 5), (1, 7)]));
+        align.push(Partition(0), &[entry(0, 5, 9, true, &[(6, 60)])]).unwrap();
+        assert_eq!(take(&mut align, Reach::Frontier).unwrap().0, [(0, 5, 9)]);
+        // Entries without effects move the position as well.
+        align.push(Partition(1), &[entry(1, 7, 8, true, &[])]).unwrap();
+        assert_eq!(take(&mut align, Reach::Frontier), Some((vec![(1, 7, 8)], vec![])));
+    }
+
+    #[test]
+    fn can_be_told_to_go_on() {
+        let mut align = Align::new(&positions(&[]), &positions(&[(0, 100), (1, 100), (2, 100)]));
+        align.push(Partition(0), &[entry(0, 0, 10, false, &[(1, 10), (2, 50)])]).unwrap();
+        align.push(Partition(1), &[entry(1, 0, 10, false, &[(1, 20)])]).unwrap();
+        assert_eq!(take(&mut align, Reach::Frontier), None);
+        assert_eq!(take(&mut align, Reach::PassIdle).unwrap().0, [(0, 0, 2), (1, 0, 10)]);
+        assert_eq!(align.pending(), 1);
+        assert_eq!(take(&mut align, Reach::Everything).unwrap().0, [(0, 2, 10)]);
+    }
+
+    #[test]
+    fn what_was_received_is_passed_over_and_a_gap_refused() {
+        let mut align = Align::new(&positions(&[(0, 4)]), &positions(&[(0, 20)]));
+        let long = entry(0, 0, 10, false, &[(1, 10), (3, 11), (4, 12), (8, 13)]);
+        assert_eq!(align.push(Partition(0), &[Arc::clone(&long)]).unwrap(), 10);
+        assert_eq!(align.push(Partition(0), &[long]).unwrap(), 10);
+        assert_eq!(align.pending(), 2);
+        let gap = align.push(Partition(0), &[entry(0, 11, 12, true, &[])]).unwrap_err();
+        assert_eq!(gap.kind(), feedkit_core::ErrorKind::Gap);
+        assert_eq!(take(&mut align, Reach::Everything), Some((vec![(0, 4, 10)], vec!["u0-4".into(), "u0-8".into()])));
+        // A range that was recorded may end within an entry.
+        align.push(Partition(0), &[entry(0, 10, 20, true, &[(11, 1), (15, 2), (19, 3)])]).unwrap();
+        let range = [Consumed { partition: Partition(0), from: 10, to: 15 }];
+        assert_eq!(align.ranges(&range).effects.len(), 1);
+        align.consume(&range);
+        assert_eq!(take(&mut align, Reach::Everything).unwrap(), (vec![(0, 15, 20)], vec!["u0-15".into(), "u0-19".into()]));
+    }
+}

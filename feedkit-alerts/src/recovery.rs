@@ -1,0 +1,175 @@
+//! Going on where the last owner stopped.
+
+use feedkit_core::alert_log::{AlertStep, Consumed, Lease, RecordedStep};
+use feedkit_core::failpoint::{self, stage};
+use feedkit_core::history::{History, JournalRead};
+use feedkit_core::{AlertLog, Clock, Error, Positions, Result, Timestamp};
+
+use crate::RuleSet;
+use crate::align::Align;
+use crate::engine::Rules;
+use crate::options::AlertOptions;
+use crate::step::{self, Work};
+
+/// Effects read from the journal at once.
+const READ: usize = 20_000;
+
+/// What recovery comes to.
+pub(crate) enum Outcome {
+    /// All is as it was after the last step.
+    Work(Box<Work>),
+    /// The recorded steps cannot be run again, for this reason.
+    Rebuild(String),
+}
+
+/// Everything a recovery reads from.
+pub(crate) struct Sources<'a, L, H: ?Sized> {
+    pub(crate) log: &'a L,
+    pub(crate) history: &'a H,
+    pub(crate) set: &'a RuleSet,
+    pub(crate) options: &'a AlertOptions,
+    pub(crate) clock: &'a dyn Clock,
+}
+
+impl<L: AlertLog, H: History + ?Sized> Sources<'_, L, H> {
+    /// Loads the last snapshot, and runs the steps after it again, over the ranges that were recorded: the same
+    /// states come out. What they raise was kept with them.
+    pub(crate) async fn recover(&self, lease: &Lease) -> Result<Outcome> {
+        let recovered = self.log.recover(lease).await?;
+        let limits = &self.options.limits;
+        let (mut rules, mut watermark, mut positions, mut step) = match recovered.snapshot {
+            Some(s) => {
+                let (rules, watermark) = Rules::restore(self.set, limits, &s.states)?;
+                (rules, watermark, s.positions, s.step)
+            }
+            None => (Rules::new(self.set, limits)?, Timestamp::EPOCH, Positions::new(), 0),
+        };
+        let snapshot_step = step;
+        let mut effects_since_snapshot = 0;
+        let mut align = Align::new(&positions, &Positions::new());
+        for recorded in &recovered.steps {
+            if let Err(reason) = self.read(&mut align, &positions, recorded, step).await? {
+                return Ok(Outcome::Rebuild(reason));
+            }
+            let portion = align.ranges(&recorded.consumed);
+            step::run(&mut rules, self.log, &portion.effects, recorded.watermark).await?;
+            effects_since_snapshot += portion.effects.len() as u64;
+            align.consume(&recorded.consumed);
+            recorded.consumed.iter().for_each(|range| positions.set(range.partition, range.to));
+            (step, watermark) = (recorded.number, recorded.watermark);
+        }
+        let ends = self.history.positions().await?;
+        if !ends.covers(&positions) {
+            return Ok(Outcome::Rebuild("the history holds less than the alerts have consumed".into()));
+        }
+        tracing::info!(step, steps = recovered.steps.len(), effects_since_snapshot, "alerts recovered");
+        let work = Work {
+            align: Align::new(&positions, &ends),
+            snapshot_at: self.clock.now(),
+            snapshot_step,
+            effects_since_snapshot,
+            ..Work::new(rules, positions, step, watermark)
+        };
+        Ok(Outcome::Work(Box::new(work)))
+    }
+
+    /// Sets the states that can be worked out from totals, and goes on from the positions that these belong to.
+    /// What else the rules knew is forgotten.
+    pub(crate) async fn rebuild(&self, lease: &Lease) -> Result<Work> {
+        let recovered = self.log.recover(lease).await?;
+        let (mut before, last_snapshot) =
+            recovered.snapshot.map_or_else(Default::default, |s| (s.positions, s.step));
+        let last_step = recovered.steps.last().map_or(last_snapshot, |s| s.number);
+        for range in recovered.steps.iter().flat_map(|s| &s.consumed) {
+            before.set(range.partition, range.to);
+        }
+        let mut rules = Rules::new(self.set, &self.options.limits)?;
+        let mut raised = Vec::new();
+        let mut totals = self.history.snapshot().await?;
+        let positions = totals.positions().clone();
+        loop {
+            let some = totals.next(READ).await?;
+            if some.is_empty() {
+                break;
+            }
+            some.iter().for_each(|post| rules.rebuild(post, &mut raised));
+        }
+        let moved = |(partition, to)| Consumed { partition, from: before.of(partition), to };
+        let alert_step = AlertStep {
+            number: last_step + 1,
+            watermark: Timestamp::EPOCH,
+            consumed: positions.iter().map(moved).filter(|c| c.from != c.to).collect(),
+            alerts: raised.into_iter().map(|r| r.notification).collect(),
+        };
+        failpoint::reach(stage::REBUILD);
+        self.log.step(lease, &alert_step).await?;
+        // Until the snapshot is kept the step just written cannot be run again: whoever recovers starts over.
+        let mut work = Work {
+            align: Align::new(&positions, &self.history.positions().await?),
+            snapshot_at: self.clock.now(),
+            ..Work::new(rules, positions, alert_step.number, alert_step.watermark)
+        };
+        let written = work.rules.snapshot(work.watermark)?;
+        let (snapshot, exact) = work.as_snapshot(written);
+        self.log.save_snapshot(lease, &snapshot, &exact).await?;
+        work.rules.saved();
+        work.snapshot_step = work.step;
+        Ok(work)
+    }
+
+    /// Reads from the journal what a recorded step consumed, or says why that cannot be done.
+    async fn read(
+        &self,
+        align: &mut Align,
+        positions: &Positions,
+        recorded: &RecordedStep,
+        last: u64,
+    ) -> Result<Result<(), String>> {
+        if recorded.number != last + 1 {
+            return Err(Error::corrupt(format!("alert step {} is recorded after {last}", recorded.number)));
+        }
+        for &Consumed { partition, from, to } in &recorded.consumed {
+            if from != positions.of(partition) || to < from {
+                return Ok(Err(format!(
+                    "alert step {} goes from offset {from} to {to} of partition {partition}, the one before ended \
+                     at {}",
+                    recorded.number,
+                    positions.of(partition)
+                )));
+            }
+            while align.end(partition) < to {
+                match self.history.journal(partition, align.end(partition), READ).await? {
+                    JournalRead::Entries(entries) if entries.is_empty() => {
+                        return Ok(Err("the history holds less than the alerts have consumed".into()));
+                    }
+                    JournalRead::Entries(entries) => align.push(partition, &entries).map(drop)?,
+                    JournalRead::Expired(start) => {
+                        return Ok(Err(format!(
+                            "the journal of partition {partition} begins at offset {start}, the alerts' snapshot \
+                             stands at {}",
+                            align.end(partition)
+                        )));
+                    }
+                }
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
+impl Work {
+    fn new(rules: Rules, positions: Positions, step: u64, watermark: Timestamp) -> Self {
+        Work {
+            rules,
+            align: Align::default(),
+            positions,
+            step,
+            watermark,
+            pending: None,
+            snapshot_step: step,
+            snapshot_at: Timestamp::EPOCH,
+            effects_since_snapshot: 0,
+            held_since: None,
+        }
+    }
+}
