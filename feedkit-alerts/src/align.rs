@@ -238,8 +238,10 @@ mod tests {
         of.iter().map(|(p, o)| (Partition(*p), *o)).collect()
     }
 
+    type Taken = (Vec<(u32, u64, u64)>, Vec<String>);
+
     /// Consumes one portion: its ranges and the users in it.
-    fn take(align: &mut Align, reach: Reach) -> Option<(Vec<(u32, u64, u64)>, Vec<String>)> {
+    fn take(align: &mut Align, reach: Reach) -> Option<Taken> {
         let portion = align.portion(reach)?;
         let consumed = portion.consumed.clone();
         let users = portion.effects.iter().map(|e| e.user.to_string()).collect();

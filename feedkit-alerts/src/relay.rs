@@ -157,7 +157,9 @@ impl<L: AlertLog, S: EventSink> Relay<L, S> {
         if let Some(last) = rows[..marked].last() {
             failpoint::reach(stage::RELAY);
             self.log.mark_published(lease, last.seq, &self.published).await?;
-            rows[..marked].iter().for_each(|row| drop(self.out.remove(&row.notification.id)));
+            for row in &rows[..marked] {
+                self.out.remove(&row.notification.id);
+            }
         }
         match failed {
             Some(e) => Err(e.context("publishing notifications")),
