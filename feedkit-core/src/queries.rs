@@ -13,7 +13,7 @@ use crate::{EventId, Offset, Partition, PostId, Result, Timestamp, UserId};
 ///
 /// - Every answer reflects whole commits only.
 /// - Lists are complete and repeat nothing when paged by their cursors while nothing is written.
-/// - Ties are ordered by the bytes of the id, ascending.
+/// - Ties in lists of posts are ordered by the bytes of the id, ascending.
 /// - Asking about a post or user nobody has heard of is not an error.
 ///
 /// # Cancellation
@@ -39,7 +39,8 @@ pub trait Queries: Send + Sync + 'static {
         to: Timestamp,
     ) -> Result<Vec<Activity>>;
 
-    /// The comments on one post, newest first, those before `before`.
+    /// The comments on one post, newest first, those before `before`. Of one time the greater id comes first, then
+    /// the greater user, so that a [`CommentCursor`] compares as the list is ordered.
     async fn comments(
         &self,
         post: &PostId,

@@ -1,0 +1,163 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hashbrown::{HashMap, HashSet};
+
+use crate::alert_log::{
+    AlertLog, AlertSnapshot, AlertStep, ExactState, Lease, OutboxRow, RecordedStep, Recovered,
+};
+use crate::notification::Notification;
+use crate::{Epoch, Error, Positions, Result, Timestamp};
+
+/// An alert log that lives as long as the process.
+#[derive(Debug, Default)]
+pub struct MemoryAlertLog(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// The lease last given; `None` when it was given back.
+    lease: Option<Lease>,
+    epoch: Epoch,
+    snapshot: Option<AlertSnapshot>,
+    /// Those after the snapshot.
+    steps: Vec<RecordedStep>,
+    last_step: u64,
+    exact: HashMap<(String, String), Vec<u8>>,
+    raised: HashSet<String>,
+    /// Alerts by the number under which they were kept.
+    alerts: BTreeMap<u64, Notification>,
+    outbox: VecDeque<OutboxRow>,
+    published: Positions,
+}
+
+impl MemoryAlertLog {
+    /// An empty alert log.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change to the state is whole before anything can panic.
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn held(&self, lease: &Lease) -> Result<MutexGuard<'_, State>> {
+        let state = self.state();
+        match &state.lease {
+            Some(held) if held.epoch == lease.epoch && held.owner == lease.owner => Ok(state),
+            _ => Err(Error::fenced(format!(
+                "the alert lease of {:?} (epoch {}) is no longer valid, the epoch is {}",
+                lease.owner, lease.epoch, state.epoch
+            ))),
+        }
+    }
+}
+
+#[async_trait]
+impl AlertLog for MemoryAlertLog {
+    async fn acquire(&self, owner: &str, now: Timestamp, ttl: Duration) -> Result<Option<Lease>> {
+        let mut state = self.state();
+        let until = now.saturating_add(ttl);
+        match &mut state.lease {
+            Some(held) if held.owner == owner => {
+                held.until = until;
+                return Ok(Some(held.clone()));
+            }
+            Some(held) if held.until > now => return Ok(None),
+            _ => {}
+        }
+        state.epoch += 1;
+        let lease = Lease { owner: owner.to_owned(), epoch: state.epoch, until };
+        state.lease = Some(lease.clone());
+        Ok(Some(lease))
+    }
+
+    async fn renew(&self, lease: &Lease, now: Timestamp, ttl: Duration) -> Result<Lease> {
+        let mut state = self.held(lease)?;
+        let renewed = Lease { until: now.saturating_add(ttl), ..lease.clone() };
+        state.lease = Some(renewed.clone());
+        Ok(renewed)
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<()> {
+        self.held(lease)?.lease = None;
+        Ok(())
+    }
+
+    async fn recover(&self, lease: &Lease) -> Result<Recovered> {
+        let state = self.held(lease)?;
+        Ok(Recovered { snapshot: state.snapshot.clone(), steps: state.steps.clone() })
+    }
+
+    async fn step(&self, lease: &Lease, step: &AlertStep) -> Result<()> {
+        let mut state = self.held(lease)?;
+        if step.number != state.last_step + 1 {
+            let last = state.last_step;
+            return Err(Error::gap(format!("alert step {} does not follow on step {last}", step.number)));
+        }
+        state.last_step = step.number;
+        state.steps.push(RecordedStep {
+            number: step.number,
+            watermark: step.watermark,
+            consumed: step.consumed.clone(),
+        });
+        for notification in &step.alerts {
+            if state.raised.insert(notification.id.clone()) {
+                let seq = state.alerts.len() as u64 + 1;
+                state.alerts.insert(seq, notification.clone());
+                state.outbox.push_back(OutboxRow { seq, notification: notification.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    async fn save_snapshot(
+        &self,
+        lease: &Lease,
+        snapshot: &AlertSnapshot,
+        exact: &[ExactState],
+    ) -> Result<()> {
+        let mut state = self.held(lease)?;
+        let before = state.snapshot.as_ref().map_or(0, |s| s.step);
+        if !(before..=state.last_step).contains(&snapshot.step) {
+            let last = state.last_step;
+            let detail = format!("a snapshot of step {}; kept are {before} to {last}", snapshot.step);
+            return Err(Error::gap(detail));
+        }
+        state.steps.retain(|step| step.number > snapshot.step);
+        state.snapshot = Some(snapshot.clone());
+        for ExactState { rule, key, state: bytes } in exact {
+            state.exact.insert((rule.clone(), key.clone()), bytes.clone());
+        }
+        Ok(())
+    }
+
+    async fn exact_states(&self, rule: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>> {
+        let state = self.state();
+        let of = |key: &&str| state.exact.get(&(rule.to_owned(), (*key).to_owned())).cloned();
+        Ok(keys.iter().map(of).collect())
+    }
+
+    async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>> {
+        Ok(self.state().outbox.iter().take(limit).cloned().collect())
+    }
+
+    async fn mark_published(&self, lease: &Lease, seq: u64, positions: &Positions) -> Result<()> {
+        let mut state = self.held(lease)?;
+        state.outbox.retain(|row| row.seq > seq);
+        state.published = positions.clone();
+        Ok(())
+    }
+
+    async fn published(&self) -> Result<Positions> {
+        Ok(self.state().published.clone())
+    }
+
+    async fn alerts(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, Notification)>> {
+        let state = self.state();
+        let range = state.alerts.range(..before.unwrap_or(u64::MAX));
+        Ok(range.rev().take(limit).map(|(seq, n)| (*seq, n.clone())).collect())
+    }
+}

@@ -1,0 +1,263 @@
+use std::time::Duration;
+
+use super::sentence::{Sentence, drop_half_way};
+use super::support::{at, user};
+use crate::alert_log::{
+    AlertLog, AlertSnapshot, AlertStep, Consumed, ExactState, Lease, RecordedStep, Recovered,
+};
+use crate::notification::{Audience, Notification, Severity};
+use crate::{ErrorKind, Partition, Positions};
+
+const TTL: Duration = Duration::from_secs(10);
+
+/// Tries [`AlertLog`]'s contract.
+///
+/// # Panics
+///
+/// With the sentence that does not hold.
+pub async fn alert_log<L: AlertLog>(fresh: impl AsyncFn() -> L) {
+    one_lease_at_a_time(&fresh().await).await;
+    a_lease_is_renewed_and_given_back(&fresh().await).await;
+    writes_under_an_older_epoch_are_refused(&fresh().await).await;
+    steps_are_recovered_in_order(&fresh().await).await;
+    alerts_are_kept_once(&fresh().await).await;
+    a_snapshot_replaces_the_steps_it_includes(&fresh().await).await;
+    the_outbox_is_read_until_marked(&fresh().await).await;
+    a_dropped_step_is_whole_or_nothing(&fresh().await).await;
+}
+
+fn alert(id: &str) -> Notification {
+    Notification {
+        id: id.to_owned(),
+        kind: "MILESTONE".into(),
+        severity: Severity::Info,
+        audience: Audience::User(user("u1")),
+        title: format!("alert {id}"),
+        data: serde_json::Map::from_iter([("likes".to_owned(), 10.into())]),
+        occurred_at: at(1),
+    }
+}
+
+fn step(number: u64, alerts: &[&str]) -> AlertStep {
+    let consumed = [0, 1].map(|p| Consumed {
+        partition: Partition(p),
+        from: (number - 1) * 10,
+        to: number * 10 + u64::from(p),
+    });
+    AlertStep {
+        number,
+        watermark: at(number as i64),
+        consumed: consumed.to_vec(),
+        alerts: alerts.iter().map(|id| alert(id)).collect(),
+    }
+}
+
+fn recorded(number: u64) -> RecordedStep {
+    let AlertStep { number, watermark, consumed, .. } = step(number, &[]);
+    RecordedStep { number, watermark, consumed }
+}
+
+fn snapshot(step: u64) -> AlertSnapshot {
+    AlertSnapshot {
+        step,
+        positions: Positions::from_iter([(Partition(0), 10 * step)]),
+        states: vec![("spike".into(), vec![0, 1, 255]), ("empty".into(), vec![])],
+    }
+}
+
+async fn acquire(says: Sentence, log: &impl AlertLog) -> Lease {
+    match says.ok("acquire", log.acquire("one", at(0), TTL).await) {
+        Some(lease) => lease,
+        None => says.broken("the lease is free, and is not given"),
+    }
+}
+
+/// Everything that can be read, to see whether it has changed.
+async fn see(says: Sentence, log: &impl AlertLog, lease: &Lease) -> String {
+    let recovered = says.ok("recover", log.recover(lease).await);
+    let alerts = says.ok("alerts", log.alerts(None, 100).await);
+    let outbox = says.ok("outbox", log.outbox(100).await);
+    let published = says.ok("published", log.published().await);
+    let exact = says.ok("exact_states", log.exact_states("milestone", &["p"]).await);
+    format!("{recovered:?} {alerts:?} {outbox:?} {published:?} {exact:?}")
+}
+
+async fn one_lease_at_a_time(log: &impl AlertLog) {
+    let says = Sentence("at most one lease is valid at a time");
+    let first = acquire(says, log).await;
+    says.equal("lease", (first.owner.as_str(), first.until), ("one", at(10)));
+    says.equal("acquired by another", says.ok("acquire", log.acquire("two", at(9), TTL).await), None);
+    let says = Sentence("a lease is given to its owner again, with the same epoch");
+    let again = says.ok("acquire", log.acquire("one", at(5), TTL).await);
+    says.equal("lease", again, Some(Lease { until: at(15), ..first.clone() }));
+    let says = Sentence("a lease that has run out may be taken by another, with a higher epoch");
+    says.equal("taken before it ran out", says.ok("acquire", log.acquire("two", at(14), TTL).await), None);
+    let second = says.ok("acquire", log.acquire("two", at(15), TTL).await);
+    match &second {
+        Some(second) => says.holds(second.epoch > first.epoch, format_args!("{first:?}, then {second:?}")),
+        None => says.broken("it is not given"),
+    }
+    says.equal("acquired by the first", says.ok("acquire", log.acquire("one", at(16), TTL).await), None);
+}
+
+async fn a_lease_is_renewed_and_given_back(log: &impl AlertLog) {
+    let says = Sentence("renew prolongs the lease");
+    let first = acquire(says, log).await;
+    let renewed = says.ok("renew", log.renew(&first, at(8), TTL).await);
+    says.equal("lease", renewed.clone(), Lease { until: at(18), ..first.clone() });
+    says.equal("acquired by another", says.ok("acquire", log.acquire("two", at(12), TTL).await), None);
+    let says = Sentence("a lease given back is free at once, and the next has a higher epoch");
+    says.ok("release", log.release(&renewed).await);
+    match says.ok("acquire", log.acquire("two", at(12), TTL).await) {
+        Some(second) => says.holds(second.epoch > first.epoch, format_args!("{first:?}, then {second:?}")),
+        None => says.broken("it is not given"),
+    }
+    let says = Sentence("a lease given back is not valid any more");
+    says.fails("renew", log.renew(&renewed, at(13), TTL).await, ErrorKind::Fenced);
+    says.fails("release", log.release(&renewed).await, ErrorKind::Fenced);
+}
+
+async fn writes_under_an_older_epoch_are_refused(log: &impl AlertLog) {
+    let says = Sentence("every write under an older lease is refused as fenced and changes nothing");
+    let old = acquire(says, log).await;
+    says.ok("step", log.step(&old, &step(1, &["a"])).await);
+    let Some(new) = says.ok("acquire", log.acquire("two", at(60), TTL).await) else {
+        says.broken("a lease that has run out is not given")
+    };
+    let before = see(says, log, &new).await;
+    says.fails("step", log.step(&old, &step(2, &["b"])).await, ErrorKind::Fenced);
+    let exact = [ExactState { rule: "milestone".into(), key: "p".into(), state: vec![1] }];
+    says.fails("save_snapshot", log.save_snapshot(&old, &snapshot(1), &exact).await, ErrorKind::Fenced);
+    let marked = log.mark_published(&old, 1, &Positions::from_iter([(Partition(0), 1)])).await;
+    says.fails("mark_published", marked, ErrorKind::Fenced);
+    says.fails("renew", log.renew(&old, at(61), TTL).await, ErrorKind::Fenced);
+    says.fails("release", log.release(&old).await, ErrorKind::Fenced);
+    says.equal("log", see(says, log, &new).await, before);
+    says.equal("acquired meanwhile", says.ok("acquire", log.acquire("one", at(62), TTL).await), None);
+    says.ok("step under the present lease", log.step(&new, &step(2, &["b"])).await);
+}
+
+async fn steps_are_recovered_in_order(log: &impl AlertLog) {
+    let says = Sentence("recover returns every step after the snapshot, in order");
+    let lease = acquire(says, log).await;
+    says.equal("at first", says.ok("recover", log.recover(&lease).await), Recovered::default());
+    let says_gap = Sentence("a step whose number is not the next is refused as a gap, and changes nothing");
+    says_gap.fails("step 2 at first", log.step(&lease, &step(2, &["x"])).await, ErrorKind::Gap);
+    for number in 1..=12 {
+        says.ok("step", log.step(&lease, &step(number, &[])).await);
+    }
+    for number in [1, 12, 14] {
+        let what = format!("step {number} after 12");
+        says_gap.fails(&what, log.step(&lease, &step(number, &["x"])).await, ErrorKind::Gap);
+    }
+    says_gap.equal("alerts", says.ok("alerts", log.alerts(None, 9).await), vec![]);
+    let Some(next) = says.ok("acquire", log.acquire("two", at(60), TTL).await) else {
+        says.broken("a lease that has run out is not given")
+    };
+    let recovered = says.ok("recover", log.recover(&next).await);
+    says.equal("recovered", recovered, Recovered { snapshot: None, steps: (1..=12).map(recorded).collect() });
+    says.ok("step by the next owner", log.step(&next, &step(13, &[])).await);
+}
+
+async fn alerts_are_kept_once(log: &impl AlertLog) {
+    let says = Sentence("a step keeps its alerts and their outbox rows");
+    let lease = acquire(says, log).await;
+    says.ok("step", log.step(&lease, &step(1, &["a", "b"])).await);
+    let ids = async |before, limit| {
+        says.ok("alerts", log.alerts(before, limit).await)
+            .into_iter()
+            .map(|(n, a)| (n, a.id))
+            .collect::<Vec<_>>()
+    };
+    let newest: Vec<_> = ids(None, 9).await.into_iter().map(|(_, id)| id).collect();
+    says.equal("alerts, the newest first", newest, vec!["b".to_owned(), "a".to_owned()]);
+    let says = Sentence("an alert whose id is kept already is not kept again, and not published again");
+    let mut changed = step(2, &["c", "a", "c"]);
+    changed.alerts[1].title = "another title".into();
+    says.ok("step", log.step(&lease, &changed).await);
+    let kept = says.ok("alerts", log.alerts(None, 9).await);
+    says.equal("ids", kept.iter().map(|(_, a)| a.id.as_str()).collect::<Vec<_>>(), vec!["c", "b", "a"]);
+    says.equal("the first's content", &kept[2].1, &alert("a"));
+    let outbox = says.ok("outbox", log.outbox(9).await);
+    let ids_out: Vec<_> = outbox.iter().map(|r| r.notification.id.as_str()).collect();
+    says.equal("outbox", ids_out, vec!["a", "b", "c"]);
+    says.ok("mark_published", log.mark_published(&lease, outbox[2].seq, &Positions::new()).await);
+    says.ok("step", log.step(&lease, &step(3, &["b"])).await);
+    says.equal("outbox after a repeat of a published one", says.ok("outbox", log.outbox(9).await), vec![]);
+    let says = Sentence("alerts are paged by the number that comes with each");
+    let mut paged = Vec::new();
+    while paged.len() < 9 {
+        let page = ids(paged.last().map(|(n, _)| *n), 1).await;
+        if page.is_empty() {
+            break;
+        }
+        paged.extend(page);
+    }
+    says.equal("paged", paged.into_iter().map(|(_, id)| id).collect::<Vec<_>>(), vec!["c", "b", "a"]);
+}
+
+async fn a_snapshot_replaces_the_steps_it_includes(log: &impl AlertLog) {
+    let says = Sentence("after save_snapshot the steps it includes are gone, and those after it are not");
+    let lease = acquire(says, log).await;
+    for number in 1..=5 {
+        says.ok("step", log.step(&lease, &step(number, &[])).await);
+    }
+    let exact =
+        |key: &str, state: u8| ExactState { rule: "milestone".into(), key: key.into(), state: vec![state] };
+    let states = [exact("p", 1), exact("q", 2)];
+    says.ok("save_snapshot", log.save_snapshot(&lease, &snapshot(3), &states).await);
+    let expected = Recovered { snapshot: Some(snapshot(3)), steps: vec![recorded(4), recorded(5)] };
+    says.equal("recovered", says.ok("recover", log.recover(&lease).await), expected);
+    says.ok("step", log.step(&lease, &step(6, &[])).await);
+    says.ok("save_snapshot", log.save_snapshot(&lease, &snapshot(6), &[exact("q", 9)]).await);
+    let expected = Recovered { snapshot: Some(snapshot(6)), steps: vec![] };
+    says.equal("recovered", says.ok("recover", log.recover(&lease).await), expected);
+    says.fails("step 6 again", log.step(&lease, &step(6, &[])).await, ErrorKind::Gap);
+    says.ok("step after a snapshot of all", log.step(&lease, &step(7, &[])).await);
+    let says = Sentence("exact states are those as of the last snapshot, in the order of the keys");
+    let read = says.ok("exact_states", log.exact_states("milestone", &["q", "none", "p"]).await);
+    says.equal("states", read, vec![Some(vec![9]), None, Some(vec![1])]);
+    let other = says.ok("exact_states", log.exact_states("other", &["q"]).await);
+    says.equal("another rule's", other, vec![None]);
+}
+
+async fn the_outbox_is_read_until_marked(log: &impl AlertLog) {
+    let says =
+        Sentence("outbox rows are read in the order in which they were written, until marked as published");
+    let lease = acquire(says, log).await;
+    says.equal("published at first", says.ok("published", log.published().await), Positions::new());
+    says.ok("step", log.step(&lease, &step(1, &["z", "a"])).await);
+    says.ok("step", log.step(&lease, &step(2, &["m"])).await);
+    let rows = says.ok("outbox", log.outbox(9).await);
+    let ids: Vec<_> = rows.iter().map(|r| r.notification.clone()).collect();
+    says.equal("rows", ids, ["z", "a", "m"].map(alert).to_vec());
+    says.holds(rows.is_sorted_by(|a, b| a.seq < b.seq), "their numbers do not ascend");
+    says.equal("at most two", says.ok("outbox", log.outbox(2).await), rows[..2].to_vec());
+    says.equal("again", says.ok("outbox", log.outbox(9).await), rows.clone());
+    let positions = Positions::from_iter([(Partition(0), 7), (Partition(2), 1)]);
+    says.ok("mark_published", log.mark_published(&lease, rows[1].seq, &positions).await);
+    says.equal("rows after the mark", says.ok("outbox", log.outbox(9).await), rows[2..].to_vec());
+    says.equal("published", says.ok("published", log.published().await), positions);
+    says.equal("alerts stay", says.ok("alerts", log.alerts(None, 9).await).len(), 3);
+    says.ok("step", log.step(&lease, &step(3, &["b"])).await);
+    let later = says.ok("outbox", log.outbox(9).await);
+    says.holds(later.len() == 2 && later[1].seq > rows[2].seq, format_args!("later rows: {later:?}"));
+}
+
+async fn a_dropped_step_is_whole_or_nothing(log: &impl AlertLog) {
+    let says = Sentence("step is one transaction: dropped, it has been written whole or not at all");
+    let mut number = 1;
+    for _ in 0..10 {
+        let Some(lease) = says.ok("acquire", log.acquire("one", at(0), TTL).await) else {
+            says.broken("the owner's own lease is not given")
+        };
+        drop_half_way(log.step(&lease, &step(number, &[&format!("s{number}")]))).await;
+        // Written under the same connection or lock, this comes after it.
+        says.ok("renew", log.renew(&lease, at(0), TTL).await);
+        let steps = says.ok("recover", log.recover(&lease).await).steps.len() as u64;
+        let alerts = says.ok("alerts", log.alerts(None, 99).await).len() as u64;
+        says.holds(steps == number || steps == number - 1, format_args!("{steps} steps after {number}"));
+        says.equal("alerts", alerts, steps);
+        number = steps + 1;
+    }
+}

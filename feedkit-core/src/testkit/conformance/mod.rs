@@ -1,0 +1,38 @@
+//! What a backend has to do to implement a contract: one suite for each trait.
+//!
+//! A suite is an async function that is handed a way to get fresh, empty instances, tries each sentence of the
+//! trait's contract on one of its own, and panics with the sentence that does not hold. What belongs to an instance
+//! besides itself, such as a temporary directory, is the caller's to keep.
+//!
+//! ```
+//! use feedkit_core::memory::MemoryCounters;
+//! use feedkit_core::testkit::conformance;
+//! use feedkit_core::trending::Trending;
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+//! conformance::counters(async || MemoryCounters::new(Trending::default())).await;
+//! # });
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+mod access;
+mod alert_log;
+mod counters;
+mod follower;
+mod history;
+mod log;
+mod queries;
+mod sentence;
+mod sink;
+mod source;
+pub mod support;
+
+pub use access::{authorizer, rate_limiter, token_verifier};
+pub use alert_log::alert_log;
+pub use counters::counters;
+pub use follower::{FollowerHarness, follower};
+pub use history::history;
+pub use log::{LogHarness, MemoryLogHarness, Named};
+pub use queries::queries;
+pub use sink::sink;
+pub use source::source;

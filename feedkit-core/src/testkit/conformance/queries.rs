@@ -1,0 +1,322 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::sentence::Sentence;
+use super::support::{at, batch, event, post, rejected, user};
+use crate::effect::LoggedEvent;
+use crate::history::History;
+use crate::queries::{Bucket, Comment, CommentCursor, PostView, Queries, RankedPost};
+use crate::{EventId, Offset, Partition, Timestamp};
+
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
+
+/// Tries [`Queries`]' contract, on what is committed through the same value's [`History`], with likes that count
+/// once for each user and [`Trending::default`](crate::trending::Trending::default).
+///
+/// # Panics
+///
+/// With the sentence that does not hold.
+pub async fn queries<S: History + Queries>(fresh: impl AsyncFn() -> S) {
+    nobody_has_heard_of_it(&fresh().await).await;
+    posts_are_answered(&fresh().await).await;
+    lists_are_in_order(&fresh().await).await;
+    windows_count_from_their_hour(&fresh().await).await;
+    activity_comes_in_buckets(&fresh().await).await;
+    comments_are_paged(&fresh().await).await;
+    likes_are_known_both_ways(&fresh().await).await;
+    rejected_records_are_paged(&fresh().await).await;
+    verification_finds_nothing(&fresh().await).await;
+}
+
+/// Commits events as one batch after what is there.
+async fn commit(says: Sentence, store: &impl History, events: Vec<LoggedEvent>) {
+    let claim = says.ok("claim", store.claim(Partition(0), "group").await);
+    let from = claim.position;
+    let to = events.iter().map(|e| e.offset + 1).max().unwrap_or(0).max(from + 1);
+    says.ok("commit", store.commit(Arc::new(batch(claim.epoch, from, to, events))).await);
+}
+
+/// Events at successive offsets.
+fn events(from: Offset, list: &[(&str, &str, &str)]) -> Vec<LoggedEvent> {
+    (from..).zip(list).map(|(offset, (u, p, k))| event(offset, u, p, k)).collect()
+}
+
+fn at_time(mut logged: LoggedEvent, seconds: i64) -> LoggedEvent {
+    logged.event.time = at(seconds);
+    logged
+}
+
+fn counts(list: &[(&str, i64)]) -> BTreeMap<String, i64> {
+    list.iter().map(|(k, n)| ((*k).to_owned(), *n)).collect()
+}
+
+async fn nobody_has_heard_of_it(store: &impl Queries) {
+    let says = Sentence("asking about a post or user nobody has heard of is not an error");
+    let p = post("nobody");
+    says.equal("post", says.ok("post", store.post(&p).await), None);
+    says.holds(says.ok("top", store.top(None, 5).await).is_empty(), "top lists something");
+    says.holds(says.ok("top", store.top(Some(at(0)), 5).await).is_empty(), "top lists something");
+    says.holds(says.ok("trending", store.trending(at(0), 5).await).is_empty(), "trending lists something");
+    let activity = store.activity(&p, Bucket::Hour, Timestamp::EPOCH, Timestamp::MAX).await;
+    says.holds(says.ok("activity", activity).is_empty(), "it has activity");
+    says.holds(says.ok("comments", store.comments(&p, None, 5).await).is_empty(), "it has comments");
+    says.holds(says.ok("liked", store.liked(&user("x"), &[p.clone()]).await).is_empty(), "somebody likes it");
+    says.holds(
+        says.ok("liked", store.liked(&user("x"), &[]).await).is_empty(),
+        "asked for nothing, got something",
+    );
+    says.holds(says.ok("likers", store.likers(&p, None, 5).await).is_empty(), "somebody likes it");
+    says.holds(says.ok("rejected", store.rejected(None, 5).await).is_empty(), "records were rejected");
+    says.equal("differences", says.ok("verify", store.verify().await).difference_count, 0);
+}
+
+async fn posts_are_answered<S: History + Queries>(store: &S) {
+    let says = Sentence("a post is answered if an event named it with an effect");
+    let list = [
+        ("a", "p", "like"),
+        ("b", "p", "like"),
+        ("c", "p", "comment"),
+        ("w", "p", "post"),
+        ("c", "p", "share"),
+        ("x", "p", "post"),
+        ("a", "q", "like"),
+        ("a", "q", "unlike"),
+        ("a", "r", "unlike"),
+        ("w", "s", "post"),
+    ];
+    commit(says, store, events(0, &list)).await;
+    let view = async |name| says.ok("post", store.post(&post(name)).await);
+    let all = counts(&[("comment", 1), ("like", 2), ("share", 1)]);
+    says.equal("a post", view("p").await, Some(PostView::new(post("p"), Some(user("w")), all)));
+    says.equal("one liked no longer", view("q").await, Some(PostView::new(post("q"), None, [])));
+    says.equal("one that no effect named", view("r").await, None);
+    says.equal("one only published", view("s").await, Some(PostView::new(post("s"), Some(user("w")), [])));
+}
+
+async fn lists_are_in_order<S: History + Queries>(store: &S) {
+    let says = Sentence("lists of posts are ordered by score, ties by the bytes of the id, ascending");
+    let list = [
+        ("a", "b", "like"),
+        ("b", "b", "like"),
+        ("a", "a", "like"),
+        ("b", "a", "like"),
+        ("a", "Z", "like"),
+        ("b", "Z", "like"),
+        ("a", "m", "like"),
+        ("b", "m", "like"),
+        ("c", "m", "like"),
+        ("a", "n", "comment"),
+        ("a", "gone", "like"),
+        ("a", "gone", "unlike"),
+    ];
+    // All at one time, so that trending has the same ties.
+    commit(says, store, events(0, &list).into_iter().map(|e| at_time(e, 0)).collect()).await;
+    let names = |list: Vec<RankedPost>| {
+        list.into_iter().map(|r| (r.post_id.to_string(), r.likes)).collect::<Vec<_>>()
+    };
+    let expected: Vec<_> = [("m", 3), ("Z", 2), ("a", 2), ("b", 2)].map(|(p, n)| (p.to_owned(), n)).to_vec();
+    let top = says.ok("top", store.top(None, 100).await);
+    says.holds(top.iter().all(|r| r.score == r.likes as f64), "the score of top is not the likes");
+    says.equal("top", names(top), expected.clone());
+    says.equal("top 3", names(says.ok("top", store.top(None, 3).await)), expected[..3].to_vec());
+    says.equal("top since", names(says.ok("top", store.top(Some(at(0)), 100).await)), expected.clone());
+    says.equal("trending", names(says.ok("trending", store.trending(at(0), 100).await)), expected.clone());
+    says.equal(
+        "trending 2",
+        names(says.ok("trending", store.trending(at(0), 2).await)),
+        expected[..2].to_vec(),
+    );
+    let scores: Vec<_> =
+        says.ok("trending", store.trending(at(6 * HOUR), 9).await).iter().map(|r| r.score).collect();
+    let says = Sentence("trending scores are as of the time asked: a like counts half after the half-life");
+    let near =
+        scores.len() == 4 && scores.iter().zip([1.5, 1.0, 1.0, 1.0]).all(|(a, b)| (a - b).abs() < 1e-9);
+    says.holds(near, format_args!("{scores:?}"));
+}
+
+async fn windows_count_from_their_hour<S: History + Queries>(store: &S) {
+    let says = Sentence("with `since`, only effects from that hour on count");
+    let mut all = events(
+        0,
+        &[("a", "p", "like"), ("b", "p", "like"), ("c", "p", "like"), ("a", "q", "like"), ("a", "r", "like")],
+    );
+    all = all
+        .into_iter()
+        .zip([0, 10 * HOUR, 10 * HOUR + 1, 11 * HOUR, 0])
+        .map(|(e, t)| at_time(e, t))
+        .collect();
+    all.push(at_time(event(5, "a", "r", "unlike"), 12 * HOUR));
+    commit(says, store, all).await;
+    let top = async |since: i64| {
+        let top = says.ok("top", store.top(Some(at(since)), 9).await);
+        top.into_iter().map(|r| (r.post_id.to_string(), r.likes)).collect::<Vec<_>>()
+    };
+    let of = |list: &[(&str, i64)]| list.iter().map(|(p, n)| ((*p).to_owned(), *n)).collect::<Vec<_>>();
+    says.equal("from the start", top(0).await, of(&[("p", 3), ("q", 1)]));
+    says.equal("from within an hour", top(10 * HOUR + 1800).await, of(&[("p", 2), ("q", 1)]));
+    says.equal("from the next hour", top(11 * HOUR).await, of(&[("q", 1)]));
+    says.equal("from after it all", top(13 * HOUR).await, of(&[]));
+}
+
+async fn activity_comes_in_buckets<S: History + Queries>(store: &S) {
+    let says =
+        Sentence("activity has the net counts of the buckets that start within `from..to`, oldest first");
+    let list = [
+        ("a", "p", "like"),
+        ("b", "p", "like"),
+        ("a", "p", "comment"),
+        ("a", "p", "unlike"),
+        ("c", "p", "like"),
+        ("w", "p", "post"),
+    ];
+    let times = [10, HOUR - 1, HOUR, HOUR + 5, DAY + 5, 3 * DAY];
+    let all = events(0, &list).into_iter().zip(times).map(|(e, t)| at_time(e, t)).collect();
+    commit(says, store, all).await;
+    let activity = async |by, from: i64, to: i64| {
+        let buckets = says.ok("activity", store.activity(&post("p"), by, at(from), at(to)).await);
+        buckets.into_iter().map(|a| (a.start, a.counts)).collect::<Vec<_>>()
+    };
+    let like = |n| counts(&[("like", n)]);
+    let hours =
+        vec![(at(0), like(2)), (at(HOUR), counts(&[("comment", 1), ("like", -1)])), (at(DAY), like(1))];
+    says.equal("all hours", activity(Bucket::Hour, 0, 10 * DAY).await, hours.clone());
+    says.equal("up to the second hour", activity(Bucket::Hour, 0, HOUR).await, hours[..1].to_vec());
+    says.equal("from the second hour", activity(Bucket::Hour, HOUR, DAY + 1).await, hours[1..].to_vec());
+    says.equal("from within an hour", activity(Bucket::Hour, 1, DAY).await, hours[1..2].to_vec());
+    let days = vec![(at(0), counts(&[("comment", 1), ("like", 1)])), (at(DAY), like(1))];
+    says.equal("all days", activity(Bucket::Day, 0, 10 * DAY).await, days.clone());
+    says.equal("a span without a bucket's start", activity(Bucket::Day, 1, DAY).await, vec![]);
+    let says = Sentence("empty buckets of activity are left out, and counts that come to nothing");
+    let undone = vec![event(10, "d", "p", "like"), event(11, "d", "p", "unlike")];
+    commit(says, store, undone.into_iter().map(|e| at_time(e, 5 * DAY)).collect()).await;
+    says.equal("days", activity(Bucket::Day, 0, 10 * DAY).await, days);
+}
+
+async fn comments_are_paged<S: History + Queries>(store: &S) {
+    let says = Sentence(
+        "comments come newest first, of one time by id and then user, descending, those before the cursor",
+    );
+    let mut all = events(0, &[("a", "p", "comment"); 25]);
+    for (i, logged) in all.iter_mut().enumerate() {
+        // Five a second, and one of them with the id of another's.
+        logged.event.time = at(i as i64 / 5);
+        logged.event.id =
+            EventId::derived(at(i as i64 / 5), (i as u128).wrapping_mul(0x9e37_79b9_7f4a_7c15 << 64));
+        logged.event.text = (i % 7 != 0).then(|| format!("text {i}"));
+    }
+    all[13].event.id = all[12].event.id;
+    all[13].event.user = user("b");
+    let mut expected: Vec<_> = all.iter().map(|e| e.event.clone()).collect();
+    expected.sort_by_key(|e| std::cmp::Reverse((e.time, e.id, e.user.clone())));
+    let expected: Vec<_> = expected
+        .into_iter()
+        .map(|e| Comment { id: e.id, user_id: e.user, text: e.text, timestamp: e.time })
+        .collect();
+    all.push(event(25, "a", "q", "comment"));
+    commit(says, store, all).await;
+    says.equal("all", says.ok("comments", store.comments(&post("p"), None, 100).await), expected.clone());
+    let says = Sentence("lists are complete and repeat nothing when paged by their cursors");
+    for size in [1, 2, 3, 7] {
+        let mut paged: Vec<Comment> = Vec::new();
+        loop {
+            let cursor =
+                paged.last().map(|c| CommentCursor { time: c.timestamp, id: c.id, user: c.user_id.clone() });
+            let page = says.ok("comments", store.comments(&post("p"), cursor, size).await);
+            says.holds(
+                page.len() <= size,
+                format_args!("a page of {} where {size} were asked for", page.len()),
+            );
+            if page.is_empty() || paged.len() > expected.len() {
+                break;
+            }
+            paged.extend(page);
+        }
+        says.equal("comments", paged, expected.clone());
+    }
+}
+
+async fn likes_are_known_both_ways<S: History + Queries>(store: &S) {
+    let says = Sentence("liked gives those of the posts that the user likes, in the order given");
+    let list = [
+        ("a", "p", "like"),
+        ("a", "q", "like"),
+        ("a", "q", "unlike"),
+        ("a", "r", "like"),
+        ("b", "p", "like"),
+        ("Z", "p", "like"),
+        ("a~", "p", "like"),
+        ("c", "p", "like"),
+        ("c", "p", "unlike"),
+    ];
+    commit(says, store, events(0, &list)).await;
+    let asked = ["r", "none", "q", "p"].map(post);
+    let liked = says.ok("liked", store.liked(&user("a"), &asked).await);
+    says.equal("liked", liked, vec![post("r"), post("p")]);
+    let says = Sentence("likers come by user, by the bytes of the id, ascending, those after the cursor");
+    let expected = ["Z", "a", "a~", "b"].map(user).to_vec();
+    says.equal("all", says.ok("likers", store.likers(&post("p"), None, 100).await), expected.clone());
+    let mut paged = Vec::new();
+    while paged.len() <= expected.len() {
+        let page = says.ok("likers", store.likers(&post("p"), paged.last(), 3).await);
+        if page.is_empty() {
+            break;
+        }
+        paged.extend(page);
+    }
+    says.equal("paged", paged, expected.clone());
+    let after = says.ok("likers", store.likers(&post("p"), Some(&user("aa")), 9).await);
+    says.equal("after one that does not like it", after, expected[2..].to_vec());
+}
+
+async fn rejected_records_are_paged<S: History + Queries>(store: &S) {
+    let says = Sentence(
+        "rejected records come by partition and offset, those after the cursor, with place, reason and bytes",
+    );
+    for partition in [Partition(1), Partition(0)] {
+        let claim = says.ok("claim", store.claim(partition, "group").await);
+        let mut one = batch(claim.epoch, 0, 10, vec![]);
+        one.partition = partition;
+        one.rejected = [1, 4, 7].map(rejected).to_vec();
+        says.ok("commit", store.commit(Arc::new(one)).await);
+    }
+    let all = says.ok("rejected", store.rejected(None, 100).await);
+    let places: Vec<_> = all.iter().map(|r| (r.partition.0, r.offset)).collect();
+    let expected = vec![(0, 1), (0, 4), (0, 7), (1, 1), (1, 4), (1, 7)];
+    says.equal("places", places, expected.clone());
+    let first = &all[0];
+    let fault = rejected(1).fault;
+    says.equal("time", first.time, at(1));
+    says.equal(
+        "fault",
+        (first.reason.as_str(), &first.field, &first.detail),
+        (fault.reason.as_str(), &fault.field, &fault.detail),
+    );
+    says.equal("value", (first.value.as_str(), first.size), ("{\u{fffd}", 2));
+    let mut paged = Vec::new();
+    while paged.len() <= expected.len() {
+        let after = paged.last().map(|(p, o)| (Partition(*p), *o));
+        let page = says.ok("rejected", store.rejected(after, 2).await);
+        if page.is_empty() {
+            break;
+        }
+        paged.extend(page.iter().map(|r| (r.partition.0, r.offset)));
+    }
+    says.equal("paged", paged, expected);
+}
+
+async fn verification_finds_nothing<S: History + Queries>(store: &S) {
+    let says = Sentence("verify recounts everything from the raw events, and finds nothing if all is well");
+    let list = [
+        ("a", "p", "like"),
+        ("b", "p", "like"),
+        ("a", "p", "unlike"),
+        ("a", "q", "comment"),
+        ("w", "r", "post"),
+        ("a", "p", "unlike"),
+    ];
+    commit(says, store, events(0, &list)).await;
+    let found = says.ok("verify", store.verify().await);
+    says.equal("differences", (found.difference_count, found.differences), (0, vec![]));
+    says.equal("raw events recounted", found.events, 6);
+}

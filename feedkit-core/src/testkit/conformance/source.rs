@@ -1,0 +1,589 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::log::{LogHarness, Named, keys, send};
+use super::sentence::Sentence;
+use crate::source::{Assigned, Batch, Gap, GapReason, Record, Resume, RevokeGuard, SourceEvent};
+use crate::{EventSource, Offset, Partition, Positions};
+
+/// Tries [`EventSource`]'s contract, of members of groups and of broadcast readers.
+///
+/// # Panics
+///
+/// With the sentence that does not hold.
+pub async fn source<L: LogHarness>(fresh: impl AsyncFn() -> L) {
+    nothing_comes_before_the_answer(&fresh().await).await;
+    an_assignment_without_an_answer_is_not_read(&fresh().await).await;
+    batches_are_contiguous(&fresh().await).await;
+    holes_are_moved_over(&fresh().await).await;
+    a_paused_partition_is_silent(&fresh().await).await;
+    a_dropped_next_loses_nothing(&fresh().await).await;
+    broadcast_readers_each_see_all(&fresh().await).await;
+    a_revoked_partition_waits_for_its_guard(&fresh().await).await;
+    a_reader_that_leaves_makes_room(&fresh().await).await;
+    a_lost_partition_is_silent(&fresh().await).await;
+    an_expired_offset_is_a_gap(&fresh().await).await;
+    a_truncated_log_is_a_gap(&fresh().await).await;
+    a_log_made_anew_is_a_gap(&fresh().await).await;
+    records_lost_under_way_are_a_gap(&fresh().await).await;
+}
+
+/// A source being tried, and what it has told.
+struct Reader<'l> {
+    log: &'l dyn LogHarness,
+    source: Box<dyn EventSource>,
+    assigned: BTreeMap<Partition, Assigned>,
+    /// Partitions that have been answered, and how far they are.
+    at: BTreeMap<Partition, Offset>,
+    records: BTreeMap<Partition, Vec<Record>>,
+    ended: BTreeSet<Partition>,
+    gaps: Vec<Gap>,
+    revoked: Vec<(BTreeSet<Partition>, RevokeGuard)>,
+    lost: Vec<Partition>,
+}
+
+impl<'l> Reader<'l> {
+    fn new(log: &'l dyn LogHarness, source: Box<dyn EventSource>) -> Self {
+        Reader {
+            log,
+            source,
+            assigned: BTreeMap::new(),
+            at: BTreeMap::new(),
+            records: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            gaps: Vec::new(),
+            revoked: Vec::new(),
+            lost: Vec::new(),
+        }
+    }
+
+    async fn broadcast(log: &'l dyn LogHarness) -> Self {
+        Reader::new(log, log.broadcast().await)
+    }
+
+    /// Notes an event, and that it may come at all.
+    fn note(&mut self, says: Sentence, event: SourceEvent) {
+        match event {
+            SourceEvent::Assigned(assigned) => {
+                let partition = assigned.partition;
+                let held = self.at.contains_key(&partition) || self.assigned.contains_key(&partition);
+                says.holds(!held, format_args!("{partition} is assigned while it is held"));
+                self.assigned.insert(partition, assigned);
+            }
+            SourceEvent::Batch(batch) => self.note_batch(says, batch),
+            SourceEvent::Revoked(revoked) => {
+                let partitions: BTreeSet<_> = revoked.partitions.into_iter().collect();
+                partitions.iter().for_each(|p| self.forget(*p));
+                self.revoked.push((partitions, revoked.guard));
+            }
+            SourceEvent::Lost(partitions) => {
+                partitions.iter().for_each(|p| self.forget(*p));
+                self.lost.extend(partitions);
+            }
+            SourceEvent::Gap(gap) => {
+                let known = self.at.remove(&gap.partition).is_some();
+                says.holds(known, format_args!("a gap of {} that is not read", gap.partition));
+                self.gaps.push(gap);
+            }
+        }
+    }
+
+    fn note_batch(&mut self, says: Sentence, batch: Batch) {
+        let Batch { partition, from, to, at_end, records } = batch;
+        let Some(at) = self.at.get_mut(&partition) else {
+            says.broken(format_args!("a batch of {partition}, {from} to {to}, which is not being read"))
+        };
+        says.holds(from == *at, format_args!("a batch of {partition} begins at {from}, not at {at}"));
+        says.holds(to > from, format_args!("a batch of {partition} from {from} to {to}"));
+        let offsets: Vec<_> = records.iter().map(|r| r.offset).collect();
+        let inside = offsets.is_sorted_by(|a, b| a < b) && offsets.iter().all(|o| (from..to).contains(o));
+        says.holds(
+            inside,
+            format_args!("a batch of {partition} from {from} to {to} has offsets {offsets:?}"),
+        );
+        *at = to;
+        self.records.entry(partition).or_default().extend(records);
+        match at_end {
+            true => self.ended.insert(partition),
+            false => self.ended.remove(&partition),
+        };
+    }
+
+    fn forget(&mut self, partition: Partition) {
+        self.at.remove(&partition);
+        self.assigned.remove(&partition);
+    }
+
+    fn held(&self) -> BTreeSet<Partition> {
+        self.at.keys().chain(self.assigned.keys()).copied().collect()
+    }
+
+    /// Answers all assignments from the beginning.
+    fn answer_all(&mut self) {
+        for (partition, assigned) in std::mem::take(&mut self.assigned) {
+            self.at.insert(partition, 0);
+            assigned.resume(Resume::default());
+        }
+    }
+
+    fn answer(&mut self, says: Sentence, partition: Partition, resume: Resume) {
+        let Some(assigned) = self.assigned.remove(&partition) else {
+            says.broken(format_args!("{partition} is not assigned"))
+        };
+        self.at.insert(partition, resume.offset);
+        assigned.resume(resume);
+    }
+
+    /// Takes events until `enough`.
+    async fn until(&mut self, says: Sentence, what: &str, enough: impl Fn(&Self) -> bool) {
+        while !enough(self) {
+            let event = says.ends(what, self.source.next()).await;
+            let event = says.ok("next", event);
+            self.note(says, event);
+        }
+    }
+
+    async fn until_assigned(&mut self, says: Sentence) {
+        let all = self.log.partitions() as usize;
+        self.until(says, "waiting for all partitions", |r| r.held().len() == all).await;
+    }
+
+    /// Answers everything from the beginning, and takes events until there are no more.
+    async fn settle(&mut self, says: Sentence) {
+        loop {
+            self.answer_all();
+            match tokio::time::timeout(self.log.quiet(), self.source.next()).await {
+                Ok(event) => {
+                    let event = says.ok("next", event);
+                    self.note(says, event);
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Takes events, answering nothing, until there are no more.
+    async fn listen(&mut self, says: Sentence) {
+        while let Ok(event) = tokio::time::timeout(self.log.quiet(), self.source.next()).await {
+            let event = says.ok("next", event);
+            self.note(says, event);
+        }
+    }
+
+    /// The values read of a partition.
+    fn values(&self, partition: Partition) -> Vec<String> {
+        let of = |r: &Record| String::from_utf8_lossy(&r.value).into_owned();
+        self.records.get(&partition).into_iter().flatten().map(of).collect()
+    }
+
+    fn count(&self) -> usize {
+        self.records.values().map(Vec::len).sum()
+    }
+}
+
+/// Sends `count` numbered values under `key`; which partition has them, and the offset after the last.
+async fn fill(says: Sentence, log: &dyn LogHarness, key: &str, count: usize) -> (Partition, Offset) {
+    let values: Vec<_> = (0..count).map(|i| format!("{key} {i:03}")).collect();
+    let values: Vec<_> = values.iter().map(String::as_str).collect();
+    let last = *send(says, log, key, &values).await.last().unwrap_or_else(|| says.broken("nothing is sent"));
+    (last.partition, last.offset)
+}
+
+async fn ends(says: Sentence, source: &mut dyn EventSource) -> Positions {
+    says.ok("ends", says.ends("ends", source.ends()).await)
+}
+
+async fn nothing_comes_before_the_answer(log: &impl LogHarness) {
+    let says = Sentence(
+        "the first event of a partition is Assigned; nothing else of it is yielded before resume has been answered",
+    );
+    for key in keys(says, log).await {
+        fill(says, log, &key, 20).await;
+    }
+    for broadcast in [true, false] {
+        let source = if broadcast { log.broadcast().await } else { log.member("g").await.source };
+        let mut reader = Reader::new(log, source);
+        reader.until_assigned(says).await;
+        reader.listen(says).await;
+        says.equal("records read unasked", reader.count(), 0);
+        let says = Sentence("reading begins at the offset answered");
+        let partition = Partition(1);
+        reader.answer(says, partition, Resume { offset: 12, ..Resume::default() });
+        reader.until(says, "reading", |r| r.ended.contains(&partition)).await;
+        let first = reader.records[&partition].first().map(|r| r.offset);
+        says.equal("the first record", first, Some(12));
+        let says = Sentence("nothing is yielded of a partition that was not answered, though another was");
+        reader.listen(says).await;
+        says.equal("partitions read", reader.records.keys().copied().collect::<Vec<_>>(), vec![partition]);
+        let incarnations: BTreeSet<_> = reader.assigned.values().map(|a| a.log).collect();
+        says.equal("incarnations told", incarnations.len(), 1);
+    }
+}
+
+async fn an_assignment_without_an_answer_is_not_read(log: &impl LogHarness) {
+    let says = Sentence("an assignment that is dropped without an answer is not read");
+    let (partition, _) = fill(says, log, "a", 5).await;
+    let mut reader = Reader::broadcast(log).await;
+    reader.until_assigned(says).await;
+    reader.assigned.remove(&partition);
+    reader.settle(says).await;
+    fill(says, log, "a", 5).await;
+    reader.settle(says).await;
+    says.equal("records of it", reader.values(partition).len(), 0);
+}
+
+async fn batches_are_contiguous(log: &impl LogHarness) {
+    let says =
+        Sentence("the batches of a partition are contiguous, and hold all its records in ascending order");
+    let (partition, end) = fill(says, log, "a", 60).await;
+    let mut reader = Reader::broadcast(log).await;
+    reader.settle(says).await;
+    let expected: Vec<_> = (0..60).map(|i| format!("a {i:03}")).collect();
+    says.equal("values", reader.values(partition), expected.clone());
+    let says_end = Sentence("at_end says that the log held nothing more of the partition when this was read");
+    says_end.holds(reader.ended.contains(&partition), "the last batch is not at the end");
+    says_end.equal("read up to", reader.at.get(&partition).copied(), Some(end));
+    let says_ends = Sentence("ends gives the next offset to be written of every partition of the log");
+    let found = ends(says_ends, &mut *reader.source).await;
+    says_ends.equal("end", found.of(partition), end);
+    says_ends.equal("partitions", found.iter().count() as u32, log.partitions());
+    // What comes later follows on.
+    fill(says, log, "a", 30).await;
+    reader.until(says, "reading on", |r| r.count() >= 90).await;
+    says.equal("values later", reader.values(partition)[60..].to_vec(), expected[..30].to_vec());
+    says_ends.equal("end later", ends(says_ends, &mut *reader.source).await.of(partition), end + 30);
+    let says = Sentence("resuming with the mark of the record just before is no gap");
+    let records = reader.records[&partition].clone();
+    let mut again = Reader::broadcast(log).await;
+    again.until_assigned(says).await;
+    let incarnation = again.assigned[&partition].log;
+    let mark = records[41].mark();
+    let resume = Resume { offset: mark.offset + 1, log: Some(incarnation), last: Some(mark) };
+    again.answer(says, partition, resume);
+    again.until(says, "reading", |r| r.ended.contains(&partition) || !r.gaps.is_empty()).await;
+    says.equal("gaps", again.gaps, vec![]);
+    says.equal("records", &again.records[&partition], &records[42..].to_vec());
+    let says = Sentence("resuming at the end waits for what comes");
+    let mut waiting = Reader::broadcast(log).await;
+    waiting.until_assigned(says).await;
+    waiting.answer(says, partition, Resume { offset: end + 30, ..Resume::default() });
+    waiting.listen(says).await;
+    says.equal("records", waiting.count(), 0);
+    send(says, log, "a", &["late"]).await;
+    waiting.until(says, "reading", |r| r.count() > 0).await;
+    says.equal("values", waiting.values(partition), vec!["late".to_owned()]);
+}
+
+async fn holes_are_moved_over(log: &impl LogHarness) {
+    let says = Sentence("offsets may be missing (holes), and the batch moves over them");
+    let (partition, _) = fill(says, log, "a", 5).await;
+    if !log.skip(partition).await {
+        return;
+    }
+    fill(says, log, "a", 5).await;
+    log.skip(partition).await;
+    let mut reader = Reader::broadcast(log).await;
+    let end = ends(says, &mut *reader.source).await.of(partition);
+    reader.until_assigned(says).await;
+    reader.answer_all();
+    reader.until(says, "moving over a hole", |r| r.at[&partition] >= end).await;
+    says.equal("records", reader.values(partition).len(), 10);
+    says.holds(reader.ended.contains(&partition), "the last batch is not at the end");
+    log.skip(partition).await;
+    let end = ends(says, &mut *reader.source).await.of(partition);
+    reader.until(says, "moving over a hole at the end", |r| r.at[&partition] >= end).await;
+    let mut inside = Reader::broadcast(log).await;
+    inside.until_assigned(says).await;
+    inside.answer(says, partition, Resume { offset: 6, ..Resume::default() });
+    inside.until(says, "resuming inside a hole", |r| r.at.get(&partition).is_none_or(|at| *at >= end)).await;
+    says.equal("gaps", inside.gaps.len(), 0);
+    says.equal("records from inside a hole", inside.values(partition).len(), 5);
+}
+
+async fn a_paused_partition_is_silent(log: &impl LogHarness) {
+    let says = Sentence("nothing of a paused partition is yielded until it is resumed");
+    let keys = keys(says, log).await;
+    let (paused, _) = fill(says, log, &keys[0], 10).await;
+    let (other, _) = fill(says, log, &keys[1], 10).await;
+    let mut reader = Reader::broadcast(log).await;
+    reader.source.pause(paused);
+    let says_not_assigned = Sentence("pause has no effect on a partition that is not assigned");
+    reader.until_assigned(says).await;
+    reader.answer_all();
+    reader.until(says_not_assigned, "reading", |r| r.ended.contains(&paused)).await;
+    reader.settle(says).await;
+
+    reader.source.pause(paused);
+    let before = reader.values(paused).len();
+    fill(says, log, &keys[0], 30).await;
+    fill(says, log, &keys[1], 30).await;
+    reader.until(says, "reading the other", |r| r.values(other).iter().any(|v| v.ends_with("029"))).await;
+    reader.listen(says).await;
+    says.equal("records of it", reader.values(paused).len(), before);
+    reader.source.resume(paused);
+    let says = Sentence("a resumed partition goes on where it was");
+    reader.until(says, "reading", |r| r.values(paused).len() >= before + 30).await;
+    let expected: Vec<_> = (0..30).map(|i| format!("{} {i:03}", keys[0])).collect();
+    says.equal("values", reader.values(paused)[before..].to_vec(), expected);
+    // Paused in the midst of what is there to be read.
+    fill(says, log, &keys[0], 200).await;
+    let before = reader.count();
+    reader.until(says, "reading", |r| r.count() > before).await;
+    reader.source.pause(paused);
+    let (seen, at_end) = (reader.values(paused).len(), reader.ended.contains(&paused));
+    reader.listen(says).await;
+    let says = Sentence("nothing more of a partition is yielded once it is paused");
+    says.holds(at_end || reader.values(paused).len() == seen, "more of it is yielded");
+    reader.source.resume(paused);
+    reader.settle(says).await;
+    let all: Vec<_> = (0..200).map(|i| format!("{} {i:03}", keys[0])).collect();
+    let values = reader.values(paused);
+    says.equal("values after all", values[values.len() - 200..].to_vec(), all);
+}
+
+async fn a_dropped_next_loses_nothing(log: &impl LogHarness) {
+    let says = Sentence("if next's future is dropped, no event is lost");
+    let keys = keys(says, log).await;
+    let mut reader = Reader::broadcast(log).await;
+    for round in 0..40 {
+        send(says, log, &keys[round % keys.len()], &[&format!("{round}")]).await;
+        // Polled a few times without letting it wait, then dropped.
+        for _ in 0..3 {
+            let mut next = Box::pin(reader.source.next());
+            let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(next.as_mut().poll(cx))).await;
+            drop(next);
+            if let std::task::Poll::Ready(event) = polled {
+                let event = says.ok("next", event);
+                reader.note(says, event);
+                reader.answer_all();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    let total = ends(says, &mut *reader.source).await.total();
+    reader.settle(says).await;
+    says.equal("records", reader.count() as u64, total);
+}
+
+async fn broadcast_readers_each_see_all(log: &impl LogHarness) {
+    let says = Sentence("in broadcast mode each reader is assigned all partitions");
+    for key in keys(says, log).await {
+        fill(says, log, &key, 10).await;
+    }
+    let (mut one, mut two) = (Reader::broadcast(log).await, Reader::broadcast(log).await);
+    one.settle(says).await;
+    two.settle(says).await;
+    one.settle(says).await;
+    says.equal("partitions", one.held().len() as u32, log.partitions());
+    says.equal("records", &one.records, &two.records);
+    says.holds(one.count() >= 30, format_args!("{} records", one.count()));
+    says.equal("revoked or lost", (one.revoked.len(), one.lost.len()), (0, 0));
+}
+
+/// Runs two readers side by side until both are settled.
+async fn settle_both(says: Sentence, one: &mut Reader<'_>, two: &mut Reader<'_>) {
+    loop {
+        one.answer_all();
+        two.answer_all();
+        let quiet = tokio::time::sleep(one.log.quiet());
+        tokio::select! {
+            event = one.source.next() => { let event = says.ok("next", event); one.note(says, event) }
+            event = two.source.next() => { let event = says.ok("next", event); two.note(says, event) }
+            () = quiet => return,
+        }
+    }
+}
+
+async fn a_revoked_partition_waits_for_its_guard(log: &impl LogHarness) {
+    let says = Sentence(
+        "a revoked partition is given to no other member before the guard that came with it is dropped",
+    );
+    let keys = keys(says, log).await;
+    let mut one = Reader::new(log, log.member("g").await.source);
+    one.until_assigned(says).await;
+    one.settle(says).await;
+    let mut two = Reader::new(log, log.member("g").await.source);
+    settle_both(says, &mut one, &mut two).await;
+    let taken: BTreeSet<_> = one.revoked.iter().flat_map(|(p, _)| p).copied().collect();
+    says.holds(
+        !taken.is_empty() && (taken.len() as u32) < log.partitions(),
+        format_args!("{taken:?} are revoked"),
+    );
+    says.equal("held by the other meanwhile", two.held(), BTreeSet::new());
+    let says_nothing = Sentence("after Revoked nothing more of those partitions is yielded");
+    for key in &keys {
+        fill(says, log, key, 10).await;
+    }
+    settle_both(says_nothing, &mut one, &mut two).await;
+    says.equal("held by the other while the guard is held", two.held(), BTreeSet::new());
+    // A clone holds as much as the guard itself.
+    let clones: Vec<_> = one.revoked.drain(..).map(|(_, guard)| guard.clone()).collect();
+    settle_both(says, &mut one, &mut two).await;
+    says.equal("held by the other while a clone is held", two.held(), BTreeSet::new());
+    drop(clones);
+    two.until(says, "the other is assigned them", |r| r.held().len() >= taken.len()).await;
+    says.equal("held by the other", two.held(), taken.clone());
+    settle_both(says, &mut one, &mut two).await;
+    let says = Sentence("the members of a group share the partitions out among themselves");
+    says.equal("held by both", one.held().intersection(&two.held()).count(), 0);
+    says.equal("held by either", (one.held().len() + two.held().len()) as u32, log.partitions());
+    let says = Sentence("still_held says whether a partition is ours");
+    for partition in (0..log.partitions()).map(Partition) {
+        let held = says.ok("still_held", one.source.still_held(partition).await);
+        says.equal("held by the first", held, one.held().contains(&partition));
+        let held = says.ok("still_held", two.source.still_held(partition).await);
+        says.equal("held by the second", held, two.held().contains(&partition));
+    }
+}
+
+async fn a_reader_that_leaves_makes_room(log: &impl LogHarness) {
+    let says = Sentence("the partitions of a member that leaves go to the others");
+    fill(says, log, "a", 10).await;
+    let mut one = Reader::new(log, log.member("g").await.source);
+    one.settle(says).await;
+    let mut other_group = Reader::new(log, log.member("h").await.source);
+    other_group.settle(says).await;
+    let two = Reader::new(log, log.member("g").await.source);
+    drop(two);
+    one.revoked.clear();
+    drop(one);
+    let mut three = Reader::new(log, log.member("g").await.source);
+    three.until_assigned(says).await;
+    let says = Sentence("groups do not take each other's partitions");
+    says.equal("another group's", other_group.held().len() as u32, log.partitions());
+    let lost = (other_group.revoked.len(), other_group.lost.len());
+    says.equal("revoked or lost of another group", lost, (0, 0));
+}
+
+async fn a_lost_partition_is_silent(log: &impl LogHarness) {
+    let says =
+        Sentence("after Lost nothing more of those partitions is yielded until they are assigned again");
+    let keys = keys(says, log).await;
+    for key in &keys {
+        fill(says, log, key, 20).await;
+    }
+    let Named { name, source } = log.member("g").await;
+    let mut one = Reader::new(log, source);
+    one.until_assigned(says).await;
+    one.answer_all();
+    one.until(says, "reading", |r| r.count() > 0).await;
+    let held = one.held();
+    if !log.expel(&name).await {
+        return;
+    }
+    let says_held =
+        Sentence("still_held says that a partition is no longer ours, asked after a fresh heartbeat");
+    says_held.equal("held", says_held.ok("still_held", one.source.still_held(Partition(0)).await), false);
+    let mut two = Reader::new(log, log.member("g").await.source);
+    two.until_assigned(says).await;
+    let before = one.count();
+    one.until(says, "learning of the loss", |r| !r.lost.is_empty()).await;
+    says.equal("records after the loss", one.count(), before);
+    says.equal("partitions lost", one.lost.iter().copied().collect::<BTreeSet<_>>(), held);
+    says.equal("revoked in good order", one.revoked.len(), 0);
+    for key in &keys {
+        fill(says, log, key, 5).await;
+    }
+    one.listen(says).await;
+    says.equal("records later", one.count(), before);
+}
+
+async fn gap_at(says: Sentence, log: &dyn LogHarness, partition: Partition, resume: Resume) -> Gap {
+    let mut reader = Reader::broadcast(log).await;
+    reader.until_assigned(says).await;
+    reader.answer(says, partition, resume);
+    reader.answer_all();
+    reader
+        .until(says, "waiting for the gap", |r| !r.gaps.is_empty() || r.records.contains_key(&partition))
+        .await;
+    says.holds(!reader.gaps.is_empty(), "records are yielded, and no gap");
+    let gap = reader.gaps[0].clone();
+    says.equal("gap", (gap.partition, gap.wanted), (partition, resume.offset));
+    let says =
+        Sentence("a gap is reported once, and nothing of the partition follows until it is assigned again");
+    send(says, log, "a", &["after the gap"]).await;
+    reader.settle(says).await;
+    says.equal("gaps", reader.gaps.len(), 1);
+    says.equal("records of it", reader.values(partition).len(), 0);
+    gap
+}
+
+async fn an_expired_offset_is_a_gap(log: &impl LogHarness) {
+    let says = Sentence("a log that no longer holds the offset to resume at is reported as Gap: expired");
+    let (partition, end) = fill(says, log, "a", 20).await;
+    let (start, before) = (end - 8, end - 9);
+    if !log.expire_before(partition, start).await {
+        return;
+    }
+    let gap = gap_at(says, log, partition, Resume { offset: before, ..Resume::default() }).await;
+    says.equal("reason", gap.reason, GapReason::Expired);
+    says.equal("what the log holds", (gap.start, gap.end), (start, end));
+    let says = Sentence("resuming at the first offset that the log holds is no gap");
+    let mut reader = Reader::broadcast(log).await;
+    reader.until_assigned(says).await;
+    reader.answer(says, partition, Resume { offset: start, ..Resume::default() });
+    reader.until(says, "reading", |r| !r.gaps.is_empty() || r.count() >= 8).await;
+    says.equal("gaps", reader.gaps, vec![]);
+}
+
+async fn a_truncated_log_is_a_gap(log: &impl LogHarness) {
+    let says = Sentence("a log that ends before the offset to resume at is reported as Gap: truncated");
+    let (partition, end) = fill(says, log, "a", 20).await;
+    let gap = gap_at(says, log, partition, Resume { offset: end + 1, ..Resume::default() }).await;
+    says.equal("reason", gap.reason, GapReason::Truncated);
+    says.equal("what the log holds", gap.end, end);
+
+    let says = Sentence("a log whose record just before is another is reported as Gap: recreated");
+    let mut reader = Reader::broadcast(log).await;
+    reader.settle(says).await;
+    let mark = reader.records[&partition][10].mark();
+    let end = reader.at[&partition];
+    if !log.truncate(partition, mark.offset).await {
+        return;
+    }
+    while ends(says, &mut *reader.source).await.of(partition) < end {
+        send(says, log, "a", &["other records at the same offsets"]).await;
+    }
+    let resume = Resume { offset: mark.offset + 1, log: None, last: Some(mark) };
+    let gap = gap_at(says, log, partition, resume).await;
+    says.equal("reason", gap.reason, GapReason::Recreated);
+}
+
+async fn a_log_made_anew_is_a_gap(log: &impl LogHarness) {
+    let says = Sentence("a log of another incarnation is reported as Gap: recreated");
+    let (partition, _) = fill(says, log, "a", 20).await;
+    let incarnation = {
+        let mut reader = Reader::broadcast(log).await;
+        reader.until_assigned(says).await;
+        reader.assigned[&partition].log
+    };
+    let resume = Resume { offset: 5, log: Some(incarnation.wrapping_add(1)), last: None };
+    let gap = gap_at(says, log, partition, resume).await;
+    says.equal("reason", gap.reason, GapReason::Recreated);
+    if !log.recreate().await {
+        return;
+    }
+    let (partition, _) = fill(says, log, "a", 20).await;
+    let resume = Resume { offset: 5, log: Some(incarnation), last: None };
+    let gap = gap_at(says, log, partition, resume).await;
+    says.equal("reason", gap.reason, GapReason::Recreated);
+}
+
+async fn records_lost_under_way_are_a_gap(log: &impl LogHarness) {
+    let says = Sentence("records are never silently passed over");
+    let (partition, end) = fill(says, log, "a", 20).await;
+    let mut reader = Reader::broadcast(log).await;
+    reader.settle(says).await;
+    reader.source.pause(partition);
+    fill(says, log, "a", 20).await;
+    if !log.expire_before(partition, end + 10).await {
+        return;
+    }
+    reader.source.resume(partition);
+    // A source may have read ahead what is now gone; then it yields it.
+    let enough = |r: &Reader<'_>| !r.gaps.is_empty() || r.values(partition).len() >= 40;
+    reader.until(says, "waiting for the gap", enough).await;
+    if let Some(gap) = reader.gaps.first() {
+        says.holds((end..end + 10).contains(&gap.wanted), format_args!("{gap}"));
+        says.equal("reason", gap.reason, GapReason::Expired);
+    }
+}

@@ -1,0 +1,102 @@
+//! Events, batches and entries for trying backends out.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::codec::InvalidEvent;
+use crate::effect::{Effect, LoggedEvent};
+use crate::history::{CommitBatch, Rejected};
+use crate::journal::JournalEntry;
+use crate::source::{Record, RecordMark};
+use crate::{Epoch, Event, EventId, EventKind, Offset, Partition, PostId, Timestamp, UserId};
+
+/// The incarnation of the log that batches made here belong to.
+pub const LOG: u128 = 0x5eed;
+
+/// A time at the start of an hour, from which the times made here are counted.
+pub const START: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+
+/// So many seconds after [`START`].
+pub fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(START.as_millis() + 1000 * seconds)
+}
+
+/// A user of this name.
+///
+/// # Panics
+///
+/// When the name is none.
+pub fn user(name: &str) -> UserId {
+    UserId::new(name).expect("a test names users rightly")
+}
+
+/// A post of this name.
+///
+/// # Panics
+///
+/// When the name is none.
+pub fn post(name: &str) -> PostId {
+    PostId::new(name).expect("a test names posts rightly")
+}
+
+/// An event at this offset, as many seconds after [`START`] as its offset says, with an id of its own.
+///
+/// # Panics
+///
+/// When a name is none.
+pub fn event(offset: Offset, user_name: &str, post_name: &str, kind: &str) -> LoggedEvent {
+    let kind = EventKind::new(kind).expect("a test names kinds rightly");
+    let time = at(offset as i64);
+    // Different events at one offset, as of several partitions, must not be repeats of each other.
+    let seed = xxhash_rust::xxh3::xxh3_128(format!("{offset} {user_name} {post_name} {kind}").as_bytes());
+    let text = (kind == EventKind::Comment).then(|| format!("text {offset}"));
+    let event = Event {
+        id: EventId::derived(time, seed),
+        user: user(user_name),
+        post: post(post_name),
+        kind,
+        time,
+        received_at: None,
+        text,
+        attributes: Default::default(),
+    };
+    LoggedEvent { offset, event }
+}
+
+/// A record that is no event.
+pub fn rejected(offset: Offset) -> Rejected {
+    let value = Bytes::from_static(b"{\xff");
+    let record = Record { offset, time: at(offset as i64), key: None, value };
+    Rejected::new(&record, InvalidEvent::of("userId", "is missing"))
+}
+
+/// A batch of partition 0 under this epoch.
+pub fn batch(epoch: Epoch, from: Offset, to: Offset, events: Vec<LoggedEvent>) -> CommitBatch {
+    let last = RecordMark { offset: to.saturating_sub(1), time: at(to as i64), hash: to };
+    CommitBatch {
+        partition: Partition(0),
+        epoch,
+        log: LOG,
+        from,
+        to,
+        at_end: true,
+        events,
+        rejected: Vec::new(),
+        last: Some(last),
+        now: at(to as i64),
+    }
+}
+
+/// An entry of partition 0 with an effect for each user, post and kind, at successive offsets from `from` on.
+///
+/// # Panics
+///
+/// When a name is none.
+pub fn entry(from: Offset, to: Offset, effects: &[(&str, &str, &str)]) -> Arc<JournalEntry> {
+    let effects: Vec<Effect> = (from..)
+        .zip(effects)
+        .map(|(offset, (user, post, kind))| event(offset, user, post, kind).effect())
+        .collect();
+    Arc::new(JournalEntry { partition: Partition(0), from, to, epoch: 1, at_end: true, effects })
+}
