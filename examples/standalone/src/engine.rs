@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use feedkit_alerts::{AlertFollower, AlertOptions, OpenSource, Relay, RuleSet};
 use feedkit_core::history::RetentionPolicy;
 use feedkit_core::pipeline::PipelineHandle;
-use feedkit_core::{Error, EventPolicy, JsonCodec, Pipeline, Positions, Result, SystemClock};
-use feedkit_store::sqlite::{SourceOptions, Sqlite, SqliteOptions, USER_ACTIONS};
+use feedkit_core::{
+    AlertLog, Error, EventPolicy, EventSource, JsonCodec, Pipeline, Positions, Result, SystemClock,
+};
+use feedkit_store::sqlite::{NOTIFICATIONS, SourceOptions, Sqlite, SqliteOptions, USER_ACTIONS};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +18,9 @@ use crate::config::Config;
 
 /// How often retention looks.
 const RETENTION_EVERY: Duration = Duration::from_secs(600);
+
+/// How long a stop waits for notifications to be published; what is left goes out at the next start.
+const PUBLISH_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Everything, running.
 pub struct Engine {
@@ -33,6 +39,21 @@ impl Engine {
         let history = Arc::new(store.history());
         let shutdown = CancellationToken::new();
 
+        let rules = RuleSet::from_toml(&config.rules)?;
+        // The directory is locked: no other process can be at work here, and none has to be waited for.
+        let options = AlertOptions { owner: "feedkit".to_owned(), ..Default::default() };
+        let alerts = AlertFollower::new(store.alert_log(), history.clone(), rules, clock.clone(), options)?;
+        let notifications = store.log().clone();
+        let open: OpenSource = Box::new(move || {
+            let log = notifications.clone();
+            Box::pin(async move {
+                let source = log.broadcast(NOTIFICATIONS, SourceOptions::default()).await?;
+                Ok(Box::new(source) as Box<dyn EventSource>)
+            })
+        });
+        let sink = store.log().sink(NOTIFICATIONS)?;
+        let mut relay = Relay::new(store.alert_log(), sink, open, alerts.signals());
+
         let source = store.log().member(USER_ACTIONS, "feedkit", SourceOptions::default()).await?;
         let days = |n: u64| Duration::from_secs(n.saturating_mul(86_400));
         let keep = RetentionPolicy {
@@ -47,11 +68,13 @@ impl Engine {
         };
         let pipeline = Pipeline::builder(source, history)
             .codec(JsonCodec::new(policy))
+            .follower(alerts)
             .configure(|c| c.retention = Some((keep, RETENTION_EVERY)))
             .build();
         let handle = pipeline.handle();
         let running = tokio::spawn(pipeline.run(shutdown.clone()));
-        let relaying = tokio::spawn(async { Ok(()) });
+        let stop = shutdown.clone();
+        let relaying = tokio::spawn(async move { relay.run(stop).await });
         Ok(Engine { store, pipeline: handle, shutdown, running, relaying })
     }
 
@@ -69,6 +92,7 @@ impl Engine {
 
     /// Stops in good order and closes the files.
     pub async fn stop(self) -> Result<()> {
+        let published = tokio::time::timeout(PUBLISH_DEADLINE, self.all_published()).await;
         self.shutdown.cancel();
         let ended = |result: std::result::Result<Result<()>, tokio::task::JoinError>| match result {
             Ok(outcome) => outcome,
@@ -77,6 +101,14 @@ impl Engine {
         let pipeline = if self.running.is_finished() { Ok(()) } else { ended(self.running.await) };
         let relay = ended(self.relaying.await);
         self.store.close().await;
-        pipeline.and(relay)
+        pipeline.and(relay).and(published.unwrap_or(Ok(())))
+    }
+
+    /// Waits until the relay has sent out what was raised.
+    async fn all_published(&self) -> Result<()> {
+        while !self.relaying.is_finished() && !self.store.alert_log().outbox(1).await?.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
     }
 }

@@ -44,7 +44,8 @@ fn a_file_goes_through_and_can_be_asked_for() {
     assert_eq!((&post["author"], &post["likes"], &post["comments"]), (&json!("ann"), &json!(2), &json!(1)));
     assert_eq!(post["activity"][0], json!({"start": "2026-03-01T00:00:00Z", "counts": {"like": 2}}));
     let rejected = place.json(&["rejected"]);
-    let mut reasons: Vec<_> = rejected.as_array().unwrap().iter().map(|r| (&r["reason"], &r["field"])).collect();
+    let mut reasons: Vec<_> =
+        rejected.as_array().unwrap().iter().map(|r| (&r["reason"], &r["field"])).collect();
     reasons.sort_by_key(|(reason, _)| reason.to_string());
     assert_eq!(reasons, [(&json!("invalid"), &json!("postId")), (&json!("malformed"), &Value::Null)]);
     assert_eq!(place.json(&["verify"])["differences"], json!([]));
@@ -68,7 +69,8 @@ fn tables_show_the_same_and_do_not_steer_the_terminal() {
 #[test]
 fn a_second_replay_changes_nothing() {
     let place = Place::new();
-    let config = TrafficConfig { seed: 5, count: 3_000, without_id: 0.5, without_time: 0.3, ..Default::default() };
+    let config =
+        TrafficConfig { seed: 5, count: 3_000, without_id: 0.5, without_time: 0.3, ..Default::default() };
     let file = place.traffic("t.jsonl", &config);
     let first = place.json(&["replay", arg(&file)]);
     let before = (place.json(&["top", "-n", "1000"]), place.json(&["alerts"]));
@@ -108,7 +110,9 @@ fn speed_is_the_events_own() {
     let place = Place::new();
     let file = place.path("slow.jsonl");
     let line = |second: u32| {
-        format!("{{\"userId\":\"u\",\"postId\":\"p{second}\",\"type\":\"like\",\"timestamp\":\"2026-03-01T10:00:{second:02}Z\"}}\n")
+        format!(
+            "{{\"userId\":\"u\",\"postId\":\"p{second}\",\"type\":\"like\",\"timestamp\":\"2026-03-01T10:00:{second:02}Z\"}}\n"
+        )
     };
     std::fs::write(&file, [line(0), line(10), line(20)].concat()).unwrap();
     let summary = place.json(&["replay", "--speed", "20", arg(&file)]);

@@ -11,7 +11,7 @@ use feedkit_core::journal::JournalEntry;
 use feedkit_core::memory::{MemoryCounters, MemoryHistory};
 use feedkit_core::pipeline::CounterFollower;
 use feedkit_core::trending::Trending;
-use feedkit_core::{CounterStore, Error, ErrorKind, History, Offset, Partition, Pipeline, Result, Timestamp};
+use feedkit_core::{CounterStore, Error, ErrorKind, History, Offset, Partition, Result, Timestamp};
 
 use super::world::{Running, World, until};
 
