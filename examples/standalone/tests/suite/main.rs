@@ -4,4 +4,6 @@
 mod commands;
 #[cfg(feature = "failpoints")]
 mod kill;
+#[cfg(feature = "failpoints")]
+mod oracle;
 mod program;
