@@ -6,5 +6,6 @@ mod conformance;
 mod faults;
 mod json_lines;
 mod memory_history;
+mod memory_log;
 mod mutants;
 mod traffic;
