@@ -61,6 +61,7 @@ async fn a_log_made_anew_before_the_answer_is_a_gap() {
     let mut reader = log.broadcast();
     let Ok(SourceEvent::Assigned(assigned)) = reader.next().await else { panic!("nothing is assigned") };
     log.recreate();
+    assert_eq!(log.ends().total(), 0);
     append(&log, P0, 5);
     assigned.resume(Resume { offset: 3, ..Resume::default() });
     assert_eq!(gap(&mut reader).await.reason, GapReason::Recreated);

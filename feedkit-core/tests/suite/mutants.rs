@@ -7,11 +7,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use async_trait::async_trait;
 use feedkit_core::access::Identity;
-use feedkit_core::testkit::Tally;
+use feedkit_core::alert::{AlertRule, Keeping, Key, RuleContext};
+use feedkit_core::codec::{Codec, InvalidEvent, JsonCodec, Place};
+use feedkit_core::effect::Effect;
+use feedkit_core::source::Record;
 use feedkit_core::testkit::conformance::support::{at, user};
 use feedkit_core::testkit::conformance::{self, FollowerHarness, LogHarness, MemoryLogHarness, Named};
 use feedkit_core::testkit::mutants::*;
-use feedkit_core::{EventSink, EventSource, Offset, Partition};
+use feedkit_core::testkit::{Model, Tally, TrafficConfig};
+use feedkit_core::{Event, EventSink, EventSource, Offset, Partition};
 
 /// Runs a suite against each mutant; all must be rejected, with a sentence of the contract.
 fn reject<F: Copy + Debug>(faults: &[F], suite: impl AsyncFn(F)) {
@@ -177,4 +181,97 @@ async fn the_tally_is_no_mutant() {
 #[test]
 fn follower() {
     reject(FollowerFault::ALL, async |fault| conformance::follower(&BrokenTallies(fault)).await);
+}
+
+/// Effects of seeded traffic, in the order of time.
+fn effects() -> Vec<Effect> {
+    let config = TrafficConfig { count: 5_000, ..Default::default() };
+    let mut model = Model::new(JsonCodec::default(), 1);
+    for (offset, item) in (0..).zip(config.traffic()) {
+        model.feed(Partition(0), &Record { offset, time: item.time, key: None, value: item.value });
+    }
+    model.effects().cloned().collect()
+}
+
+#[test]
+fn alert_rule() {
+    let effects = effects();
+    reject(RuleFault::ALL, async |fault| {
+        conformance::alert_rule(|| MutantRule::new(Some(fault)), &effects);
+    });
+    let raised = conformance::alert_rule(|| MutantRule::new(None), &effects);
+    assert!(raised.len() > 20, "{} alerts", raised.len());
+}
+
+/// An evictable state that is too large.
+struct Greedy;
+
+impl AlertRule for Greedy {
+    type State = ([u64; 8], u8);
+    fn name(&self) -> &str {
+        "greedy"
+    }
+    fn keeping(&self) -> Keeping {
+        Keeping::Evictable { max_keys: 10 }
+    }
+    fn key<'e>(&self, _: &'e Effect) -> Option<Key<'e>> {
+        Some(Key::All)
+    }
+    fn observe(&self, _: &mut Self::State, _: &Effect, _: &mut dyn RuleContext) {}
+}
+
+/// An evictable state with something on the heap.
+struct Hoarding;
+
+impl AlertRule for Hoarding {
+    type State = Vec<u8>;
+    fn name(&self) -> &str {
+        "hoarding"
+    }
+    fn keeping(&self) -> Keeping {
+        Keeping::Evictable { max_keys: 10 }
+    }
+    fn key<'e>(&self, _: &'e Effect) -> Option<Key<'e>> {
+        Some(Key::All)
+    }
+    fn observe(&self, _: &mut Self::State, _: &Effect, _: &mut dyn RuleContext) {}
+}
+
+#[test]
+fn alert_rules_that_take_too_much() {
+    reject(&["greedy", "hoarding"], async |which| {
+        match which {
+            "greedy" => conformance::alert_rule(|| Greedy, &[]),
+            _ => conformance::alert_rule(|| Hoarding, &[]),
+        };
+    });
+}
+
+/// A codec whose events bear another id each time.
+struct Fickle(std::sync::atomic::AtomicU64);
+
+impl Codec for Fickle {
+    fn decode(&self, place: &Place, record: &Record) -> Result<Event, InvalidEvent> {
+        let offset = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        JsonCodec::default().decode(place, &Record { offset, ..record.clone() })
+    }
+}
+
+/// A codec that reads nothing.
+struct Blind;
+
+impl Codec for Blind {
+    fn decode(&self, _: &Place, _: &Record) -> Result<Event, InvalidEvent> {
+        Err(InvalidEvent::malformed("is not to my taste"))
+    }
+}
+
+#[test]
+fn codec() {
+    let sample = [r#"{"userId":"u1","postId":"p9","type":"like"}"#.into()];
+    conformance::codec(&JsonCodec::default(), &sample);
+    reject(&["fickle", "blind"], async |which| match which {
+        "fickle" => conformance::codec(&Fickle(Default::default()), &sample),
+        _ => conformance::codec(&Blind, &sample),
+    });
 }

@@ -4,6 +4,7 @@
 
 mod access;
 mod alert_log;
+mod alert_rule;
 mod counters;
 mod follower;
 mod history;
@@ -13,6 +14,7 @@ mod source;
 
 pub use access::{LimiterFault, MutantLimiter, MutantTokens, TokenFault};
 pub use alert_log::{AlertLogFault, MutantAlertLog};
+pub use alert_rule::{MutantRule, RuleFault};
 pub use counters::{CounterFault, MutantCounters};
 pub use follower::{FollowerFault, MutantFollower};
 pub use history::{HistoryFault, MutantHistory};
