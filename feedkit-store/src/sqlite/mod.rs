@@ -7,6 +7,7 @@ mod alert_log;
 mod connection;
 mod directory;
 mod failure;
+mod group;
 mod log;
 mod record_batch;
 mod schema;
