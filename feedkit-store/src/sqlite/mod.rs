@@ -4,6 +4,7 @@
 //! commits whatever waits in one transaction, and syncs it before it answers; readers never wait for it.
 
 mod alert_log;
+mod checkpoint;
 mod connection;
 mod directory;
 mod failure;
