@@ -22,6 +22,7 @@ mod follower;
 mod history;
 mod log;
 mod queries;
+mod reader;
 mod sentence;
 mod sink;
 mod source;
