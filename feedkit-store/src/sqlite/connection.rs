@@ -27,8 +27,6 @@ pub(crate) struct Tuning {
 
 /// Another program may hold a lock for a moment (a backup, a command line).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pages in the WAL from which a commit moves them into the database.
-const CHECKPOINT_PAGES: u32 = 8000;
 /// A WAL that grew beyond this under a long read is cut back when it is reused.
 const WAL_KEPT_BYTES: u32 = 64 << 20;
 /// Statements kept prepared by each connection.
@@ -53,12 +51,24 @@ pub(crate) fn open_writer(path: &Path, schema: &Schema, tuning: &Tuning) -> Resu
             return Err(Error::fatal(message).into());
         }
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)?;
         connection.pragma_update(None, "cache_size", -i64::from(tuning.writer_cache_kib))?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         connection.pragma_update(None, "foreign_keys", false)?;
         schema.migrate(&mut connection, path)?;
+        Ok(connection)
+    };
+    open().map_err(|e| e.into_error(path))
+}
+
+/// A second connection to a file opened for writing, to move its WAL into the database beside the writer.
+pub(crate) fn open_checkpointer(path: &Path) -> Result<Connection> {
+    let open = || -> Sql<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         Ok(connection)
     };
     open().map_err(|e| e.into_error(path))

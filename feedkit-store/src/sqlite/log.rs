@@ -1,8 +1,8 @@
 //! The log: topics of partitions, into which records are appended.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use feedkit_core::failpoint::{self, stage};
@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::failure::Sql;
+use super::group::Groups;
 use super::record_batch::{self, Encoder, RecordBatch};
 use super::schema;
 use super::source::{SourceOptions, SqliteSource};
@@ -38,8 +39,7 @@ pub(crate) struct Shared {
     pub(crate) incarnation: u128,
     topics: BTreeMap<String, Arc<Topic>>,
     clock: SharedClock,
-    /// Topics that have a group reader, by topic and group.
-    pub(crate) members: Mutex<HashSet<(String, String)>>,
+    pub(crate) groups: Groups,
 }
 
 struct SharedClock(Arc<dyn Clock>);
@@ -65,7 +65,6 @@ pub(crate) struct Table {
     insert: String,
     read: String,
     at_or_before: String,
-    first: String,
     drop_to: String,
 }
 
@@ -79,7 +78,7 @@ impl SqliteLog {
             store.read(|connection| Ok((schema::incarnation(connection)?, load_topics(connection)?))).await?;
         let topics = topics.into_iter().map(|topic| (topic.name.clone(), Arc::new(topic))).collect();
         let shared =
-            Shared { store, incarnation, topics, clock: SharedClock(clock), members: Mutex::default() };
+            Shared { store, incarnation, topics, clock: SharedClock(clock), groups: Groups::default() };
         Ok(SqliteLog { shared: Arc::new(shared) })
     }
 
@@ -93,12 +92,13 @@ impl SqliteLog {
         Ok(SqliteSink { log: Arc::clone(&self.shared), topic, turn: AtomicU64::new(0) })
     }
 
-    /// Reads `topic` as the one member of `group`: it is assigned every partition.
+    /// Reads `topic` as a member of `group`. The members, all of them in this process, share its partitions out
+    /// among themselves; a single one is assigned every partition.
     ///
     /// # Errors
     ///
     /// [`Invalid`](feedkit_core::ErrorKind::Invalid): there is no such topic.
-    /// [`Fatal`](feedkit_core::ErrorKind::Fatal): the group has a reader, or this process may only read.
+    /// [`Fatal`](feedkit_core::ErrorKind::Fatal): this process may only read.
     pub async fn member(&self, topic: &str, group: &str, options: SourceOptions) -> Result<SqliteSource> {
         SqliteSource::member(Arc::clone(&self.shared), self.shared.topic(topic)?, group, options).await
     }
@@ -142,8 +142,8 @@ impl SqliteLog {
             .await
     }
 
-    /// Drops records that lie before `positions`, in the portions in which they were appended, and returns how
-    /// many went. Offsets are not given out again.
+    /// Drops the records that lie before `positions`, and returns how many went. Their space is used again once all
+    /// that was appended together with them is dropped; their offsets are not.
     pub async fn retain(&self, topic: &str, positions: &Positions) -> Result<u64> {
         let topic = self.shared.topic(topic)?;
         let mut dropped = 0;
@@ -342,11 +342,9 @@ impl Table {
             at_or_before: format!(
                 "SELECT base, count, last_time FROM {table} WHERE base <= ?1 ORDER BY base DESC LIMIT 1"
             ),
-            first: format!("SELECT base, count, last_time FROM {table} ORDER BY base LIMIT 1"),
             drop_to: format!(
                 "DELETE FROM {table} WHERE base IN \
-                 (SELECT base FROM {table} WHERE base + count <= ?1 ORDER BY base LIMIT {RETAIN_ROWS}) \
-                 RETURNING count"
+                 (SELECT base FROM {table} WHERE base + count <= ?1 ORDER BY base LIMIT {RETAIN_ROWS})"
             ),
         }
     }
@@ -401,35 +399,31 @@ impl Table {
                 None => low = middle + 1,
             }
         }
-        let mut found = low;
+        let mut found = extent.next;
         self.rows(connection, low, |base, count, data| {
             let mut records = Vec::new();
             record_batch::decode(base, count, data, low..Offset::MAX, &mut records)?;
-            found = records
-                .iter()
-                .find(|record| record.time >= time)
-                .map_or(base + u64::from(count), |record| record.offset);
-            Ok(false)
+            let reached = records.iter().find(|record| record.time >= time);
+            found = reached.map_or(found, |record| record.offset);
+            // The row's first records, one of which reaches `time`, may lie before the start.
+            Ok(reached.is_none())
         })?;
         Ok(found)
     }
 
-    /// Drops some rows that lie wholly before `before`; whether there may be more.
+    /// Moves the partition's start to `before` and drops some of the rows that lie wholly before it. How many
+    /// records went from sight, and whether there may be more rows to drop.
     fn retain(&self, connection: &Connection, topic: &Topic, before: Offset) -> Sql<(u64, bool)> {
-        let mut delete = connection.prepare_cached(&self.drop_to)?;
-        let counts =
-            delete.query_map([before], |row| row.get::<_, u64>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
-        if counts.is_empty() {
-            return Ok((0, false));
-        }
         let extent = self.extent(connection, topic)?;
-        let first = connection.prepare_cached(&self.first)?.query_row([], row).optional()?;
-        let start = first.map_or(extent.next, |row| row.base);
-        connection
-            .prepare_cached("UPDATE partitions SET start = ?3 WHERE topic = ?1 AND partition = ?2")?
-            .execute(params![topic.id, self.partition.0, start])?;
+        let start = before.clamp(extent.start, extent.next);
+        let rows = connection.prepare_cached(&self.drop_to)?.execute([start])?;
+        if start > extent.start {
+            connection
+                .prepare_cached("UPDATE partitions SET start = ?3 WHERE topic = ?1 AND partition = ?2")?
+                .execute(params![topic.id, self.partition.0, start])?;
+        }
         failpoint::reach(stage::RETENTION);
-        Ok((counts.iter().sum(), counts.len() == RETAIN_ROWS))
+        Ok((start - extent.start, rows == RETAIN_ROWS))
     }
 }
 

@@ -5,12 +5,14 @@
 
 mod alert_log;
 mod commit;
+mod checkpoint;
 mod connection;
 mod directory;
 mod events;
 mod failure;
 mod history;
 mod journal;
+mod group;
 mod log;
 mod month;
 mod positions;

@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use feedkit_core::source::{Assigned, Batch, Gap, RecordMark, Resume, SourceEvent, check_resume};
+use feedkit_core::source::{Assigned, Batch, Gap, RecordMark, Resume, Revoked, SourceEvent, check_resume};
 use feedkit_core::{Error, EventSource, Offset, Partition, Positions, Result};
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::connection::HeldReader;
 use super::failure::Sql;
+use super::group::{Member, Told};
 use super::log::{Shared, Table, Topic};
 use super::record_batch;
 
@@ -39,10 +40,13 @@ impl Default for SourceOptions {
 
 /// How long another process's appends may go unnoticed.
 const POLL: Duration = Duration::from_millis(100);
+/// How long the end of a revoked partition's guard may go unnoticed.
+const REVOKING_POLL: Duration = Duration::from_millis(5);
 
 /// Reads one topic of a [`SqliteLog`](super::SqliteLog).
 ///
-/// A partition is assigned once. After a [`Gap`] nothing more of it is yielded by this source.
+/// Members of a group, all in one process, share the partitions out among themselves. After a [`Gap`] nothing more
+/// of the partition is yielded by this source.
 #[derive(Debug)]
 pub struct SqliteSource {
     log: Arc<Shared>,
@@ -60,8 +64,8 @@ pub struct SqliteSource {
     quiet: bool,
     /// Changes with every commit of this process. `None`: another process writes.
     committed: Option<watch::Receiver<u64>>,
-    /// Held as long as a member lives.
-    _membership: Option<Membership>,
+    /// `None`: a broadcast reader.
+    membership: Option<Membership>,
 }
 
 #[derive(Debug)]
@@ -74,6 +78,8 @@ struct Slot {
 
 #[derive(Debug)]
 enum Phase {
+    /// Not ours.
+    Away,
     /// To be assigned.
     New,
     /// Assigned; the answer is to come.
@@ -110,7 +116,7 @@ impl SqliteSource {
         if !log.store.is_writer() {
             return Err(Error::fatal("a group reads in the process that writes the data directory"));
         }
-        let membership = Membership::new(Arc::clone(&log), &topic.name, group)?;
+        let membership = Membership::new(Arc::clone(&log), &topic, group);
         Self::open(log, topic, options, Some(membership)).await
     }
 
@@ -129,16 +135,20 @@ impl SqliteSource {
         membership: Option<Membership>,
     ) -> Result<SqliteSource> {
         let reader = log.store.hold().await?;
-        let slots = topic.tables.iter().map(|_| Slot { phase: Phase::New, paused: false, ready: None });
+        let slot = |_| Slot {
+            phase: if membership.is_some() { Phase::Away } else { Phase::New },
+            paused: false,
+            ready: None,
+        };
         Ok(SqliteSource {
-            slots: slots.collect(),
+            slots: topic.tables.iter().map(slot).collect(),
             turn: 0,
             search: 0,
             reader: Some(reader),
             work: None,
             quiet: false,
             committed: log.store.committed(),
-            _membership: membership,
+            membership,
             log,
             topic,
             options,
@@ -150,6 +160,9 @@ impl SqliteSource {
 impl EventSource for SqliteSource {
     async fn next(&mut self) -> Result<SourceEvent> {
         loop {
+            if let Some(revoked) = self.share_out() {
+                return Ok(SourceEvent::Revoked(revoked));
+            }
             if let Some(assigned) = self.assign() {
                 return Ok(SourceEvent::Assigned(assigned));
             }
@@ -168,7 +181,9 @@ impl EventSource for SqliteSource {
     }
 
     fn pause(&mut self, partition: Partition) {
-        if let Some(slot) = self.slot(partition) {
+        if let Some(slot) = self.slot(partition)
+            && !matches!(slot.phase, Phase::Away | Phase::New)
+        {
             slot.paused = true;
         }
     }
@@ -185,14 +200,41 @@ impl EventSource for SqliteSource {
     }
 
     async fn still_held(&mut self, partition: Partition) -> Result<bool> {
-        // There is no other member that it could have gone to.
-        Ok(self.slot(partition).is_some_and(|slot| !matches!(slot.phase, Phase::New | Phase::Stopped)))
+        Ok(match &self.membership {
+            Some(membership) => membership.log.groups.holds(&membership.member, partition),
+            None => self.slot(partition).is_some_and(|slot| !matches!(slot.phase, Phase::New)),
+        })
     }
 }
 
 impl SqliteSource {
     fn slot(&mut self, partition: Partition) -> Option<&mut Slot> {
         self.slots.get_mut(usize::try_from(partition.0).ok()?)
+    }
+
+    /// Takes in what the group has decided: partitions that are ours now, or no longer.
+    fn share_out(&mut self) -> Option<Revoked> {
+        let Membership { log, member, changed, .. } = self.membership.as_mut()?;
+        // What changes from here on is a reason to ask again.
+        changed.mark_unchanged();
+        while let Some(told) = log.groups.tell(member) {
+            let slots = self.slots.iter_mut().zip(&self.topic.tables);
+            match told {
+                Told::Assigned(partition) => {
+                    slots
+                        .filter(|(_, table)| table.partition == partition)
+                        .for_each(|(slot, _)| slot.phase = Phase::New);
+                }
+                Told::Revoked(partitions, guard) => {
+                    // What was read ahead is left to the next one.
+                    slots.filter(|(_, table)| partitions.contains(&table.partition)).for_each(|(slot, _)| {
+                        *slot = Slot { phase: Phase::Away, paused: false, ready: None }
+                    });
+                    return Some(Revoked { partitions: partitions.into_iter().collect(), guard });
+                }
+            }
+        }
+        None
     }
 
     fn assign(&mut self) -> Option<Assigned> {
@@ -273,7 +315,7 @@ impl SqliteSource {
 
     /// Waits until something is ready, or may be.
     async fn wait(&mut self) -> Result<()> {
-        let Self { slots, work, committed, quiet, .. } = self;
+        let Self { slots, work, committed, quiet, membership, .. } = self;
         let answered = poll_fn(|context| {
             let mut come = Poll::Pending;
             for slot in slots.iter_mut() {
@@ -286,28 +328,22 @@ impl SqliteSource {
             }
             come
         });
+        let regrouped = regrouped(membership);
         if let Some(work) = work {
             tokio::select! {
                 done = work => return self.settle(done),
                 () = answered => {}
+                () = regrouped => {}
             }
             return Ok(());
         }
-        let appended = async {
-            match committed {
-                Some(committed) => committed.changed().await.map_err(|_| Error::fatal("the log is closed")),
-                None => {
-                    tokio::time::sleep(POLL).await;
-                    Ok(())
-                }
-            }
-        };
         tokio::select! {
-            appended = appended => {
+            appended = appended(committed) => {
                 appended?;
                 *quiet = false;
             }
             () = answered => {}
+            () = regrouped => {}
         }
         Ok(())
     }
@@ -328,22 +364,77 @@ impl SqliteSource {
             done.map_err(|e| Error::fatal(format!("reading {} did not end: {e}", self.topic.name)))?;
         self.reader = Some(reader);
         match done? {
-            Done::Checked(place, resume, Ok(())) => {
-                self.slots[place].phase = Phase::Reading(resume.offset);
+            // The partition may have been taken away, or given anew, in the meantime.
+            Done::Checked(place, resume, checked) if self.slots[place].phase.is_answered(resume) => {
+                let slot = &mut self.slots[place];
                 self.quiet = false;
+                match checked {
+                    Ok(()) => slot.phase = Phase::Reading(resume.offset),
+                    Err(gap) => (slot.phase, slot.ready) = (Phase::Stopped, Some(Ready::Gap(gap))),
+                }
             }
-            Done::Checked(place, _, Err(gap)) | Done::Read(place, Ready::Gap(gap)) => {
-                self.slots[place].phase = Phase::Stopped;
-                self.slots[place].ready = Some(Ready::Gap(gap));
-            }
-            Done::Read(place, Ready::Batch(batch)) => {
-                self.slots[place].phase = Phase::Reading(batch.to);
-                self.slots[place].ready = Some(Ready::Batch(batch));
+            Done::Read(place, ready) if self.slots[place].phase.is_reading(ready.from()) => {
+                let slot = &mut self.slots[place];
+                slot.phase = match &ready {
+                    Ready::Batch(batch) => Phase::Reading(batch.to),
+                    Ready::Gap(_) => Phase::Stopped,
+                };
+                slot.ready = Some(ready);
                 self.search = (place + 1) % self.slots.len();
             }
+            Done::Checked(..) | Done::Read(..) => {}
             Done::Nothing => self.quiet = true,
         }
         Ok(())
+    }
+}
+
+impl Phase {
+    fn is_answered(&self, with: Resume) -> bool {
+        matches!(self, Phase::Answered(resume) if *resume == with)
+    }
+
+    fn is_reading(&self, from: Offset) -> bool {
+        matches!(self, Phase::Reading(at) if *at == from)
+    }
+}
+
+impl Ready {
+    /// The offset that reading went on from.
+    fn from(&self) -> Offset {
+        match self {
+            Ready::Batch(batch) => batch.from,
+            Ready::Gap(gap) => gap.wanted,
+        }
+    }
+}
+
+/// Waits until something may have been appended.
+async fn appended(committed: &mut Option<watch::Receiver<u64>>) -> Result<()> {
+    match committed {
+        Some(committed) => committed.changed().await.map_err(|_| Error::fatal("the log is closed")),
+        None => {
+            tokio::time::sleep(POLL).await;
+            Ok(())
+        }
+    }
+}
+
+/// Waits until the group may have something to tell.
+async fn regrouped(membership: &mut Option<Membership>) {
+    let Some(Membership { log, member, changed, .. }) = membership else {
+        return std::future::pending().await;
+    };
+    let revoking = log.groups.is_revoking(member);
+    let guard_may_be_gone = async {
+        match revoking {
+            true => tokio::time::sleep(REVOKING_POLL).await,
+            false => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        changed = changed.changed() => if changed.is_err() { std::future::pending::<()>().await },
+        () = guard_may_be_gone => {}
     }
 }
 
@@ -435,28 +526,25 @@ fn hole(table: &Table, expected: Offset, found: Offset) -> Error {
     ))
 }
 
-/// A group's place in a topic; given up when dropped.
+/// A place in a group, given up when dropped.
 #[derive(Debug)]
 struct Membership {
     log: Arc<Shared>,
-    place: (String, String),
+    member: Member,
+    partitions: usize,
+    changed: watch::Receiver<u64>,
 }
 
 impl Membership {
-    fn new(log: Arc<Shared>, topic: &str, group: &str) -> Result<Membership> {
-        let place = (topic.to_owned(), group.to_owned());
-        let free = log.members.lock().unwrap_or_else(PoisonError::into_inner).insert(place.clone());
-        if !free {
-            let message =
-                format!("{topic} is being read for the group {group} already; stop that reader first");
-            return Err(Error::fatal(message));
-        }
-        Ok(Membership { log, place })
+    fn new(log: Arc<Shared>, topic: &Topic, group: &str) -> Membership {
+        let (changed, partitions) = (log.groups.changed(), topic.tables.len());
+        let member = log.groups.join(&topic.name, group, partitions);
+        Membership { log, member, partitions, changed }
     }
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.log.members.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.place);
+        self.log.groups.leave(&self.member, self.partitions);
     }
 }

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::alert_log::SqliteAlertLog;
+use super::checkpoint::{Checkpointer, Limits};
 use super::connection::{self, HeldReader, Readers, Tuning};
 use super::directory::DataDir;
 use super::failure::Sql;
@@ -72,7 +73,9 @@ impl State {
     ) -> Result<State> {
         let writer = if dir.is_writer() {
             let connection = connection::open_writer(path, schema, &tuning)?;
-            Some(Writer::start(name, path, connection, GROUP_WEIGHT)?)
+            let beside = connection::open_checkpointer(path)?;
+            let checkpointer = Checkpointer::start(&format!("{name}-wal"), path, beside, Limits::default())?;
+            Some(Writer::start(name, path, connection, checkpointer, GROUP_WEIGHT)?)
         } else {
             None
         };

@@ -12,6 +12,7 @@ use feedkit_core::{Error, Result};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::checkpoint::Checkpointer;
 use super::failure::{Failure, Sql};
 
 /// Runs jobs on the writing connection, in the order in which they come, each group of them in one transaction.
@@ -49,7 +50,7 @@ pub struct CommitStats {
     pub jobs: u64,
     /// Transactions that they were committed in: one sync of the disk each.
     pub groups: u64,
-    /// The longest commit, with the checkpoint that it may have made.
+    /// The longest commit.
     pub longest_commit: Duration,
 }
 
@@ -64,6 +65,7 @@ impl Writer {
         name: &str,
         path: &Path,
         connection: Connection,
+        checkpointer: Checkpointer,
         group_weight: usize,
     ) -> Result<Writer> {
         let (queue, jobs) = mpsc::channel(QUEUE);
@@ -72,6 +74,7 @@ impl Writer {
         let worker = Worker {
             path: path.to_owned(),
             connection,
+            checkpointer,
             jobs,
             group_weight,
             commits,
@@ -241,6 +244,7 @@ fn same(error: &Error) -> Error {
 struct Worker {
     path: PathBuf,
     connection: Connection,
+    checkpointer: Checkpointer,
     jobs: mpsc::Receiver<Box<dyn Job>>,
     group_weight: usize,
     commits: watch::Sender<u64>,
@@ -265,6 +269,7 @@ impl Worker {
             for job in group.drain(..) {
                 job.answer(fault.as_ref());
             }
+            self.checkpointer.run_if_due(&self.connection, &self.path);
         }
         self.finish();
     }
@@ -334,6 +339,7 @@ impl Worker {
     /// Leaves a database without a WAL, if nobody is reading an older state of it.
     fn finish(self) {
         let path = self.path;
+        drop(self.checkpointer);
         let moved = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         let closed = self.connection.close().map_err(|(_, error)| error);
         if let Err(error) = moved.and(closed) {
@@ -349,13 +355,16 @@ mod tests {
 
     use feedkit_core::ErrorKind;
 
+    use super::super::checkpoint::Limits;
     use super::*;
 
     fn start(dir: &Path) -> Writer {
         let path = dir.join("test.db");
         let connection = Connection::open(&path).unwrap();
         connection.execute_batch("CREATE TABLE IF NOT EXISTS t (n INTEGER PRIMARY KEY)").unwrap();
-        Writer::start("test", &path, connection, GROUP_WEIGHT).unwrap()
+        let beside = Connection::open(&path).unwrap();
+        let checkpointer = Checkpointer::start("test-wal", &path, beside, Limits::default()).unwrap();
+        Writer::start("test", &path, connection, checkpointer, GROUP_WEIGHT).unwrap()
     }
 
     fn insert(connection: &Connection, n: i64) -> Sql<i64> {

@@ -221,21 +221,6 @@ async fn partitions_are_read_in_turn_and_a_paused_one_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_has_one_reader_a_group() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path()).await;
-    let first = store.log().member(USER_ACTIONS, "feedkit", SourceOptions::default()).await.unwrap();
-    let second = store.log().member(USER_ACTIONS, "feedkit", SourceOptions::default()).await;
-    assert_eq!(
-        second.unwrap_err().to_string(),
-        "user-actions is being read for the group feedkit already; stop that reader first"
-    );
-    store.log().member(NOTIFICATIONS, "feedkit", SourceOptions::default()).await.unwrap();
-    drop(first);
-    store.log().member(USER_ACTIONS, "feedkit", SourceOptions::default()).await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_is_woken_by_an_append_and_ended_by_closing() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;

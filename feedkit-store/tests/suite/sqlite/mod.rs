@@ -1,6 +1,7 @@
 //! The embedded backend: its directory, its log and what disks do to it.
 
 mod alert_log;
+mod conformance;
 mod directory;
 mod disk_full;
 mod log;
