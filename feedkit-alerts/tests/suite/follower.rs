@@ -53,7 +53,7 @@ async fn killed_again_and_again_raises_the_same() {
 async fn a_log_that_fails_and_calls_that_are_dropped_change_nothing() {
     let (mut kills, mut drops) = (0, 0);
     for seed in 20..28 {
-        let driver = check(seed, 15, 6, 25).await;
+        let driver = check(seed, 15, 2, 25).await;
         kills += driver.kills;
         drops += driver.drops;
     }

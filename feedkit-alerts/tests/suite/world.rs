@@ -267,7 +267,7 @@ impl Driver {
                 }
                 continue;
             }
-            let max = self.rng.random_range(1..1_000);
+            let max = self.rng.random_range(1..300);
             let read = world.history.journal(partition, at.of(partition), max).await.unwrap();
             let JournalRead::Entries(entries) = read else { panic!("the journal is all there") };
             match self.settle(follower.apply(partition, &entries)).await {
@@ -280,7 +280,7 @@ impl Driver {
 
     /// Makes a call, or some of it. `Err` is to be repeated; `None` means to ask for the position first.
     async fn settle<T>(&mut self, call: impl Future<Output = Result<T>> + Send) -> Option<Result<T, ()>> {
-        let polls = if self.once_in(self.drop_one_in) { self.rng.random_range(1..12) } else { usize::MAX };
+        let polls = if self.once_in(self.drop_one_in) { self.rng.random_range(1..6) } else { usize::MAX };
         match (AtMost { call: Box::pin(call), polls }).await {
             Some(Ok(value)) => Some(Ok(value)),
             Some(Err(e)) if e.is_retriable() => Some(Err(())),
