@@ -104,7 +104,7 @@ impl World {
         let number = self.owners.fetch_add(1, Ordering::Relaxed);
         let options = AlertOptions {
             owner: format!("owner-{number}"),
-            max_pending: 2_000,
+            max_pending: 1_000,
             snapshot_effects: 700,
             max_dirty: 150,
             limits: Limits { watched: 20, exact_cached: 100 },
@@ -138,8 +138,8 @@ impl World {
         }
         let mut rules = Rules::new(&self.set, &Limits { watched: 20, exact_cached: usize::MAX }).unwrap();
         let hasher = rules.hasher();
-        let (mut positions, mut seen, mut alerts) =
-            (Positions::new(), std::collections::HashSet::new(), vec![]);
+        let (mut positions, mut watermark) = (Positions::new(), Timestamp::EPOCH);
+        let (mut seen, mut alerts) = (std::collections::HashSet::new(), Vec::new());
         let steps = self.log.steps.lock().unwrap().clone();
         for (i, step) in steps.iter().enumerate() {
             assert_eq!(step.number, i as u64 + 1);
@@ -151,6 +151,8 @@ impl World {
                 some.extend(effects[&range.partition].iter().filter(within).map(|e| (range.partition, e)));
             }
             some.sort_by_key(|(partition, e)| (e.time, *partition, e.offset));
+            watermark = some.last().map_or(watermark, |(_, e)| e.time.max(watermark));
+            assert_eq!(step.watermark, watermark, "step {}", step.number);
             let hashed: Vec<_> = some.iter().map(|(_, e)| hasher.hash(e)).collect();
             let raised = rules.run(&hashed, step.watermark);
             alerts.extend(raised.into_iter().filter(|n| seen.insert(n.id.clone())));
