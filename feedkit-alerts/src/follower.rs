@@ -81,12 +81,12 @@ impl<L: AlertLog, H: History> AlertFollower<L, H> {
     }
 
     /// Does something with the work, and puts it back if it is known how that ended.
-    async fn with_work(&self, state: &mut State, call: Call<'_>) -> Result<Offset> {
+    async fn with_work(&self, state: &mut State, call: Call) -> Result<()> {
         let mut work = state.work.take().ok_or_else(not_held)?;
         let result = self.call(&mut work, &mut state.tenure, call).await;
         match &result {
             Err(e) if e.kind() == ErrorKind::Fenced => state.tenure.lost(),
-            Ok(_) => state.work = Some(work),
+            Ok(()) => state.work = Some(work),
             Err(e) if e.is_retriable() => state.work = Some(work),
             Err(_) => {}
         }
@@ -97,7 +97,7 @@ impl<L: AlertLog, H: History> AlertFollower<L, H> {
         })
     }
 
-    async fn call(&self, work: &mut Work, tenure: &mut Tenure, call: Call<'_>) -> Result<Offset> {
+    async fn call(&self, work: &mut Work, tenure: &mut Tenure, call: Call) -> Result<()> {
         let desk = Desk {
             log: &self.log,
             clock: &*self.clock,
@@ -105,22 +105,14 @@ impl<L: AlertLog, H: History> AlertFollower<L, H> {
             written: &|| self.signals.written.notify_one(),
         };
         match call {
-            Call::Apply(partition, entries) => {
-                let taken = work.align.push(partition, entries)?;
+            Call::GoOn => {
                 work.go_on(&desk, tenure, Reach::Frontier).await?;
-                work.go_on_anyway(&desk, tenure).await?;
-                Ok(taken)
+                work.go_on_anyway(&desk, tenure).await
             }
-            Call::Tick => {
-                work.go_on(&desk, tenure, Reach::Frontier).await?;
-                work.go_on_anyway(&desk, tenure).await?;
-                Ok(0)
-            }
-            Call::Close => {
+            Call::Finish => {
                 work.go_on(&desk, tenure, Reach::Everything).await?;
                 let lease = tenure.renewed(&self.log, &*self.clock).await?;
-                work.snapshot(&desk, &lease).await?;
-                Ok(0)
+                work.snapshot(&desk, &lease).await
             }
         }
     }
@@ -157,10 +149,9 @@ impl<L: AlertLog, H: History> AlertFollower<L, H> {
 }
 
 /// What is to be done with the work.
-enum Call<'a> {
-    Apply(Partition, &'a [Arc<JournalEntry>]),
-    Tick,
-    Close,
+enum Call {
+    GoOn,
+    Finish,
 }
 
 #[async_trait]
@@ -186,7 +177,11 @@ impl<L: AlertLog, H: History> Follower for AlertFollower<L, H> {
     }
 
     async fn apply(&self, partition: Partition, entries: &[Arc<JournalEntry>]) -> Result<Offset> {
-        self.with_work(&mut *self.state.lock().await, Call::Apply(partition, entries)).await
+        let mut state = self.state.lock().await;
+        let work = state.work.as_mut().ok_or_else(not_held)?;
+        let taken = work.align.push(partition, entries)?;
+        self.with_work(&mut state, Call::GoOn).await?;
+        Ok(taken)
     }
 
     async fn rebuild(&self, history: &dyn History) -> Result<()> {
@@ -213,7 +208,7 @@ impl<L: AlertLog, H: History> Follower for AlertFollower<L, H> {
     async fn tick(&self) -> Result<()> {
         let mut state = self.state.lock().await;
         match state.work {
-            Some(_) => self.with_work(&mut state, Call::Tick).await.map(drop),
+            Some(_) => self.with_work(&mut state, Call::GoOn).await,
             None => Ok(()),
         }
     }
@@ -221,7 +216,7 @@ impl<L: AlertLog, H: History> Follower for AlertFollower<L, H> {
     async fn close(&self) -> Result<()> {
         let mut state = self.state.lock().await;
         let result = match state.work {
-            Some(_) => self.with_work(&mut state, Call::Close).await.map(drop),
+            Some(_) => self.with_work(&mut state, Call::Finish).await,
             None => Ok(()),
         };
         state.work = None;

@@ -89,5 +89,5 @@ impl Tenure {
 }
 
 pub(crate) fn not_held() -> feedkit_core::Error {
-    feedkit_core::Error::fenced("this process does not hold the alert lease")
+    feedkit_core::Error::fenced("this process does not hold the alert lease, or has to recover first")
 }

@@ -1,9 +1,13 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use feedkit_core::follower::{Follower, FollowerPosition};
+use feedkit_core::history::{History, JournalRead, RetentionPolicy};
 use feedkit_core::testkit::TrafficConfig;
+use feedkit_core::{ErrorKind, Partition};
 
-use crate::world::{Driver, World};
+use crate::world::{Driver, World, positions};
 
 fn traffic(seed: u64) -> TrafficConfig {
     TrafficConfig { seed, count: 12_000, users: 600, posts: 200, rate: 40.0, ..TrafficConfig::default() }
@@ -53,9 +57,101 @@ async fn killed_again_and_again_raises_the_same() {
 async fn a_log_that_fails_and_calls_that_are_dropped_change_nothing() {
     let (mut kills, mut drops) = (0, 0);
     for seed in 20..28 {
-        let driver = check(seed, 15, 6, 25).await;
+        let driver = check(seed, 15, 2, 25).await;
         kills += driver.kills;
         drops += driver.drops;
     }
     assert!(kills >= 20 && drops >= 50, "{kills} kills, {drops} calls dropped");
+}
+
+#[tokio::test]
+async fn waits_for_partitions_that_lag_but_not_for_ever() {
+    let world = World::new(30);
+    world.fill(&traffic(30)).await;
+    let follower = world.follower();
+    let before = positions(&follower).await.unwrap();
+    let first = Partition(0);
+    let JournalRead::Entries(entries) = world.history.journal(first, 0, 300).await.unwrap() else {
+        panic!("the journal is all there")
+    };
+    let taken = follower.apply(first, &entries).await.unwrap();
+    assert_eq!(taken, entries.last().unwrap().to);
+    for _ in 0..3 {
+        world.clock.advance(Duration::from_millis(300));
+        follower.tick().await.unwrap();
+        assert_eq!(positions(&follower).await.unwrap(), before, "nothing was written yet");
+    }
+    world.clock.advance(Duration::from_millis(200));
+    follower.tick().await.unwrap();
+    assert_eq!(positions(&follower).await.unwrap().of(first), taken);
+    // What does not follow on is refused, and does no harm.
+    let JournalRead::Entries(later) = world.history.journal(first, taken + 500, 300).await.unwrap() else {
+        panic!("the journal is all there")
+    };
+    assert_eq!(follower.apply(first, &later).await.unwrap_err().kind(), ErrorKind::Gap);
+    assert_eq!(follower.apply(first, &entries).await.unwrap(), taken);
+}
+
+#[tokio::test]
+async fn more_than_may_wait_is_not_waited_with() {
+    let world = World::new(31);
+    world.fill(&traffic(31)).await;
+    let follower = world.follower();
+    positions(&follower).await.unwrap();
+    let JournalRead::Entries(entries) = world.history.journal(Partition(0), 0, usize::MAX).await.unwrap()
+    else {
+        panic!("the journal is all there")
+    };
+    let (mut applied, mut written) = (0, 0);
+    for entry in &entries {
+        applied += entry.effects.len();
+        follower.apply(Partition(0), std::slice::from_ref(entry)).await.unwrap();
+        let at = positions(&follower).await.unwrap().of(Partition(0));
+        written = entries.iter().flat_map(|e| &e.effects).filter(|e| e.offset < at).count();
+        assert!(applied - written <= 1_000, "{} wait", applied - written);
+    }
+    assert!(written > 0);
+}
+
+#[tokio::test]
+async fn is_rebuilt_from_totals_when_the_journal_is_gone() {
+    let world = World::new(32);
+    let config = TrafficConfig { unlikes: 0.0, comments: 0.11, ..traffic(32) };
+    world.fill(&TrafficConfig { count: 5_000, ..config.clone() }).await;
+    let follower = world.follower();
+    let at = positions(&follower).await.unwrap();
+    for partition in [Partition(0), Partition(1)] {
+        let JournalRead::Entries(entries) = world.history.journal(partition, 0, 400).await.unwrap() else {
+            panic!("the journal is all there")
+        };
+        follower.apply(partition, &entries).await.unwrap();
+    }
+    world.clock.advance(Duration::from_secs(2));
+    follower.tick().await.unwrap();
+    assert_ne!(positions(&follower).await.unwrap(), at);
+    drop(follower);
+
+    world.clock.advance(Duration::from_secs(3 * 86_400));
+    let policy = RetentionPolicy { follower_silence: Duration::ZERO, ..RetentionPolicy::default() };
+    let retained = world.history.retain(&policy, feedkit_core::Clock::now(&world.clock)).await.unwrap();
+    assert!(retained.journal_entries > 0);
+    let follower = world.follower();
+    let position = follower.position(Partition(0)).await.unwrap();
+    assert!(matches!(position, FollowerPosition::Rebuild(_)), "{position:?}");
+    follower.rebuild(&*world.history).await.unwrap();
+    assert_eq!(positions(&follower).await.unwrap(), world.history.positions().await.unwrap());
+    follower.close().await.unwrap();
+
+    // What comes after is counted on top.
+    world.fill(&config).await;
+    Driver { kill_one_in: 20, ..Driver::new(32) }.finish(&world).await;
+    let milestones = |alerts: Vec<feedkit_core::notification::Notification>| -> BTreeSet<String> {
+        alerts.into_iter().filter(|n| n.kind == "MILESTONE").map(|n| n.id).collect()
+    };
+    let uninterrupted = World::new(32);
+    uninterrupted.fill(&config).await;
+    Driver::new(32).finish(&uninterrupted).await;
+    let expected = milestones(uninterrupted.alerts().await);
+    assert!(expected.len() > 100);
+    assert_eq!(milestones(world.alerts().await), expected);
 }

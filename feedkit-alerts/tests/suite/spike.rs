@@ -15,7 +15,7 @@ fn set() -> RuleSet {
     RuleSet::empty().with(Spike::new(&SpikeConfig::default()).unwrap())
 }
 
-/// A day and a half with its rhythm: a base of Zipf posts, posts with a steady following, and three that go viral
+/// A day with its rhythm: a base of Zipf posts, posts with a steady following, and three that go viral
 /// over hours.
 fn ordinary(seed: u64) -> TrafficConfig {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5eed);
@@ -25,21 +25,21 @@ fn ordinary(seed: u64) -> TrafficConfig {
         doubling: hours(rng.random_range(0.25..1.0)),
         plateau: hours(rng.random_range(0.5..2.0)),
         halving: hours(rng.random_range(1.0..3.0)),
-        ..Viral::new(post(name), hours(rng.random_range(0.0..12.0)), peak)
+        ..Viral::new(post(name), hours(rng.random_range(0.0..10.0)), peak)
     };
     TrafficConfig {
         seed,
         count: u64::MAX,
-        duration: Some(hours(30.0)),
+        duration: Some(hours(24.0)),
         users: 20_000,
         posts: 2_000,
-        rate: 1.0,
+        rate: 0.1,
         daily_rhythm: true,
-        viral: vec![viral("v1", 0.6), viral("v2", 1.5), viral("v3", 4.0)],
+        viral: vec![viral("v1", 0.5), viral("v2", 1.0), viral("v3", 2.0)],
         steady: vec![
-            Steady { post: post("s1"), rate: 0.1 },
-            Steady { post: post("s2"), rate: 0.3 },
-            Steady { post: post("s3"), rate: 1.0 },
+            Steady { post: post("s1"), rate: 0.05 },
+            Steady { post: post("s2"), rate: 0.2 },
+            Steady { post: post("s3"), rate: 0.4 },
         ],
         ..TrafficConfig::default()
     }
@@ -60,30 +60,30 @@ fn ordinary_traffic_raises_nothing() {
     let effects: u64 = raised.iter().map(|(_, count, _)| count).sum();
     println!("{effects} effects of 20 seeds");
     for (seed, count, raised) in &raised {
-        assert!(*count > 100_000, "seed {seed} made {count} effects only");
+        assert!(*count > 50_000, "seed {seed} made {count} effects only");
         assert!(raised.is_empty(), "seed {seed}: {raised:?}");
     }
 }
 
-/// Two hours of a day in which ten farms act, one after the other, on posts of different rates.
+/// An hour in which six farms act, one after the other, on posts of different rates.
 fn farmed(seed: u64) -> TrafficConfig {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xfa12);
     let (mut steady, mut farms) = (Vec::new(), Vec::new());
-    for i in 0..10u64 {
+    for i in 0..6u64 {
         let name = format!("s{i}");
-        // From 0.4 to 4 likes a second, as many in each octave.
-        let rate = 0.4 * 10f64.powf(rng.random());
+        // From 0.3 to 3 likes a second, as many in each octave.
+        let rate = 0.3 * 10f64.powf(rng.random());
         steady.push(Steady { post: post(&name), rate });
-        let start = Duration::from_secs_f64(600.0 + 600.0 * i as f64 + rng.random_range(0.0..300.0));
+        let start = Duration::from_secs_f64(600.0 + 500.0 * i as f64 + rng.random_range(0.0..250.0));
         farms.push(Farm::new(post(&name), start));
     }
     TrafficConfig {
         seed,
         count: u64::MAX,
-        duration: Some(Duration::from_secs(7_200)),
+        duration: Some(Duration::from_secs(3_600)),
         users: 20_000,
         posts: 2_000,
-        rate: 5.0,
+        rate: 1.0,
         steady,
         farms,
         ..TrafficConfig::default()
@@ -129,7 +129,7 @@ fn farms_are_noticed_within_ten_seconds() {
         quantile(0.95),
         quantile(1.0)
     );
-    assert_eq!(all.len(), 200);
+    assert_eq!(all.len(), 120);
     assert!(within * 100 >= all.len() * 95, "{within} of {} farms within 10 s", all.len());
 }
 

@@ -104,7 +104,7 @@ impl World {
         let number = self.owners.fetch_add(1, Ordering::Relaxed);
         let options = AlertOptions {
             owner: format!("owner-{number}"),
-            max_pending: 2_000,
+            max_pending: 1_000,
             snapshot_effects: 700,
             max_dirty: 150,
             limits: Limits { watched: 20, exact_cached: 100 },
@@ -138,8 +138,8 @@ impl World {
         }
         let mut rules = Rules::new(&self.set, &Limits { watched: 20, exact_cached: usize::MAX }).unwrap();
         let hasher = rules.hasher();
-        let (mut positions, mut seen, mut alerts) =
-            (Positions::new(), std::collections::HashSet::new(), vec![]);
+        let (mut positions, mut watermark) = (Positions::new(), Timestamp::EPOCH);
+        let (mut seen, mut alerts) = (std::collections::HashSet::new(), Vec::new());
         let steps = self.log.steps.lock().unwrap().clone();
         for (i, step) in steps.iter().enumerate() {
             assert_eq!(step.number, i as u64 + 1);
@@ -151,6 +151,8 @@ impl World {
                 some.extend(effects[&range.partition].iter().filter(within).map(|e| (range.partition, e)));
             }
             some.sort_by_key(|(partition, e)| (e.time, *partition, e.offset));
+            watermark = some.last().map_or(watermark, |(_, e)| e.time.max(watermark));
+            assert_eq!(step.watermark, watermark, "step {}", step.number);
             let hashed: Vec<_> = some.iter().map(|(_, e)| hasher.hash(e)).collect();
             let raised = rules.run(&hashed, step.watermark);
             alerts.extend(raised.into_iter().filter(|n| seen.insert(n.id.clone())));
@@ -267,7 +269,7 @@ impl Driver {
                 }
                 continue;
             }
-            let max = self.rng.random_range(1..1_000);
+            let max = self.rng.random_range(1..300);
             let read = world.history.journal(partition, at.of(partition), max).await.unwrap();
             let JournalRead::Entries(entries) = read else { panic!("the journal is all there") };
             match self.settle(follower.apply(partition, &entries)).await {
@@ -280,7 +282,7 @@ impl Driver {
 
     /// Makes a call, or some of it. `Err` is to be repeated; `None` means to ask for the position first.
     async fn settle<T>(&mut self, call: impl Future<Output = Result<T>> + Send) -> Option<Result<T, ()>> {
-        let polls = if self.once_in(self.drop_one_in) { self.rng.random_range(1..12) } else { usize::MAX };
+        let polls = if self.once_in(self.drop_one_in) { self.rng.random_range(1..6) } else { usize::MAX };
         match (AtMost { call: Box::pin(call), polls }).await {
             Some(Ok(value)) => Some(Ok(value)),
             Some(Err(e)) if e.is_retriable() => Some(Err(())),
