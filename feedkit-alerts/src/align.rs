@@ -238,8 +238,10 @@ mod tests {
         of.iter().map(|(p, o)| (Partition(*p), *o)).collect()
     }
 
+    type Taken = (Vec<(u32, u64, u64)>, Vec<String>);
+
     /// Consumes one portion: its ranges and the users in it.
-    fn take(align: &mut Align, reach: Reach) -> Option<(Vec<(u32, u64, u64)>, Vec<String>)> {
+    fn take(align: &mut Align, reach: Reach) -> Option<Taken> {
         let portion = align.portion(reach)?;
         let consumed = portion.consumed.clone();
         let users = portion.effects.iter().map(|e| e.user.to_string()).collect();
@@ -295,12 +297,18 @@ mod tests {
         assert_eq!(align.pending(), 2);
         let gap = align.push(Partition(0), &[entry(0, 11, 12, true, &[])]).unwrap_err();
         assert_eq!(gap.kind(), feedkit_core::ErrorKind::Gap);
-        assert_eq!(take(&mut align, Reach::Everything), Some((vec![(0, 4, 10)], vec!["u0-4".into(), "u0-8".into()])));
+        assert_eq!(
+            take(&mut align, Reach::Everything),
+            Some((vec![(0, 4, 10)], vec!["u0-4".into(), "u0-8".into()]))
+        );
         // A range that was recorded may end within an entry.
         align.push(Partition(0), &[entry(0, 10, 20, true, &[(11, 1), (15, 2), (19, 3)])]).unwrap();
         let range = [Consumed { partition: Partition(0), from: 10, to: 15 }];
         assert_eq!(align.ranges(&range).effects.len(), 1);
         align.consume(&range);
-        assert_eq!(take(&mut align, Reach::Everything).unwrap(), (vec![(0, 15, 20)], vec!["u0-15".into(), "u0-19".into()]));
+        assert_eq!(
+            take(&mut align, Reach::Everything).unwrap(),
+            (vec![(0, 15, 20)], vec!["u0-15".into(), "u0-19".into()])
+        );
     }
 }

@@ -8,13 +8,13 @@ use feedkit_core::journal::JournalEntry;
 use feedkit_core::{AlertLog, Clock, Error, ErrorKind, Offset, Partition, Result};
 use tokio::sync::{Mutex, Notify};
 
+use crate::RuleSet;
 use crate::align::Reach;
 use crate::engine::Rules;
 use crate::lease::{Tenure, not_held};
 use crate::options::{AlertOptions, Signals};
 use crate::recovery::{Outcome, Sources};
 use crate::step::{Desk, Work};
-use crate::RuleSet;
 
 /// Runs alert rules over the journal of all partitions, and keeps what they raise exactly once.
 ///
@@ -61,7 +61,13 @@ impl<L: AlertLog, H: History> AlertFollower<L, H> {
     /// # Errors
     ///
     /// [`Invalid`](ErrorKind::Invalid): two rules have one name, or a rule's state takes too much.
-    pub fn new(log: L, history: H, set: RuleSet, clock: Arc<dyn Clock>, options: AlertOptions) -> Result<Self> {
+    pub fn new(
+        log: L,
+        history: H,
+        set: RuleSet,
+        clock: Arc<dyn Clock>,
+        options: AlertOptions,
+    ) -> Result<Self> {
         Rules::new(&set, &options.limits)?;
         let tenure = Tenure::new(options.owner.clone(), options.lease_ttl);
         let signals = Signals { lease: tenure.watch(), written: Arc::new(Notify::new()) };

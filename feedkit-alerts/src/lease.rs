@@ -77,7 +77,9 @@ impl Tenure {
     fn show(&mut self, lease: Option<Lease>) {
         if self.lease.as_ref().map(|l| l.epoch) != lease.as_ref().map(|l| l.epoch) {
             match &lease {
-                Some(lease) => tracing::info!(owner = lease.owner, epoch = lease.epoch, "holds the alert lease"),
+                Some(lease) => {
+                    tracing::info!(owner = lease.owner, epoch = lease.epoch, "holds the alert lease")
+                }
                 None => tracing::info!(owner = self.owner, "does not hold the alert lease"),
             }
         }

@@ -87,7 +87,12 @@ impl<L: AlertLog, S: EventSink> Relay<L, S> {
                     backoff = policy.build();
                     POLL
                 }
-                Err(e) if matches!(e.kind(), ErrorKind::Retriable | ErrorKind::Uncertain | ErrorKind::Fenced) => {
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        ErrorKind::Retriable | ErrorKind::Uncertain | ErrorKind::Fenced
+                    ) =>
+                {
                     tracing::warn!(error = %e, "notifications could not be published yet");
                     backoff.next().unwrap_or(POLL)
                 }
@@ -152,7 +157,9 @@ impl<L: AlertLog, S: EventSink> Relay<L, S> {
         if let Some(last) = rows[..marked].last() {
             failpoint::reach(stage::RELAY);
             self.log.mark_published(lease, last.seq, &self.published).await?;
-            rows[..marked].iter().for_each(|row| drop(self.out.remove(&row.notification.id)));
+            for row in &rows[..marked] {
+                self.out.remove(&row.notification.id);
+            }
         }
         match failed {
             Some(e) => Err(e.context("publishing notifications")),
@@ -200,9 +207,8 @@ impl<L: AlertLog, S: EventSink> Relay<L, S> {
 }
 
 fn record(row: &OutboxRow) -> Result<NewRecord> {
-    let value = serde_json::to_vec(&row.notification).map_err(|e| {
-        Error::fatal(format!("notification {}: {e}", row.notification.id)).with_source(e)
-    })?;
+    let value = serde_json::to_vec(&row.notification)
+        .map_err(|e| Error::fatal(format!("notification {}: {e}", row.notification.id)).with_source(e))?;
     Ok(NewRecord::keyed(row.notification.audience.key(), Bytes::from(value)))
 }
 

@@ -77,7 +77,7 @@ impl Work {
     ) -> Result<()> {
         let now = desk.clock.now();
         // A clock that was set back begins anew.
-        let since = *self.held_since.get_or_insert(now).min(&mut now.clone());
+        let since = self.held_since.unwrap_or(now).min(now);
         self.held_since = (!self.align.is_empty()).then_some(since);
         let held_too_long = !self.align.is_empty() && now.since(since) >= desk.options.max_hold;
         for reach in [Reach::PassIdle, Reach::Everything] {

@@ -34,8 +34,7 @@ pub const MAX_CHUNK: usize = 1000;
 /// A dropped `apply` has happened or not, whole; ask for the fence.
 #[async_trait]
 pub trait CounterStore: Send + Sync + 'static {
-    /// The fence of a partition. `None` while no rebuild has ever been finished, or one is running: then the counts
-    /// mean nothing and have to be rebuilt. After a rebuild, a partition that it did not name stands at 0.
+    /// The fence of a partition; `None` while nothing of it was ever counted, or a rebuild has not been finished.
     async fn fence(&self, partition: Partition) -> Result<Option<Fence>>;
 
     /// Applies one chunk.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::counters::{ChunkOutcome, CounterStore, chunks};
+use crate::counters::{ChunkOutcome, CounterStore, Fence, chunks};
 use crate::failpoint;
 use crate::follower::{Follower, FollowerPosition};
 use crate::history::History;
@@ -40,9 +40,8 @@ impl<C: CounterStore, H: History> Follower for CounterFollower<C, H> {
 
     async fn position(&self, partition: Partition) -> Result<FollowerPosition> {
         let rebuild = |why: &str| Ok(FollowerPosition::Rebuild(why.to_owned()));
-        let Some(fence) = self.counters.fence(partition).await? else {
-            return rebuild("nothing is counted yet, or a rebuild was cut off");
-        };
+        // Nothing is counted yet. (If a rebuild was cut off, the first chunk is refused, which asks for another.)
+        let Some(fence) = self.counters.fence(partition).await? else { return Ok(FollowerPosition::At(0)) };
         if fence.incarnation != self.history.incarnation().await? {
             return rebuild("the counts belong to another incarnation of the history");
         }
@@ -55,7 +54,8 @@ impl<C: CounterStore, H: History> Follower for CounterFollower<C, H> {
     async fn apply(&self, partition: Partition, entries: &[Arc<JournalEntry>]) -> Result<Offset> {
         let incarnation = self.history.incarnation().await?;
         let gap = |at: &str| Error::gap(format!("counters of partition {partition} stand at {at}"));
-        let Some(mut fence) = self.counters.fence(partition).await? else { return Err(gap("nothing")) };
+        let start = Fence { position: 0, chunk: 0, incarnation };
+        let mut fence = self.counters.fence(partition).await?.unwrap_or(start);
         for entry in entries {
             if entry.to <= fence.position {
                 continue;

@@ -152,13 +152,13 @@ impl Pipeline {
 
 async fn retain(shared: Arc<Shared>, policy: RetentionPolicy, every: Duration, stop: CancellationToken) {
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(every) => {}
-            () = stop.cancelled() => return,
-        }
         match shared.history.retain(&policy, shared.clock.now()).await {
             Ok(dropped) => tracing::debug!(?dropped, "retention"),
             Err(error) => tracing::warn!(%error, "retention fails, trying again later"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            () = stop.cancelled() => return,
         }
     }
 }

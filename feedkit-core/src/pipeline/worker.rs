@@ -66,11 +66,15 @@ impl Worker {
             () = overdue => Ok(()),
             outcome = self.work(assigned) => outcome,
         };
-        let state = match &outcome {
-            Ok(()) => PartitionState::Released,
-            Err(error) => PartitionState::Stopped(error.to_string()),
-        };
-        self.shared.set_state(partition, state);
+        self.shared.status.send_modify(|status| {
+            let state = &mut status.partitions.entry(partition).or_default().state;
+            match &outcome {
+                Err(error) => *state = PartitionState::Stopped(error.to_string()),
+                // Released because of a gap: that stays to be seen.
+                Ok(()) if matches!(state, PartitionState::Stopped(_)) => {}
+                Ok(()) => *state = PartitionState::Released,
+            }
+        });
         outcome
     }
 

@@ -4,4 +4,5 @@
 mod conformance;
 mod json_lines;
 mod memory_history;
+mod pipeline;
 mod traffic;
