@@ -20,7 +20,7 @@ use feedkit_core::{Error, EventSink, Offset, Partition, Pipeline, Positions, Res
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-// [follower]
+// [state]
 /// Likes received, by author.
 #[derive(Clone)]
 struct Leaderboard(Arc<Mutex<Board>>);
@@ -45,6 +45,9 @@ struct Post {
     counts: BTreeMap<String, i64>,
 }
 
+// [/state]
+
+// [follower]
 #[async_trait]
 impl Follower for Leaderboard {
     fn name(&self) -> &str {
@@ -103,6 +106,8 @@ impl State {
     }
 }
 
+// [/follower]
+
 impl Leaderboard {
     /// Works on the board where waiting for the disk is allowed. Work that was begun goes on to its end also when
     /// the caller is dropped, and holds the lock until then.
@@ -116,6 +121,7 @@ impl Leaderboard {
     }
 }
 
+// [keep]
 impl Board {
     /// Replaces the file in one step, and only then what is in memory.
     fn keep(&mut self, next: State) -> Result<()> {
@@ -136,7 +142,7 @@ fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     fs::rename(&fresh, path)?;
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
-// [/follower]
+// [/keep]
 
 impl Leaderboard {
     fn open(path: &Path) -> Result<Self> {

@@ -43,7 +43,9 @@ impl EventSink for JsonLinesSink {
         Ok(()) // Nothing is ever held back.
     }
 }
+// [/sink]
 
+// [append]
 impl Lines {
     /// One write and one sync for the whole batch; one outcome for each record.
     fn append(&mut self, batch: &[NewRecord]) -> Vec<Result<Position>> {
@@ -69,7 +71,7 @@ impl Lines {
         outcomes
     }
 }
-// [/sink]
+// [/append]
 
 impl JsonLinesSink {
     /// Opens the file, and cuts off a line that a crash has left unfinished: it was never acknowledged.

@@ -49,7 +49,6 @@ struct Counts {
     score: Score,
 }
 
-// [store]
 #[derive(Default)]
 struct KeyValueCounters {
     db: KeyValue,
@@ -62,6 +61,7 @@ impl CounterStore for KeyValueCounters {
         self.db.with(|db| Ok(fence(db, partition)))
     }
 
+    // [apply]
     async fn apply(&self, chunk: &CounterChunk) -> Result<ChunkOutcome> {
         self.db.with(|db| {
             let (state, stored) = (state(db), fence(db, chunk.partition));
@@ -87,6 +87,7 @@ impl CounterStore for KeyValueCounters {
             Ok(ChunkOutcome::Applied)
         })
     }
+    // [/apply]
 
     async fn posts(&self, posts: &[PostId]) -> Result<Vec<PostView>> {
         self.db.read(|db| {
@@ -106,6 +107,7 @@ impl CounterStore for KeyValueCounters {
         self.db.read(|db| ranked(db, limit, |_, score| self.trending.at(score, now)))
     }
 
+    // [rebuild]
     async fn begin_rebuild(&self) -> Result<RebuildToken> {
         self.db.with(|db| {
             let rebuilds = state(db).rebuilds + 1;
@@ -134,8 +136,8 @@ impl CounterStore for KeyValueCounters {
             db.insert(Key::State, Value::State(state));
         })
     }
+    // [/rebuild]
 }
-// [/store]
 
 impl KeyValue {
     fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<Key, Value>) -> T) -> T {
@@ -202,8 +204,10 @@ fn ranked(db: &BTreeMap<Key, Value>, limit: usize, score: impl Fn(i64, Score) ->
     posts
 }
 
+// [check]
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     conformance::counters(async || KeyValueCounters::default()).await;
     println!("keeps the contract of CounterStore");
 }
+// [/check]

@@ -31,7 +31,10 @@ fn the_core_pulls_in_no_service() {
     for heavy in HEAVY {
         assert!(!found.iter().any(|name| name == heavy), "feedkit-core depends on {heavy}");
     }
-    assert!(!found.iter().any(|name| name.starts_with("feedkit")), "feedkit-core depends on a crate of its own");
+    assert!(
+        !found.iter().any(|name| name.starts_with("feedkit")),
+        "feedkit-core depends on a crate of its own"
+    );
 }
 
 #[test]

@@ -14,7 +14,9 @@ fn quotes_are_what_the_examples_say() {
         let text = read(&document);
         let mut lines = text.lines();
         while let Some(line) = lines.next() {
-            let Some(place) = line.strip_prefix(QUOTE).and_then(|rest| rest.strip_suffix(" -->")) else { continue };
+            let Some(place) = line.strip_prefix(QUOTE).and_then(|rest| rest.strip_suffix(" -->")) else {
+                continue;
+            };
             assert!(lines.next().is_some_and(|fence| fence.starts_with("```")), "no code follows on {line}");
             let quoted: Vec<_> = lines.by_ref().take_while(|line| *line != "```").collect();
             let (file, section) = place.split_once('#').expect("FILE#SECTION");
@@ -72,6 +74,8 @@ fn section_of(code: &str, section: &str) -> String {
     let inside = code.lines().skip_while(|line| line.trim() != start).skip(1);
     let lines: Vec<_> = inside.take_while(|line| line.trim() != end).collect();
     assert!(!lines.is_empty(), "no section {section}");
-    let indent = lines.iter().filter(|l| !l.is_empty()).map(|l| l.len() - l.trim_start().len()).min().unwrap_or(0);
-    lines.iter().map(|line| line.get(indent..).unwrap_or_default()).collect::<Vec<_>>().join("\n")
+    let indent =
+        lines.iter().filter(|l| !l.is_empty()).map(|l| l.len() - l.trim_start().len()).min().unwrap_or(0);
+    let lines = lines.iter().map(|line| line.get(indent..).unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n").trim_end().to_owned()
 }

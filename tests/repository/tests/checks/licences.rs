@@ -10,13 +10,23 @@ fn every_licence_is_allowed() {
     let allowed = allowed();
     let metadata = cargo(&["metadata", "--format-version", "1", "--filter-platform", &host()]);
     let metadata: serde_json::Value = serde_json::from_str(&metadata).expect("cargo prints JSON");
-    let built: BTreeSet<_> =
-        metadata["resolve"]["nodes"].as_array().expect("nodes").iter().map(|node| &node["id"]).map(text).collect();
+    let built: BTreeSet<_> = metadata["resolve"]["nodes"]
+        .as_array()
+        .expect("nodes")
+        .iter()
+        .map(|node| &node["id"])
+        .map(text)
+        .collect();
     let packages = metadata["packages"].as_array().expect("packages");
     let mut checked = 0;
     for package in packages.iter().filter(|package| built.contains(text(&package["id"]))) {
         let licence = package["license"].as_str().unwrap_or("none");
-        assert!(is_allowed(licence, &allowed), "{} {} has the licence {licence}", package["name"], package["version"]);
+        assert!(
+            is_allowed(licence, &allowed),
+            "{} {} has the licence {licence}",
+            package["name"],
+            package["version"]
+        );
         checked += 1;
     }
     assert!(checked > 50, "only {checked} packages were looked at");
@@ -28,7 +38,9 @@ fn expressions_are_read_rightly() {
     for good in ["MIT", "MIT OR Apache-2.0", "Apache-2.0/MIT", "(GPL-3.0 OR MIT) AND Zlib", "MIT AND Zlib"] {
         assert!(is_allowed(good, &allowed), "{good}");
     }
-    for bad in ["", "none", "GPL-3.0", "MIT AND GPL-3.0", "(MIT OR Zlib) AND GPL-3.0", "Apache-2.0 OR GPL-3.0"] {
+    for bad in
+        ["", "none", "GPL-3.0", "MIT AND GPL-3.0", "(MIT OR Zlib) AND GPL-3.0", "Apache-2.0 OR GPL-3.0"]
+    {
         assert!(!is_allowed(bad, &allowed), "{bad}");
     }
 }
