@@ -6,7 +6,7 @@ mod conformance;
 mod faults;
 mod json_lines;
 mod memory_history;
-mod pipeline;
 mod memory_log;
 mod mutants;
+mod pipeline;
 mod traffic;

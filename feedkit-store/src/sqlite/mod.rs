@@ -4,15 +4,15 @@
 //! commits whatever waits in one transaction, and syncs it before it answers; readers never wait for it.
 
 mod alert_log;
-mod commit;
 mod checkpoint;
+mod commit;
 mod connection;
 mod directory;
 mod events;
 mod failure;
+mod group;
 mod history;
 mod journal;
-mod group;
 mod log;
 mod month;
 mod positions;
