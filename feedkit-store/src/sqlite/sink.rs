@@ -18,7 +18,7 @@ use super::topic::Topic;
 /// Most bytes of a record's key and value together.
 pub const MAX_RECORD_BYTES: usize = 16 << 20;
 
-/// Appends to one topic of a [`SqliteLog`].
+/// Appends to one topic of a [`SqliteLog`](super::SqliteLog).
 ///
 /// Sends that wait at the same time are committed, and synced to the disk, together. A record's partition is the
 /// XXH3 hash of its key modulo the number of partitions; records without a key go round.
