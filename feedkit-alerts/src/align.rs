@@ -11,7 +11,7 @@ use feedkit_core::{Error, Offset, Partition, Positions, Result, Timestamp};
 /// Entries that wait until the other partitions have come as far.
 ///
 /// A partition that has more to come holds the *frontier* at the latest event time seen of it; one whose last
-/// entry was at the log's end holds nobody back. What is consumed together is a prefix, in the order of offsets,
+/// entry was at the log's end, and at the journal's as far as that is known, holds nobody back. What is consumed together is a prefix, in the order of offsets,
 /// of each partition's effects, up to the first that lies beyond the frontier.
 #[derive(Debug, Default)]
 pub(crate) struct Align {
@@ -29,6 +29,8 @@ struct Queue {
     end: Offset,
     /// The latest event time received.
     seen: Option<Timestamp>,
+    /// The journal is known to reach up to here: an entry before that was at the log's end once, and is not now.
+    known_end: Offset,
     at_end: bool,
     effects: usize,
 }
@@ -60,8 +62,8 @@ impl Align {
         let known = positions.iter().chain(ends.iter()).map(|(partition, _)| partition);
         let queue = |partition| {
             let next = positions.of(partition);
-            let at_end = next >= ends.of(partition);
-            (partition, Queue { next, end: next, at_end, ..Queue::default() })
+            let known_end = ends.of(partition);
+            (partition, Queue { next, end: next, known_end, at_end: next >= known_end, ..Queue::default() })
         };
         Align { queues: known.map(queue).collect() }
     }
@@ -85,7 +87,7 @@ impl Align {
                 queue.effects += entry.effects.len();
             }
             queue.seen = queue.seen.max(entry.effects.last().map(|e| e.time));
-            (queue.end, queue.at_end) = (entry.to, entry.at_end);
+            (queue.end, queue.at_end) = (entry.to, entry.at_end && entry.to >= queue.known_end);
             queue.entries.push_back(Arc::clone(entry));
         }
         Ok(queue.end)
@@ -251,7 +253,7 @@ mod tests {
 
     #[test]
     fn goes_as_far_as_all_have_come_and_orders_by_time() {
-        let mut align = Align::new(&positions(&[]), &positions(&[(0, 100), (1, 100)]));
+        let mut align = Align::new(&positions(&[]), &positions(&[(0, 10), (1, 9)]));
         align.push(Partition(0), &[entry(0, 0, 10, false, &[(1, 10), (3, 40), (5, 20), (7, 60)])]).unwrap();
         assert_eq!(take(&mut align, Reach::Frontier), None);
         align.push(Partition(1), &[entry(1, 0, 5, false, &[(0, 10), (2, 30)])]).unwrap();
@@ -275,6 +277,16 @@ mod tests {
         // Entries without effects move the position as well.
         align.push(Partition(1), &[entry(1, 7, 8, true, &[])]).unwrap();
         assert_eq!(take(&mut align, Reach::Frontier), Some((vec![(1, 7, 8)], vec![])));
+    }
+
+    #[test]
+    fn what_was_an_end_once_is_none_while_more_is_known() {
+        let mut align = Align::new(&positions(&[]), &positions(&[(0, 20), (1, 10)]));
+        align.push(Partition(0), &[entry(0, 0, 10, true, &[(1, 40)])]).unwrap();
+        align.push(Partition(1), &[entry(1, 0, 10, true, &[(1, 50)])]).unwrap();
+        assert_eq!(take(&mut align, Reach::Frontier).unwrap().0, [(0, 0, 10)]);
+        align.push(Partition(0), &[entry(0, 10, 20, true, &[(11, 45)])]).unwrap();
+        assert_eq!(take(&mut align, Reach::Frontier).unwrap().0, [(0, 10, 20), (1, 0, 10)]);
     }
 
     #[test]

@@ -186,10 +186,12 @@ impl<L: AlertLog, H: History> Follower for AlertFollower<L, H> {
 
     async fn rebuild(&self, history: &dyn History) -> Result<()> {
         let mut state = self.state.lock().await;
-        let lease = self.lease(&mut state).await?;
         state.work = None;
-        let result = self.sources(history).rebuild(&lease).await;
-        match result {
+        let work = match self.lease(&mut state).await {
+            Ok(lease) => self.sources(history).rebuild(&lease).await,
+            Err(e) => Err(e),
+        };
+        match work {
             Ok(work) => {
                 (state.work, state.rebuild) = (Some(Box::new(work)), None);
                 self.signals.written.notify_one();

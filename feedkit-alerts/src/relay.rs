@@ -110,6 +110,19 @@ impl<L: AlertLog, S: EventSink> Relay<L, S> {
         }
     }
 
+    /// Publishes until the outbox is empty, or another process holds the lease; how many rows were marked.
+    ///
+    /// # Errors
+    ///
+    /// As they come; nothing is tried again.
+    pub async fn drain(&mut self) -> Result<usize> {
+        let mut all = 0;
+        while let Relayed::Rows { marked: marked @ 1.., .. } = self.run_once().await? {
+            all += marked;
+        }
+        Ok(all)
+    }
+
     /// Publishes and marks up to 100 rows.
     ///
     /// # Cancellation

@@ -69,7 +69,8 @@ async fn publishes_all_in_order_while_it_holds_the_lease() {
     let mut relay = relay(&world, log.clone(), &log, follower.signals());
     assert_eq!(relay.run_once().await.unwrap(), Relayed::Standby);
     assert!(positions(&follower).await.is_some());
-    while relay.run_once().await.unwrap() != (Relayed::Rows { marked: 0, skipped: 0 }) {}
+    assert_eq!(relay.drain().await.unwrap(), world.alerts().await.len());
+    assert_eq!(relay.run_once().await.unwrap(), Relayed::Rows { marked: 0, skipped: 0 });
     check(&world, &log, "in one go").await;
 }
 

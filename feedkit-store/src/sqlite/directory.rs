@@ -22,7 +22,7 @@ impl DataDir {
     /// The directory for writing, made if it is not there. One process at a time can have it.
     pub(crate) fn open_writer(path: impl Into<PathBuf>) -> Result<DataDir> {
         let path = path.into();
-        fs::create_dir_all(&path).map_err(|e| fault(&path, "cannot be made", e))?;
+        make(&path).map_err(|e| fault(&path, "cannot be made", e))?;
         let mut lock = OpenOptions::new()
             .read(true)
             .write(true)
@@ -76,6 +76,18 @@ impl DataDir {
     pub(crate) fn is_writer(&self) -> bool {
         self.lock.is_some()
     }
+}
+
+/// Makes the directory and what is missing above it, so that they are there after a crash of the machine too.
+fn make(path: &Path) -> std::io::Result<()> {
+    let missing = path.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists());
+    let missing: Vec<_> = missing.collect();
+    fs::create_dir_all(path)?;
+    for made in missing {
+        let above = made.parent().filter(|above| !above.as_os_str().is_empty());
+        File::open(above.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// The process id is for the message to others only; the lock is what counts.

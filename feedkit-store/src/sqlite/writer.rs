@@ -56,6 +56,8 @@ pub struct CommitStats {
 
 /// Jobs that may wait; who comes later waits before the queue.
 const QUEUE: usize = 1024;
+/// How long closing waits for readers, in order to leave no WAL behind.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
 /// A group takes no more jobs once their weights come to this.
 pub(crate) const GROUP_WEIGHT: usize = 80_000;
 
@@ -340,6 +342,8 @@ impl Worker {
     fn finish(self) {
         let path = self.path;
         drop(self.checkpointer);
+        // A reader in the midst of an old state would be waited for.
+        let _ = self.connection.busy_timeout(CLOSE_TIMEOUT);
         let moved = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         let closed = self.connection.close().map_err(|(_, error)| error);
         if let Err(error) = moved.and(closed) {

@@ -24,7 +24,6 @@ mod follower;
 mod history;
 mod log;
 mod queries;
-mod reader;
 mod sentence;
 mod sink;
 mod source;

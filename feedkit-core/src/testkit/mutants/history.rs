@@ -39,6 +39,8 @@ faults! {
         JumpsGaps,
         /// Takes a batch again that it has committed.
         TakesItTwice,
+        /// Keeps events first, and moves the position in a second transaction.
+        CommitsInTwo,
         /// Does not count the rejected.
         MiscountsRejected,
         /// Forgets whether the log was at its end.
@@ -77,6 +79,8 @@ pub struct MutantHistory {
     ids: Mutex<HashSet<EventId>>,
     made: AtomicU64,
     retained: AtomicBool,
+    /// The position as it was before a commit that is under way in two steps.
+    stale: Mutex<Option<Claim>>,
 }
 
 impl MutantHistory {
@@ -92,7 +96,16 @@ impl MutantHistory {
             ids: Mutex::default(),
             made: AtomicU64::new(0),
             retained: AtomicBool::new(false),
+            stale: Mutex::new(None),
         }
+    }
+
+    fn stale(&self) -> std::sync::MutexGuard<'_, Option<Claim>> {
+        self.stale.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn as_it_was(&self, claim: Claim) -> Claim {
+        self.stale().map_or(claim, |old| Claim { epoch: claim.epoch, ..old })
     }
 
     fn number(&self) -> u128 {
@@ -115,7 +128,7 @@ impl History for MutantHistory {
         match self.fault {
             HistoryFault::EpochStays if now.epoch > 0 => Ok(now),
             HistoryFault::AcceptsAnyGroup => self.inner.claim(partition, "any").await,
-            _ => self.inner.claim(partition, group).await,
+            _ => Ok(self.as_it_was(self.inner.claim(partition, group).await?)),
         }
     }
 
@@ -125,7 +138,7 @@ impl History for MutantHistory {
             HistoryFault::AskingClaims if claim.epoch > 0 => self.inner.claim(partition, "group").await?,
             HistoryFault::ForgetsLast => Claim { last: None, ..claim },
             HistoryFault::ForgetsLog => Claim { log: None, ..claim },
-            _ => claim,
+            _ => self.as_it_was(claim),
         })
     }
 
@@ -158,6 +171,11 @@ impl History for MutantHistory {
             _ => {}
         }
         let outcome = self.inner.commit(Arc::new(changed)).await;
+        if self.fault == HistoryFault::CommitsInTwo && outcome.is_ok() {
+            *self.stale() = Some(claim);
+            tokio::task::yield_now().await;
+            *self.stale() = None;
+        }
         match (self.fault, outcome) {
             (HistoryFault::MovesOnError, Err(e))
                 if e.kind() == ErrorKind::Gap && batch.to > claim.position =>

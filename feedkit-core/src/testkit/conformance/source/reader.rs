@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::log::LogHarness;
-use super::sentence::Sentence;
 use crate::source::{Assigned, Batch, Gap, Record, Resume, RevokeGuard, SourceEvent};
+use crate::testkit::conformance::log::LogHarness;
+use crate::testkit::conformance::sentence::Sentence;
 use crate::{EventSource, Offset, Partition};
 
 /// A source being tried, and what it has told.
