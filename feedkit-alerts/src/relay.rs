@@ -1,4 +1,5 @@
 use std::collections::{BTreeSet, HashSet};
+use std::pin::Pin;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -21,7 +22,10 @@ const POLL: Duration = Duration::from_secs(1);
 const READ_BACK: Duration = Duration::from_secs(30);
 
 /// Opens a reader of the notifications' log, in broadcast mode.
-pub type OpenSource = Box<dyn Fn() -> Result<Box<dyn EventSource>> + Send + Sync>;
+pub type OpenSource = Box<dyn Fn() -> Opening + Send + Sync>;
+
+/// A reader being opened.
+pub type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn EventSource>>> + Send>>;
 
 /// Publishes the alert log's outbox to the notifications' log, while this process holds the alert lease.
 ///
@@ -185,7 +189,7 @@ impl<L: AlertLog, S: EventSink> Relay<L, S> {
         self.published = self.log.published().await?;
         self.out.clear();
         let mut from = self.published.clone();
-        let mut source = (self.open)()?;
+        let mut source = (self.open)().await?;
         let ends = source.ends().await?;
         let mut open: BTreeSet<_> =
             ends.iter().filter(|(p, end)| from.of(*p) < *end).map(|(partition, _)| partition).collect();
@@ -209,7 +213,7 @@ impl<L: AlertLog, S: EventSink> Relay<L, S> {
                     if gap.start >= gap.end {
                         open.remove(&gap.partition);
                     }
-                    source = (self.open)()?;
+                    source = (self.open)().await?;
                 }
                 _ => {}
             }

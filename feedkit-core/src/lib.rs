@@ -19,6 +19,7 @@ pub mod notification;
 pub mod pipeline;
 mod position;
 pub mod queries;
+pub mod replay;
 pub mod sink;
 pub mod source;
 mod time;

@@ -1,1 +1,8 @@
+//! Storage backends of [feedkit](feedkit_core): where the log, the history, the counters and the alerts are kept.
+//!
+//! | feature | module | keeps |
+//! |---|---|---|
+//! | `sqlite` (default) | [`sqlite`] | everything, in one directory, with no service running |
 
+#[cfg(feature = "sqlite")]
+pub mod sqlite;

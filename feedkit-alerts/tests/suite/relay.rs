@@ -27,7 +27,10 @@ async fn full(seed: u64) -> (World, MemoryLog) {
 
 fn relay<S: EventSink>(world: &World, sink: S, log: &MemoryLog, signals: Signals) -> Relay<Arc<TestLog>, S> {
     let log = log.clone();
-    let open: OpenSource = Box::new(move || Ok(Box::new(log.broadcast()) as Box<dyn EventSource>));
+    let open: OpenSource = Box::new(move || {
+        let source: Box<dyn EventSource> = Box::new(log.broadcast());
+        Box::pin(std::future::ready(Ok(source)))
+    });
     Relay::new(Arc::clone(&world.log), sink, open, signals)
 }
 

@@ -3,9 +3,13 @@
 
 mod clock;
 pub mod conformance;
+pub mod faults;
 mod model;
+pub mod mutants;
+mod tally;
 pub mod traffic;
 
 pub use clock::ManualClock;
-pub use model::Model;
+pub use model::{Model, ModelPost};
+pub use tally::Tally;
 pub use traffic::{Farm, Label, Steady, Traffic, TrafficConfig, TrafficItem, Viral};

@@ -195,3 +195,21 @@ impl NowPlus for ManualClock {
         feedkit_core::Clock::now(self).saturating_add(by)
     }
 }
+
+#[tokio::test]
+async fn a_partition_that_goes_back_makes_followers_start_over() {
+    let history = MemoryHistory::new();
+    let partition = Partition(0);
+    let epoch = history.claim(partition, "g").await.unwrap().epoch;
+    let record = |offset| Record { offset, time: Timestamp::EPOCH, key: None, value: "{".into() };
+    history.commit(Arc::new(batch(partition, epoch, 0, &[record(9)]))).await.unwrap();
+    let first = history.incarnation().await.unwrap();
+    history.accept_gap(partition, LOG, 30, Timestamp::EPOCH).await.unwrap();
+    assert_eq!(history.incarnation().await.unwrap(), first, "followers go over a gap that lies ahead");
+    history.accept_gap(partition, LOG + 1, 5, Timestamp::EPOCH).await.unwrap();
+    assert_ne!(history.incarnation().await.unwrap(), first, "offsets behind the followers come up again");
+
+    let stale = batch(partition, epoch, 5, &[record(6)]);
+    let refused = history.commit(Arc::new(stale)).await.unwrap_err();
+    assert_eq!(refused.kind(), feedkit_core::ErrorKind::Gap, "it was read from the log before");
+}

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use feedkit_core::codec::{Codec, JsonCodec, Place};
@@ -21,18 +21,25 @@ fn full(seed: u64) -> TrafficConfig {
         malformed: 0.05,
         steady: vec![Steady { post: PostId::new("s").unwrap(), rate: 0.2 }],
         viral: vec![Viral::new(PostId::new("w").unwrap(), hours(1), 2.0)],
-        farms: vec![Farm { duration: hours(1), ..Farm::new(PostId::new("s").unwrap(), hours(6)) }],
+        farms: vec![Farm {
+            duration: hours(1),
+            accounts: 4_000,
+            ..Farm::new(PostId::new("s").unwrap(), hours(6))
+        }],
         ..TrafficConfig::default()
     }
 }
 
 #[test]
 fn a_seed_gives_the_same_bytes_in_the_order_of_time() {
-    for seed in 1..4 {
-        let items: Vec<_> = full(seed).traffic().collect();
-        assert!(full(seed).traffic().eq(items.iter().cloned()), "seed {seed}");
+    let hours = Some(Duration::from_secs(7 * 3600));
+    for seed in 1..3 {
+        let config = TrafficConfig { duration: hours, rate: 0.1, ..full(seed) };
+        let items: Vec<_> = config.traffic().collect();
+        assert!(config.traffic().eq(items.iter().cloned()), "seed {seed}");
         assert!(items.is_sorted_by_key(|i| i.time), "seed {seed}");
-        assert!(!full(seed + 10).traffic().eq(items.iter().cloned()), "seed {seed}");
+        let other = TrafficConfig { seed: seed + 10, ..config };
+        assert!(!other.traffic().eq(items.iter().cloned()), "seed {seed}");
     }
 }
 
@@ -110,4 +117,22 @@ fn a_post_is_published_before_anything_else_or_never() {
     for (post, is_published) in published {
         assert_eq!(first[&post] == "post", is_published, "{post}");
     }
+}
+
+#[test]
+fn accounts_and_users_come_up_once() {
+    let config = full(6);
+    let items: Vec<_> = config.traffic().collect();
+    let farmed: Vec<_> = items.iter().filter(|i| matches!(i.label, Label::Farm { .. })).collect();
+    let accounts = config.farms[0].accounts as usize;
+    assert!(farmed.len() > accounts, "the farm has to go round its {accounts} accounts");
+    let first: HashSet<_> = farmed[..accounts].iter().map(|i| &i.key).collect();
+    assert_eq!(first.len(), accounts);
+    let kind = |i: &TrafficItem, kind: &str| {
+        String::from_utf8_lossy(&i.value).contains(&format!(r#""type":"{kind}""#))
+    };
+    assert!(farmed[..accounts].iter().all(|i| kind(i, "like")));
+    assert!(farmed[accounts..].iter().all(|i| kind(i, "unlike")), "they take it back one after the other");
+    let viral: Vec<_> = items.iter().filter(|i| i.label == Label::Viral).map(|i| &i.key).collect();
+    assert_eq!(viral.iter().collect::<HashSet<_>>().len(), viral.len());
 }

@@ -247,17 +247,18 @@ async fn the_outbox_is_read_until_marked(log: &impl AlertLog) {
 async fn a_dropped_step_is_whole_or_nothing(log: &impl AlertLog) {
     let says = Sentence("step is one transaction: dropped, it has been written whole or not at all");
     let mut number = 1;
-    for _ in 0..10 {
-        let Some(lease) = says.ok("acquire", log.acquire("one", at(0), TTL).await) else {
-            says.broken("the owner's own lease is not given")
+    for round in 0..10 {
+        // Another owner each time: what is still under way of the last one's step is refused.
+        let (owner, now) = (["one", "two"][round % 2], at(60 * round as i64));
+        let Some(lease) = says.ok("acquire", log.acquire(owner, now, TTL).await) else {
+            says.broken("a lease that has run out is not given")
         };
-        drop_half_way(log.step(&lease, &step(number, &[&format!("s{number}")]))).await;
-        // Written under the same connection or lock, this comes after it.
-        says.ok("renew", log.renew(&lease, at(0), TTL).await);
         let steps = says.ok("recover", log.recover(&lease).await).steps.len() as u64;
         let alerts = says.ok("alerts", log.alerts(None, 99).await).len() as u64;
-        says.holds(steps == number || steps == number - 1, format_args!("{steps} steps after {number}"));
+        says.holds(steps + 1 == number || steps + 2 == number, format_args!("{steps} steps before {number}"));
         says.equal("alerts", alerts, steps);
         number = steps + 1;
+        drop_half_way(log.step(&lease, &step(number, &[&format!("s{number}")]))).await;
+        number += 1;
     }
 }

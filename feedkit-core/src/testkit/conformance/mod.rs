@@ -17,6 +17,8 @@
 
 mod access;
 mod alert_log;
+mod alert_rule;
+mod codec;
 mod counters;
 mod follower;
 mod history;
@@ -29,6 +31,8 @@ pub mod support;
 
 pub use access::{authorizer, rate_limiter, token_verifier};
 pub use alert_log::alert_log;
+pub use alert_rule::alert_rule;
+pub use codec::codec;
 pub use counters::counters;
 pub use follower::{FollowerHarness, follower};
 pub use history::history;

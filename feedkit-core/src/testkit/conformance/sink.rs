@@ -183,7 +183,7 @@ async fn a_refused_record_does_not_keep_others_out(log: &impl LogHarness) {
     let held = read_all(says, log).await;
     says.equal("the first", &acknowledged(says, &held, &outcomes[0]).value[..], b"1");
     says.equal("the last", &acknowledged(says, &held, &outcomes[2]).value[..], b"2");
-    let kind = outcomes[1].as_ref().map_err(crate::Error::kind).map(|p| *p);
+    let kind = outcomes[1].as_ref().map_err(crate::Error::kind).copied();
     says.equal("the one refused", kind, Err(ErrorKind::Invalid));
     says.equal("records held", held.values().map(Vec::len).sum::<usize>(), 2);
 }

@@ -24,8 +24,8 @@ pub struct Model {
     pub counts: CommitCounts,
     /// Posts that an effect named.
     pub posts: BTreeMap<PostId, ModelPost>,
-    /// Likes that stand.
-    pub likes: BTreeSet<(PostId, UserId)>,
+    /// Likes that stand: who likes a post.
+    pub likes: BTreeMap<PostId, BTreeSet<UserId>>,
     /// Records that are no events.
     pub rejected: BTreeSet<(Partition, Offset)>,
     /// Effects by partition, in the order of offsets. The effects of kind `post` are those of the order in which
@@ -58,7 +58,7 @@ impl Model {
             known: HashSet::new(),
             counts: CommitCounts::default(),
             posts: BTreeMap::new(),
-            likes: BTreeSet::new(),
+            likes: BTreeMap::new(),
             rejected: BTreeSet::new(),
             effects: BTreeMap::new(),
             positions: crate::Positions::new(),
@@ -110,11 +110,11 @@ impl Model {
     }
 
     fn has_effect(&mut self, partition: Partition, event: &Event) -> bool {
-        let pair = || (event.post.clone(), event.user.clone());
+        let likes = &mut self.likes;
         match event.kind {
             EventKind::Like | EventKind::Unlike if self.policy == LikePolicy::Every => true,
-            EventKind::Like => self.likes.insert(pair()),
-            EventKind::Unlike => self.likes.remove(&pair()),
+            EventKind::Like => likes.entry(event.post.clone()).or_default().insert(event.user.clone()),
+            EventKind::Unlike => likes.get_mut(&event.post).is_some_and(|l| l.remove(&event.user)),
             EventKind::Post => {
                 let authors = &mut self.posts.entry(event.post.clone()).or_default().authors;
                 let first = authors.is_empty();

@@ -185,7 +185,8 @@ impl Traffic {
         let farm = &self.config.farms[episode];
         let accounts = u64::from(farm.accounts.max(1));
         let given = self.streams[stream].given;
-        let user = format!("farm-{}", (given * coprime(accounts) + episode as u64 * 7919) % accounts);
+        let user =
+            format!("farm-{}", (given % accounts * coprime(accounts) + episode as u64 * 7919) % accounts);
         let kind = if (given / accounts).is_multiple_of(2) { "like" } else { "unlike" };
         let post = farm.post.to_string();
         self.draft(stream, time, user, post, kind, None)

@@ -1,0 +1,168 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use feedkit_core::PostId;
+use feedkit_core::replay::Speed;
+
+/// A real-time social feed in one program: takes likes, posts and comments, counts each exactly once, watches for
+/// anomalies. Everything lies in one directory; no service is needed.
+#[derive(Debug, Parser)]
+#[command(name = "feedkit", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  feedkit sample > sample.jsonl       ten thousand made-up events, a viral post and a like farm among them
+  feedkit replay sample.jsonl         through the whole pipeline, into ./feedkit-data
+  feedkit top                         the most liked posts
+  feedkit post p1                     one post: author, counts, activity
+  feedkit alerts                      what was raised
+  feedkit verify                      recounts everything and compares
+
+An event is one JSON object a line:
+  {\"userId\":\"u1\",\"postId\":\"p9\",\"type\":\"like\",\"timestamp\":\"2026-11-24T08:00:00Z\"}
+type is like, unlike, post or comment; id (a UUIDv7), timestamp, text and attributes may be left out.
+
+Exit codes: 0 done, 1 failed (or verify found differences), 2 bad usage or configuration.";
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// The directory that holds everything [default: ./feedkit-data]
+    #[arg(long, global = true, value_name = "DIR", env = "FEEDKIT_DATA")]
+    pub data: Option<PathBuf>,
+    /// A TOML file with settings; flags and FEEDKIT_… variables go before it
+    #[arg(long, global = true, value_name = "FILE", env = "FEEDKIT_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// What to log to standard error: error, warn, info, debug, or a filter as `feedkit_core=debug,warn` [default: warn]
+    #[arg(long, global = true, value_name = "FILTER", env = "FEEDKIT_LOG")]
+    pub log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Send files of events through the pipeline
+    ///
+    /// Sending a file again adds nothing: a line without an id gets one that follows from the file's path, the
+    /// line's number and its bytes. So a replay that was cut off is simply run again. A line without a timestamp
+    /// follows the one before by a millisecond.
+    Replay(Replay),
+    /// Print made-up events: Zipf-distributed posts, a viral post, a like farm
+    Sample(Sample),
+    /// The most liked posts, or those that trend
+    Top(Top),
+    /// One post: author, counts, activity, newest comments
+    Post(Post),
+    /// What the rules raised, newest first
+    Alerts(Listing),
+    /// Records that were no events, and why
+    Rejected(Listing),
+    /// Recount everything from the raw events and compare; exit code 1 if anything differs
+    Verify(Json),
+    /// Compute all totals anew from the raw events
+    Rebuild,
+}
+
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// JSON lines; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// max, or how many times their own pace: 1, 60, …
+    #[arg(long, default_value = "max", value_parser = speed)]
+    pub speed: Speed,
+    /// End with one line of JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// The name from which ids follow, instead of each file's path
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Sample {
+    /// How many events
+    #[arg(short = 'n', long, default_value_t = 10_000)]
+    pub count: u64,
+    /// Another seed makes other events; the same one makes the same
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct Top {
+    /// What to order by
+    #[arg(long, value_enum, default_value = "likes")]
+    pub by: By,
+    /// How many
+    #[arg(short = 'n', long, default_value_t = 10)]
+    pub count: usize,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// Likes that stand
+    Likes,
+    /// Likes that fade with time
+    Trending,
+}
+
+#[derive(Debug, Args)]
+pub struct Post {
+    /// The post's id
+    pub id: PostId,
+    /// Print JSON instead of tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Listing {
+    /// At most so many
+    #[arg(short = 'n', long, default_value_t = 100)]
+    pub count: usize,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Json {
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn speed(text: &str) -> Result<Speed, String> {
+    if text == "max" {
+        return Ok(Speed::Max);
+    }
+    match text.parse::<f64>() {
+        Ok(factor) if factor.is_finite() && factor > 0.0 => Ok(Speed::Times(factor)),
+        _ => Err("expected max, or a number above 0".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+        assert_eq!(speed("max"), Ok(Speed::Max));
+        assert_eq!(speed("60"), Ok(Speed::Times(60.0)));
+        assert!(speed("0").is_err() && speed("-1").is_err() && speed("inf").is_err() && speed("x").is_err());
+    }
+}

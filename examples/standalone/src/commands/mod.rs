@@ -1,0 +1,27 @@
+//! One file a command, or a family of them.
+
+mod queries;
+mod repair;
+mod replay;
+mod sample;
+
+use std::process::ExitCode;
+
+use feedkit_core::Result;
+
+use crate::cli::Command;
+use crate::config::Config;
+
+/// Runs one command to its end.
+pub async fn run(command: Command, config: Config) -> Result<ExitCode> {
+    match command {
+        Command::Replay(args) => replay::replay(&args, &config).await,
+        Command::Sample(args) => sample::sample(&args),
+        Command::Top(args) => queries::top(&args, &config).await,
+        Command::Post(args) => queries::post(&args, &config).await,
+        Command::Alerts(args) => queries::alerts(&args, &config).await,
+        Command::Rejected(args) => queries::rejected(&args, &config).await,
+        Command::Verify(args) => repair::verify(args.json, &config).await,
+        Command::Rebuild => repair::rebuild(&config).await,
+    }
+}

@@ -1,0 +1,198 @@
+//! `replay`: files of events through the whole pipeline.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use feedkit_core::history::CommitCounts;
+use feedkit_core::replay::{Origin, Progress, Replay};
+use feedkit_core::{AlertLog, Clock, Error, Positions, Result, SystemClock};
+use feedkit_store::sqlite::USER_ACTIONS;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli;
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::output;
+
+/// What `replay` ends with.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary {
+    read: u64,
+    accepted: u64,
+    rejected: u64,
+    duplicates: u64,
+    effects: u64,
+    alerts: u64,
+    seconds: f64,
+    events_per_second: f64,
+}
+
+/// Runs the command.
+pub async fn replay(args: &cli::Replay, config: &Config) -> Result<ExitCode> {
+    // Before anything is written: a wrong name should not leave a directory behind.
+    for file in &args.files {
+        open(file)?;
+    }
+    let mut engine = Engine::start(config).await?;
+    let outcome = run(args, &mut engine).await;
+    let stopped = engine.stop().await;
+    let summary = outcome?;
+    stopped?;
+    match summary {
+        Some(summary) => show(&summary, args.json).map(|()| ExitCode::SUCCESS),
+        None => {
+            eprintln!("feedkit: interrupted; what was read is kept, run the same command again for the rest");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+async fn run(args: &cli::Replay, engine: &mut Engine) -> Result<Option<Summary>> {
+    let shutdown = CancellationToken::new();
+    let interrupted = shutdown.clone();
+    let signals = tokio::spawn(async move {
+        stop_signal().await;
+        interrupted.cancel();
+    });
+    let bar = progress_bar(&args.files);
+    // What an earlier run has left in the log is not this run's.
+    bar.set_message("catching up with an earlier run");
+    let left = engine.store.log().ends(USER_ACTIONS).await?;
+    engine.reached(&left).await?;
+    bar.set_message("");
+
+    let before = engine.pipeline.status().counts;
+    let alerts_before = alerts_so_far(engine).await?;
+    let started = Instant::now();
+    let (mut lines, mut positions) = (0, Positions::new());
+    let mut bytes_before = 0;
+    for file in &args.files {
+        let reader = open(file)?;
+        let name = args.source.clone().map_or_else(|| source_name(file), Ok)?;
+        let first_seen = engine.store.first_seen(&name, SystemClock.now()).await?;
+        let replay = Replay::new(Arc::new(engine.store.log().sink(USER_ACTIONS)?), args.speed);
+        let mut last = 0;
+        let show = |progress: Progress| {
+            last = progress.bytes;
+            bar.set_position(bytes_before + progress.bytes);
+            bar.set_message(format!("{} events", lines + progress.lines));
+        };
+        let replayed = replay
+            .run(reader, Origin::new(&name, first_seen), show, &shutdown)
+            .await
+            .map_err(|e| e.context(file.display()))?;
+        bytes_before += last;
+        lines += replayed.lines;
+        for (partition, offset) in replayed.positions.iter() {
+            positions.advance(partition, offset);
+        }
+    }
+    bar.set_message(format!("{lines} events, waiting for the followers"));
+    engine.reached(&positions).await?;
+    let seconds = started.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+    signals.abort();
+    if shutdown.is_cancelled() {
+        return Ok(None);
+    }
+    let counts = engine.pipeline.status().counts;
+    let alerts = alerts_so_far(engine).await? - alerts_before;
+    Ok(Some(summary(lines, before, counts, alerts, seconds)))
+}
+
+fn summary(read: u64, before: CommitCounts, after: CommitCounts, alerts: u64, seconds: f64) -> Summary {
+    Summary {
+        read,
+        accepted: after.accepted - before.accepted,
+        rejected: after.rejected - before.rejected,
+        duplicates: after.duplicates - before.duplicates,
+        effects: after.effects - before.effects,
+        alerts,
+        seconds,
+        events_per_second: if seconds > 0.0 { read as f64 / seconds } else { 0.0 },
+    }
+}
+
+fn show(summary: &Summary, json: bool) -> Result<()> {
+    if json {
+        return output::json(summary);
+    }
+    let mut table = output::table(&["", "events"]);
+    table.add_row(["read", &summary.read.to_string()]);
+    table.add_row(["accepted", &summary.accepted.to_string()]);
+    table.add_row(["rejected", &summary.rejected.to_string()]);
+    table.add_row(["duplicates", &summary.duplicates.to_string()]);
+    table.add_row(["effects", &summary.effects.to_string()]);
+    table.add_row(["alerts raised", &summary.alerts.to_string()]);
+    output::line(&table)?;
+    output::line(&format!("{:.2} s, {:.0} events/s", summary.seconds, summary.events_per_second))
+}
+
+/// Alerts are numbered without holes.
+async fn alerts_so_far(engine: &Engine) -> Result<u64> {
+    Ok(engine.store.alert_log().alerts(None, 1).await?.first().map_or(0, |(number, _)| *number))
+}
+
+fn open(file: &Path) -> Result<Box<dyn BufRead + Send>> {
+    if file == Path::new("-") {
+        return Ok(Box::new(BufReader::with_capacity(1 << 18, io::stdin())));
+    }
+    let failed = |e: io::Error| Error::fatal(format!("{}: {e}", file.display())).with_source(e);
+    let opened = File::open(file).map_err(failed)?;
+    if opened.metadata().map_err(failed)?.is_dir() {
+        return Err(Error::fatal(format!("{} is a directory", file.display())));
+    }
+    Ok(Box::new(BufReader::with_capacity(1 << 18, opened)))
+}
+
+/// The same file has the same name wherever one stands.
+fn source_name(file: &Path) -> Result<String> {
+    if file == Path::new("-") {
+        return Ok("-".to_owned());
+    }
+    let path = std::fs::canonicalize(file)
+        .map_err(|e| Error::fatal(format!("{}: {e}", file.display())).with_source(e))?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+/// A bar over all files' bytes on a terminal; nothing elsewhere.
+fn progress_bar(files: &[std::path::PathBuf]) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let sizes: Option<Vec<u64>> =
+        files.iter().map(|f| std::fs::metadata(f).ok().filter(|m| m.is_file()).map(|m| m.len())).collect();
+    let (bar, template) = match sizes {
+        Some(sizes) => {
+            let template = "{bar:30} {bytes}/{total_bytes} {elapsed}, {eta} left  {msg}";
+            (ProgressBar::new(sizes.iter().sum()), template)
+        }
+        None => (ProgressBar::new_spinner(), "{spinner} {bytes} {elapsed}  {msg}"),
+    };
+    bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// Waits for Ctrl-C, or for the signal that a service manager sends.
+async fn stop_signal() {
+    #[cfg(unix)]
+    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        return;
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

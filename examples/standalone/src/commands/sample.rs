@@ -1,0 +1,45 @@
+//! `sample`: made-up events to try feedkit on.
+
+use std::io::{BufWriter, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use feedkit_core::testkit::traffic::{Farm, Steady, TrafficConfig, Viral};
+use feedkit_core::{Error, PostId, Result};
+
+use crate::cli;
+
+/// Prints events of six made-up hours: ordinary traffic, a post that goes viral, and one whose likes are bought.
+pub fn sample(args: &cli::Sample) -> Result<ExitCode> {
+    let name = |text: &str| PostId::new(text).map_err(|e| Error::fatal(format!("{text} {e}")));
+    let hours = |n: f64| Duration::from_secs_f64(3600.0 * n);
+    // The bursts are of one size; the rest makes up the number.
+    let config = TrafficConfig {
+        seed: args.seed,
+        count: args.count,
+        users: 2_000,
+        posts: 500,
+        rate: 0.3,
+        malformed: 0.001,
+        steady: vec![Steady { post: name("promoted")?, rate: 0.3 }],
+        viral: vec![Viral::new(name("viral")?, hours(1.0), 0.5)],
+        farms: vec![Farm::new(name("promoted")?, hours(2.0))],
+        ..TrafficConfig::default()
+    };
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    for item in config.traffic() {
+        let written = out.write_all(&item.value).and_then(|()| out.write_all(b"\n"));
+        if let Err(error) = written {
+            return quiet(error);
+        }
+    }
+    out.flush().map_or_else(quiet, |()| Ok(ExitCode::SUCCESS))
+}
+
+/// A reader that has gone away (`| head`) is no fault.
+fn quiet(error: std::io::Error) -> Result<ExitCode> {
+    match error.kind() {
+        std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        _ => Err(Error::fatal(format!("cannot write to standard output: {error}"))),
+    }
+}

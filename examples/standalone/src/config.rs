@@ -1,0 +1,89 @@
+//! Settings: flags before variables before the file.
+
+use std::path::PathBuf;
+
+use feedkit_alerts::RuleSet;
+use serde::Deserialize;
+
+use crate::cli::Common;
+
+/// All settings, complete.
+#[derive(Debug)]
+pub struct Config {
+    /// The directory that holds everything.
+    pub data: PathBuf,
+    /// What to log.
+    pub log: String,
+    /// Days that raw events are kept.
+    pub keep_events_days: u64,
+    /// Days that the journal and the log reach back beyond what is read.
+    pub keep_journal_days: u64,
+    /// Kinds of events besides like, unlike, post and comment.
+    pub extra_kinds: Vec<String>,
+    /// The alert rules' settings, as TOML.
+    pub rules: String,
+}
+
+/// The file's form.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    data: Option<PathBuf>,
+    log: Option<String>,
+    #[serde(default)]
+    retention: Retention,
+    #[serde(default)]
+    events: Events,
+    rules: Option<toml::Table>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Retention {
+    events_days: Option<u64>,
+    journal_days: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Events {
+    #[serde(default)]
+    extra_kinds: Vec<String>,
+}
+
+impl Config {
+    /// Reads the file, if one is named, and lets the command line go before it. The error names file and key.
+    pub fn load(common: &Common) -> Result<Config, String> {
+        let file = match &common.config {
+            None => File::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+                toml::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?
+            }
+        };
+        let rules = file.rules.map(|rules| toml::Table::from_iter([("rules".to_owned(), rules.into())]));
+        let rules = rules.map(|table| table.to_string()).unwrap_or_default();
+        if let Err(error) = RuleSet::from_toml(&rules) {
+            return Err(format!("rules: {error}"));
+        }
+        for kind in &file.events.extra_kinds {
+            if !matches!(feedkit_core::EventKind::new(kind), Some(feedkit_core::EventKind::Other(_))) {
+                return Err(format!(
+                    "events.extra_kinds: {kind:?} is no name for a kind (a-z, 0-9 and _, at most 32, not a standard kind)"
+                ));
+            }
+        }
+        let config = Config {
+            data: common.data.clone().or(file.data).unwrap_or_else(|| "feedkit-data".into()),
+            log: common.log.clone().or(file.log).unwrap_or_else(|| "warn".to_owned()),
+            keep_events_days: file.retention.events_days.unwrap_or(3653),
+            keep_journal_days: file.retention.journal_days.unwrap_or(1),
+            extra_kinds: file.events.extra_kinds,
+            rules,
+        };
+        if config.keep_events_days == 0 {
+            return Err("retention.events_days: is 0, the least is 1".to_owned());
+        }
+        Ok(config)
+    }
+}

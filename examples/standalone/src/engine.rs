@@ -1,0 +1,114 @@
+//! The pipeline, put together from the parts that need no service.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use feedkit_alerts::{AlertFollower, AlertOptions, OpenSource, Relay, RuleSet};
+use feedkit_core::history::RetentionPolicy;
+use feedkit_core::pipeline::PipelineHandle;
+use feedkit_core::{
+    AlertLog, Error, EventPolicy, EventSource, JsonCodec, Pipeline, Positions, Result, SystemClock,
+};
+use feedkit_store::sqlite::{NOTIFICATIONS, SourceOptions, Sqlite, SqliteOptions, USER_ACTIONS};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+
+/// How often retention looks.
+const RETENTION_EVERY: Duration = Duration::from_secs(600);
+
+/// How long a stop waits for notifications to be published; what is left goes out at the next start.
+const PUBLISH_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Everything, running.
+pub struct Engine {
+    pub store: Sqlite,
+    pub pipeline: PipelineHandle,
+    shutdown: CancellationToken,
+    running: JoinHandle<Result<()>>,
+    relaying: JoinHandle<Result<()>>,
+}
+
+impl Engine {
+    /// Opens the directory and starts the pipeline on it.
+    pub async fn start(config: &Config) -> Result<Engine> {
+        let clock = Arc::new(SystemClock);
+        let store = Sqlite::open(&config.data, SqliteOptions::default(), clock.clone()).await?;
+        let history = Arc::new(store.history());
+        let shutdown = CancellationToken::new();
+
+        let rules = RuleSet::from_toml(&config.rules)?;
+        // The directory is locked: no other process can be at work here, and none has to be waited for.
+        let options = AlertOptions { owner: "feedkit".to_owned(), ..Default::default() };
+        let alerts = AlertFollower::new(store.alert_log(), history.clone(), rules, clock.clone(), options)?;
+        let notifications = store.log().clone();
+        let open: OpenSource = Box::new(move || {
+            let log = notifications.clone();
+            Box::pin(async move {
+                let source = log.broadcast(NOTIFICATIONS, SourceOptions::default()).await?;
+                Ok(Box::new(source) as Box<dyn EventSource>)
+            })
+        });
+        let sink = store.log().sink(NOTIFICATIONS)?;
+        let mut relay = Relay::new(store.alert_log(), sink, open, alerts.signals());
+
+        let source = store.log().member(USER_ACTIONS, "feedkit", SourceOptions::default()).await?;
+        let days = |n: u64| Duration::from_secs(n.saturating_mul(86_400));
+        let keep = RetentionPolicy {
+            events: days(config.keep_events_days),
+            journal: days(config.keep_journal_days),
+            ..Default::default()
+        };
+        let policy = EventPolicy {
+            extra_kinds: BTreeSet::from_iter(config.extra_kinds.iter().cloned()),
+            horizon: keep.events,
+            ..Default::default()
+        };
+        let pipeline = Pipeline::builder(source, history)
+            .codec(JsonCodec::new(policy))
+            .follower(alerts)
+            .configure(|c| c.retention = Some((keep, RETENTION_EVERY)))
+            .build();
+        let handle = pipeline.handle();
+        let running = tokio::spawn(pipeline.run(shutdown.clone()));
+        let stop = shutdown.clone();
+        let relaying = tokio::spawn(async move { relay.run(stop).await });
+        Ok(Engine { store, pipeline: handle, shutdown, running, relaying })
+    }
+
+    /// Waits until everything up to `positions` is in the history and with every follower.
+    pub async fn reached(&mut self, positions: &Positions) -> Result<()> {
+        tokio::select! {
+            reached = self.pipeline.reached(positions) => reached.map(|_| ()),
+            ended = &mut self.running => match ended {
+                Ok(Ok(())) => Err(Error::fatal("the pipeline has ended")),
+                Ok(Err(error)) => Err(error),
+                Err(error) => Err(Error::fatal(format!("the pipeline failed: {error}"))),
+            },
+        }
+    }
+
+    /// Stops in good order and closes the files.
+    pub async fn stop(self) -> Result<()> {
+        let published = tokio::time::timeout(PUBLISH_DEADLINE, self.all_published()).await;
+        self.shutdown.cancel();
+        let ended = |result: std::result::Result<Result<()>, tokio::task::JoinError>| match result {
+            Ok(outcome) => outcome,
+            Err(error) => Err(Error::fatal(format!("a task failed: {error}"))),
+        };
+        let pipeline = if self.running.is_finished() { Ok(()) } else { ended(self.running.await) };
+        let relay = ended(self.relaying.await);
+        self.store.close().await;
+        pipeline.and(relay).and(published.unwrap_or(Ok(())))
+    }
+
+    /// Waits until the relay has sent out what was raised.
+    async fn all_published(&self) -> Result<()> {
+        while !self.relaying.is_finished() && !self.store.alert_log().outbox(1).await?.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,237 @@
+//! Kills the program at every stage, again and again, and compares what it ends up with.
+//!
+//! `FEEDKIT_KILLS` sets how many kills (200), `FEEDKIT_SEED` repeats a run.
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use feedkit_core::failpoint::stage;
+use feedkit_core::testkit::traffic::{Farm, Steady};
+use feedkit_core::testkit::{Model, TrafficConfig};
+use feedkit_core::{JsonCodec, PostId};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::Value;
+
+use crate::oracle::{logged, model_of};
+use crate::program::{Place, arg, said};
+
+/// Kills of one data directory before what is left of it is judged.
+const LIVES: u64 = 12;
+/// Each stage is hit at least so often, if that many kills are asked for at all.
+const EACH: u64 = 20;
+
+#[test]
+fn killed_at_any_stage_it_loses_and_repeats_nothing() {
+    let kills = number("FEEDKIT_KILLS").unwrap_or(200);
+    let seed = number("FEEDKIT_SEED").unwrap_or_else(|| rand::rng().next_u64() >> 16);
+    println!("{kills} kills, seed {seed}: repeat with FEEDKIT_SEED={seed} FEEDKIT_KILLS={kills}");
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut tally = Tally::default();
+    while tally.total() < kills || tally.least() < EACH.min(kills / 10) {
+        Campaign::new(&mut rng).run(&mut rng, &mut tally);
+    }
+    println!("kills by stage:\n{tally}");
+}
+
+/// Kills by stage.
+#[derive(Default)]
+struct Tally(BTreeMap<&'static str, u64>);
+
+impl Tally {
+    fn add(&mut self, stage: &'static str) {
+        *self.0.entry(stage).or_default() += 1;
+    }
+    fn of(&self, stage: &'static str) -> u64 {
+        self.0.get(stage).copied().unwrap_or(0)
+    }
+    fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+    fn least(&self) -> u64 {
+        stage::ALL.into_iter().map(|s| self.of(s)).min().unwrap_or(0)
+    }
+    /// One of `stages` that has been hit least.
+    fn neediest(&self, stages: &[&'static str], rng: &mut ChaCha8Rng) -> &'static str {
+        let least = stages.iter().map(|s| self.of(s)).min().unwrap_or(0);
+        let all: Vec<_> = stages.iter().filter(|s| self.of(s) == least).collect();
+        all[rng.random_range(0..all.len())]
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        stage::ALL.into_iter().try_for_each(|s| writeln!(f, "  {s:<14} {:>5}", self.of(s)))?;
+        write!(f, "  {:<14} {:>5}", "all", self.total())
+    }
+}
+
+/// One data directory, and the traffic for it.
+struct Campaign {
+    place: Place,
+    file: PathBuf,
+    old: PathBuf,
+    short: PathBuf,
+}
+
+impl Campaign {
+    fn new(rng: &mut ChaCha8Rng) -> Self {
+        let place = Place::new();
+        let post = PostId::new("promoted").unwrap();
+        let config = TrafficConfig {
+            seed: rng.next_u64(),
+            count: 3_000,
+            users: 300,
+            posts: 60,
+            rate: 2.0,
+            malformed: 0.01,
+            repeats: 0.03,
+            steady: vec![Steady { post: post.clone(), rate: 0.5 }],
+            farms: vec![Farm::new(post, Duration::from_secs(900))],
+            ..Default::default()
+        };
+        let file = place.traffic("events.jsonl", &config);
+        let old = place.path("old.jsonl");
+        std::fs::write(&old, old_events(rng)).unwrap();
+        let short = place.path("short.toml");
+        std::fs::write(&short, "[retention]\nevents_days = 60\njournal_days = 0\n").unwrap();
+        Campaign { place, file, old, short }
+    }
+
+    fn run(&self, rng: &mut ChaCha8Rng, tally: &mut Tally) {
+        use stage::{AFTER_COMMIT, ALERT_STEP, BEFORE_COMMIT, FOLLOWER, INGEST, RELAY, SNAPSHOT};
+        let (file, old, short) = (arg(&self.file), arg(&self.old), arg(&self.short));
+        let at_work = [INGEST, BEFORE_COMMIT, AFTER_COMMIT, FOLLOWER, ALERT_STEP, SNAPSHOT, RELAY];
+        let replay = ["replay", "--json", file, old];
+        for _ in 0..LIVES {
+            let stage = tally.neediest(&at_work, rng);
+            // Early and late in a life; a stage that is not reached so often lets the run end by itself.
+            let nth = if rng.random_bool(0.5) { 1 } else { rng.random_range(1..6) };
+            self.killed(&replay, stage, nth, tally);
+        }
+        self.place.run(&replay);
+        let settled = self.judge();
+
+        // Now what repairs and tidies up.
+        for _ in 0..3 {
+            self.killed(&["rebuild"], stage::REBUILD, rng.random_range(1..3), tally);
+            self.place.run(&["verify"]);
+        }
+        self.place.run(&["rebuild"]);
+        assert_eq!(self.totals(), settled, "after a rebuild");
+        for _ in 0..3 {
+            self.killed(
+                &["--config", short, "replay", "/dev/null"],
+                stage::RETENTION,
+                rng.random_range(1..4),
+                tally,
+            );
+            self.place.run(&["verify"]);
+        }
+        self.place.run(&["--config", short, "replay", "/dev/null"]);
+        self.place.run(&["verify"]);
+        assert_eq!(self.totals(), settled, "after retention");
+        self.place.run(&["rebuild"]);
+        assert_eq!(self.totals(), settled, "after a rebuild from the baseline");
+    }
+
+    /// Runs the program to die at a stage. It may end before that.
+    fn killed(&self, args: &[&str], stage: &'static str, nth: u64, tally: &mut Tally) {
+        let mut command = self.place.feedkit(args);
+        let output = command.env("FEEDKIT_FAILPOINT", format!("{stage}:{nth}")).output().unwrap();
+        match output.status.signal() {
+            Some(9) => tally.add(stage),
+            _ => assert!(output.status.success(), "{stage}:{nth}: {}", said(&output)),
+        }
+    }
+
+    /// Compares everything with the model and with a run that was left in peace. The totals.
+    fn judge(&self) -> Value {
+        self.place.run(&["verify"]);
+        let data = self.place.data();
+        tokio::runtime::Runtime::new().unwrap().block_on(compare(&data));
+
+        // Whatever happened, each line counts once, as if nothing had happened.
+        let calm = Place::new();
+        let summary = calm.json(&["replay", arg(&self.file), arg(&self.old)]);
+        let calm_totals = calm.json(&["top", "-n", "100000"]);
+        let totals = self.totals();
+        assert_eq!(totals, calm_totals);
+        let events = |place: &Place| place.json(&["verify"])["events"].clone();
+        assert_eq!(events(&self.place), summary["accepted"]);
+        self.judge_alerts();
+        totals
+    }
+
+    fn totals(&self) -> Value {
+        self.place.json(&["top", "-n", "100000"])
+    }
+
+    /// Each milestone that was passed for certain is raised, and none that cannot have been; nothing twice, and
+    /// everything published exactly once.
+    fn judge_alerts(&self) {
+        let alerts = self.place.json(&["alerts", "-n", "100000"]);
+        let ids: Vec<_> =
+            alerts.as_array().unwrap().iter().map(|a| a["id"].as_str().unwrap().to_owned()).collect();
+        let unique: std::collections::BTreeSet<_> = ids.iter().cloned().collect();
+        assert_eq!(unique.len(), ids.len(), "an alert is there twice");
+        for top in self.totals().as_array().unwrap() {
+            let (post, likes) = (top["postId"].as_str().unwrap(), top["likes"].as_i64().unwrap());
+            let author = self.place.json(&["post", post])["author"].clone();
+            for threshold in [10, 100, 1000] {
+                let id = format!("milestone:{post}:{threshold}");
+                if likes >= threshold && !author.is_null() {
+                    assert!(unique.contains(&id), "{id} was not raised at {likes} likes");
+                }
+            }
+        }
+        let published: Vec<_> =
+            tokio::runtime::Runtime::new().unwrap().block_on(published(&self.place.data()));
+        let mut sorted = published.clone();
+        sorted.sort();
+        assert_eq!(sorted, Vec::from_iter(unique), "published and raised differ");
+    }
+}
+
+/// Likes of months ago, with ids of then: for retention to drop.
+fn old_events(rng: &mut ChaCha8Rng) -> String {
+    let mut lines = String::new();
+    let now = feedkit_core::Clock::now(&feedkit_core::SystemClock).as_millis();
+    for _ in 0..300 {
+        let age = rng.random_range(100..300) * 86_400_000;
+        let time = feedkit_core::Timestamp::from_millis(now - age);
+        let id = feedkit_core::EventId::derived(time, rng.random());
+        let (user, post) = (rng.random_range(0..100), rng.random_range(0..10));
+        let kind = ["like", "like", "like", "unlike", "comment"][rng.random_range(0..5)];
+        lines.push_str(&format!(
+            "{{\"id\":\"{id}\",\"userId\":\"u{user}\",\"postId\":\"p{post}\",\"type\":\"{kind}\",\"timestamp\":\"{time}\"}}\n"
+        ));
+    }
+    lines
+}
+
+/// The model, fed what the log holds, against the history.
+async fn compare(data: &Path) {
+    let store = crate::oracle::open(data).await;
+    let model: Model = model_of(&store, JsonCodec::default()).await;
+    let history = store.history();
+    assert_eq!(model.compare_queries(&history).await.unwrap(), [] as [String; 0]);
+    assert_eq!(model.compare_journal(&history).await.unwrap(), [] as [String; 0]);
+}
+
+/// The ids of all that was published, in whatever order.
+async fn published(data: &Path) -> Vec<String> {
+    let store = crate::oracle::open(data).await;
+    let mut ids = Vec::new();
+    for (_, record) in logged(&store, feedkit_store::sqlite::NOTIFICATIONS).await {
+        let notification: Value = serde_json::from_slice(&record.value).unwrap();
+        ids.push(notification["id"].as_str().unwrap().to_owned());
+    }
+    ids
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}

@@ -1,0 +1,9 @@
+//! The program as its users run it.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod commands;
+#[cfg(feature = "failpoints")]
+mod kill;
+#[cfg(feature = "failpoints")]
+mod oracle;
+mod program;

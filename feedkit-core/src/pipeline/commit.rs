@@ -1,0 +1,149 @@
+//! Committing a batch until it is settled: committed, or no longer ours.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::retry::{Backoff, Waits};
+use crate::codec::{InvalidEvent, InvalidReason};
+use crate::failpoint::{self, stage};
+use crate::history::{CommitBatch, CommitCounts, Committed, History, JournalRead, Rejected};
+use crate::{Error, ErrorKind, JsonCodec, Result};
+
+/// Commits `batch`, again and again while that may help. `trouble` is told of each failed try.
+///
+/// A batch that the history cannot store is halved until the record at fault is alone, and that one is rejected;
+/// so the result is one entry or several, in order.
+///
+/// # Errors
+///
+/// `Fenced` and `Gap`: the partition stands elsewhere, or is another's. Any other: a person has to look.
+///
+/// # Cancellation
+///
+/// What was settled stays; the rest is as after a crash.
+pub(super) async fn commit(
+    history: &dyn History,
+    batch: CommitBatch,
+    backoff: Backoff,
+    mut trouble: impl FnMut(&Error),
+) -> Result<Vec<Committed>> {
+    let mut done = Vec::with_capacity(1);
+    // A stack of what is still to be committed, the first on top.
+    let mut todo = vec![Arc::new(batch)];
+    let mut waits = backoff.waits();
+    while let Some(batch) = todo.pop() {
+        failpoint::reach(stage::BEFORE_COMMIT);
+        match history.commit(batch.clone()).await {
+            Ok(committed) => {
+                failpoint::reach(stage::AFTER_COMMIT);
+                done.push(committed);
+                waits.reset();
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::Retriable => {
+                    trouble(&error);
+                    waits.sleep().await;
+                    todo.push(batch);
+                }
+                ErrorKind::Uncertain => {
+                    trouble(&error);
+                    match settle(history, &batch, &mut waits).await? {
+                        Some(committed) => done.push(committed),
+                        None => todo.push(batch),
+                    }
+                }
+                ErrorKind::Data => todo.extend(split(&batch, &error).into_iter().rev().map(Arc::new)),
+                _ => return Err(error),
+            },
+        }
+    }
+    Ok(done)
+}
+
+/// Finds out whether a commit of unknown outcome has happened.
+async fn settle(history: &dyn History, batch: &CommitBatch, waits: &mut Waits) -> Result<Option<Committed>> {
+    loop {
+        match settled(history, batch).await {
+            Err(error) if matches!(error.kind(), ErrorKind::Retriable | ErrorKind::Uncertain) => {
+                tracing::warn!(partition = batch.partition.0, %error, "cannot settle a commit yet");
+                waits.sleep().await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn settled(history: &dyn History, batch: &CommitBatch) -> Result<Option<Committed>> {
+    let (partition, from, to) = (batch.partition, batch.from, batch.to);
+    let claim = history.claimed(partition).await?;
+    if claim.epoch != batch.epoch {
+        return Err(Error::fenced(format!(
+            "partition {partition} was claimed by another: epoch {}, ours was {}",
+            claim.epoch, batch.epoch
+        )));
+    }
+    match claim.position {
+        at if at == from => Ok(None),
+        at if at == to => {
+            let JournalRead::Entries(entries) = history.journal(partition, from, 1).await? else {
+                return Err(Error::corrupt(format!("partition {partition}: the journal ends before {from}")));
+            };
+            let entry =
+                entries.into_iter().find(|entry| entry.from == from && entry.to == to).ok_or_else(|| {
+                    Error::corrupt(format!(
+                        "partition {partition}: no journal entry for offsets {from} to {to}"
+                    ))
+                })?;
+            let counts = CommitCounts {
+                // Which of them were repeats is not known any more.
+                accepted: batch.events.len() as u64,
+                duplicates: 0,
+                rejected: batch.rejected.len() as u64,
+                effects: entry.effects.len() as u64,
+            };
+            Ok(Some(Committed { entry, counts }))
+        }
+        at => {
+            Err(Error::gap(format!("partition {partition} stands at {at} after a commit of {from} to {to}")))
+        }
+    }
+}
+
+/// Halves a batch that cannot be stored; a single event becomes a rejected record.
+fn split(batch: &CommitBatch, error: &Error) -> Vec<CommitBatch> {
+    let CommitBatch { from, to, .. } = *batch;
+    if batch.events.len() <= 1 {
+        let mut rejected = batch.rejected.clone();
+        for logged in &batch.events {
+            let value = JsonCodec::encode(&logged.event);
+            let fault =
+                InvalidEvent { reason: InvalidReason::Unstorable, field: None, detail: error.to_string() };
+            rejected.push(rejected_event(logged.offset, logged.event.time, fault, value));
+        }
+        // The rejected records themselves are at fault: keep only that they were there.
+        if batch.events.is_empty() {
+            for record in &mut rejected {
+                record.value = Bytes::new();
+            }
+        }
+        rejected.sort_by_key(|r| r.offset);
+        return vec![CommitBatch { events: Vec::new(), rejected, ..batch.clone() }];
+    }
+    let middle = batch.events[batch.events.len() / 2].offset;
+    let half = |from, to, last| CommitBatch {
+        from,
+        to,
+        at_end: batch.at_end && last,
+        events: batch.events.iter().filter(|e| (from..to).contains(&e.offset)).cloned().collect(),
+        rejected: batch.rejected.iter().filter(|r| (from..to).contains(&r.offset)).cloned().collect(),
+        last: batch.last.filter(|_| last),
+        ..*batch
+    };
+    vec![half(from, middle, false), half(middle, to, true)]
+}
+
+fn rejected_event(offset: u64, time: crate::Timestamp, fault: InvalidEvent, value: Bytes) -> Rejected {
+    let record = crate::source::Record { offset, time, key: None, value };
+    Rejected::new(&record, fault)
+}

@@ -1,0 +1,97 @@
+//! Keeps a counter store in step with the history.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::counters::{ChunkOutcome, CounterStore, Fence, chunks};
+use crate::failpoint;
+use crate::follower::{Follower, FollowerPosition};
+use crate::history::History;
+use crate::journal::JournalEntry;
+use crate::trending::Trending;
+use crate::{Error, Offset, Partition, Result};
+
+/// Posts written at a time in a rebuild.
+const LOAD: usize = 1000;
+
+/// Applies the journal to a [`CounterStore`], fenced by position and chunk, and rebuilds it from the history when
+/// it has lost its data, or holds another history's.
+#[derive(Debug)]
+pub struct CounterFollower<C, H> {
+    name: String,
+    counters: C,
+    history: H,
+    trending: Trending,
+}
+
+impl<C: CounterStore, H: History> CounterFollower<C, H> {
+    /// Follows `history` into `counters`.
+    pub fn new(name: impl Into<String>, counters: C, history: H, trending: Trending) -> Self {
+        CounterFollower { name: name.into(), counters, history, trending }
+    }
+}
+
+#[async_trait]
+impl<C: CounterStore, H: History> Follower for CounterFollower<C, H> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn position(&self, partition: Partition) -> Result<FollowerPosition> {
+        let rebuild = |why: &str| Ok(FollowerPosition::Rebuild(why.to_owned()));
+        // Nothing is counted yet. (If a rebuild was cut off, the first chunk is refused, which asks for another.)
+        let Some(fence) = self.counters.fence(partition).await? else { return Ok(FollowerPosition::At(0)) };
+        if fence.incarnation != self.history.incarnation().await? {
+            return rebuild("the counts belong to another incarnation of the history");
+        }
+        if fence.position > self.history.claimed(partition).await?.position {
+            return rebuild("the counts are ahead of the history");
+        }
+        Ok(FollowerPosition::At(fence.position))
+    }
+
+    async fn apply(&self, partition: Partition, entries: &[Arc<JournalEntry>]) -> Result<Offset> {
+        let incarnation = self.history.incarnation().await?;
+        let gap = |at: &str| Error::gap(format!("counters of partition {partition} stand at {at}"));
+        let start = Fence { position: 0, chunk: 0, incarnation };
+        let mut fence = self.counters.fence(partition).await?.unwrap_or(start);
+        for entry in entries {
+            if entry.to <= fence.position {
+                continue;
+            }
+            if fence.position > entry.from {
+                return Err(gap(&format!("{}, inside an entry", fence.position)));
+            }
+            failpoint::reach(failpoint::stage::FOLLOWER);
+            for chunk in chunks(entry, incarnation, &self.trending) {
+                if (chunk.fence.position, chunk.fence.chunk) < (fence.position, fence.chunk) {
+                    continue;
+                }
+                match self.counters.apply(&chunk).await? {
+                    ChunkOutcome::Applied | ChunkOutcome::Skipped => fence = chunk.next,
+                    ChunkOutcome::Gap(Some(at)) => {
+                        return Err(gap(&format!("{}, chunk {}", at.position, at.chunk)));
+                    }
+                    ChunkOutcome::Gap(None) => return Err(gap("nothing")),
+                }
+            }
+        }
+        Ok(fence.position)
+    }
+
+    async fn rebuild(&self, history: &dyn History) -> Result<()> {
+        let token = self.counters.begin_rebuild().await?;
+        let incarnation = history.incarnation().await?;
+        let mut snapshot = history.snapshot().await?;
+        loop {
+            let totals = snapshot.next(LOAD).await?;
+            if totals.is_empty() {
+                break;
+            }
+            failpoint::reach(failpoint::stage::REBUILD);
+            self.counters.load(token, &totals).await?;
+        }
+        self.counters.finish_rebuild(token, snapshot.positions(), incarnation).await
+    }
+}

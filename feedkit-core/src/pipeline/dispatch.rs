@@ -1,0 +1,164 @@
+//! The loop that owns the source: gives partitions to workers, and takes them away.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::inbox::Inbox;
+use super::status::PartitionState;
+use super::worker::{Request, Shared, Worker};
+use crate::codec::Place;
+use crate::source::{Assigned, RevokeGuard, SourceEvent};
+use crate::{Error, ErrorKind, EventSource, Partition, Result};
+
+/// Reads the source until `shutdown`, or until nothing can go on.
+pub(super) async fn dispatch(
+    source: &mut dyn EventSource,
+    shared: &Arc<Shared>,
+    shutdown: &CancellationToken,
+) -> Result<()> {
+    let (requests, mut asked) = mpsc::unbounded_channel();
+    let mut dispatcher =
+        Dispatcher { shared: shared.clone(), requests, held: BTreeMap::new(), workers: JoinSet::new() };
+    let mut waits = shared.config.backoff.waits();
+    let outcome = loop {
+        tokio::select! {
+            () = shutdown.cancelled() => break Ok(()),
+            event = source.next() => match event {
+                Ok(event) => {
+                    waits.reset();
+                    dispatcher.handle(source, event);
+                }
+                Err(error) if error.is_retriable() => {
+                    tracing::warn!(%error, "the source fails, trying again");
+                    waits.sleep().await;
+                }
+                Err(error) => break Err(error.context("the source ended")),
+            },
+            Some(request) = asked.recv() => match request {
+                Request::Resume(partition) => source.resume(partition),
+                Request::StillHeld(partition, reply) => {
+                    let _ = reply.send(source.still_held(partition).await);
+                }
+            },
+            Some(ended) = dispatcher.workers.join_next() => {
+                if let Err(error) = dispatcher.ended(source, ended) {
+                    break Err(error);
+                }
+            }
+        }
+    };
+    for held in dispatcher.held.values() {
+        held.inbox.close(None);
+    }
+    // A worker that waits for an answer or for the history would not see that.
+    drop(asked);
+    let deadline = tokio::time::sleep(shared.config.shutdown_deadline);
+    tokio::pin!(deadline);
+    loop {
+        tokio::select! {
+            ended = dispatcher.workers.join_next() => if ended.is_none() { break },
+            () = &mut deadline => {
+                tracing::warn!("a commit does not end in time; it will be settled at the next start");
+                dispatcher.workers.shutdown().await;
+                break;
+            }
+        }
+    }
+    outcome
+}
+
+struct Dispatcher {
+    shared: Arc<Shared>,
+    requests: mpsc::UnboundedSender<Request>,
+    held: BTreeMap<Partition, Held>,
+    workers: JoinSet<(Partition, Result<()>)>,
+}
+
+struct Held {
+    inbox: Arc<Inbox>,
+    lost: CancellationToken,
+    closing: CancellationToken,
+}
+
+impl Dispatcher {
+    fn handle(&mut self, source: &mut dyn EventSource, event: SourceEvent) {
+        match event {
+            SourceEvent::Assigned(assigned) => self.assign(assigned),
+            SourceEvent::Batch(batch) => {
+                let partition = batch.partition;
+                if let Some(held) = self.held.get(&partition)
+                    && held.inbox.put(batch)
+                {
+                    source.pause(partition);
+                }
+            }
+            SourceEvent::Revoked(revoked) => {
+                for partition in &revoked.partitions {
+                    self.release(*partition, Some(revoked.guard.clone()));
+                }
+            }
+            SourceEvent::Lost(partitions) => {
+                for partition in partitions {
+                    if let Some(held) = self.held.get(&partition) {
+                        held.lost.cancel();
+                    }
+                    self.release(partition, None);
+                }
+            }
+            SourceEvent::Gap(gap) => {
+                let partition = gap.partition;
+                self.release(partition, None);
+                tracing::error!(%gap, "a partition stops: what is to be read is not in the log");
+                self.shared.set_state(partition, PartitionState::Stopped(gap.to_string()));
+            }
+        }
+    }
+
+    fn assign(&mut self, assigned: Assigned) {
+        let place = Place { log: assigned.log, partition: assigned.partition };
+        let inbox = Arc::new(Inbox::new(self.shared.config.max_batch));
+        let (lost, closing) = (CancellationToken::new(), CancellationToken::new());
+        let worker = Worker {
+            shared: self.shared.clone(),
+            inbox: inbox.clone(),
+            requests: self.requests.clone(),
+            lost: lost.clone(),
+            closing: closing.clone(),
+            place,
+        };
+        self.shared.set_state(place.partition, PartitionState::Claiming);
+        self.held.insert(place.partition, Held { inbox, lost, closing });
+        self.workers.spawn(async move { (place.partition, worker.run(assigned).await) });
+    }
+
+    fn release(&mut self, partition: Partition, guard: Option<RevokeGuard>) {
+        if let Some(held) = self.held.remove(&partition) {
+            held.inbox.close(guard);
+            held.closing.cancel();
+        }
+    }
+
+    /// A worker has ended. An error that concerns only its partition stays there.
+    fn ended(
+        &mut self,
+        source: &mut dyn EventSource,
+        ended: Result<(Partition, Result<()>), tokio::task::JoinError>,
+    ) -> Result<()> {
+        let (partition, outcome) =
+            ended.map_err(|e| Error::fatal(format!("a partition's worker failed: {e}")).with_source(e))?;
+        let Err(error) = outcome else { return Ok(()) };
+        source.pause(partition);
+        self.release(partition, None);
+        match error.kind() {
+            ErrorKind::Fenced | ErrorKind::Gap => {
+                tracing::error!(partition = partition.0, %error, "a partition stops");
+                Ok(())
+            }
+            _ => Err(error.context(format!("partition {partition}"))),
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Drives one follower: from memory when it keeps up, from the journal when it does not.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::feed::{Feed, Next};
+use super::retry::{Backoff, Waits};
+use super::status::{FollowerStatus, PipelineStatus};
+use crate::failpoint::{self, stage};
+use crate::follower::{Follower, FollowerPosition, Scope};
+use crate::history::{History, JournalRead};
+use crate::journal::JournalEntry;
+use crate::{ErrorKind, Offset, Partition, Result};
+
+/// About so many effects are handed over at a time, so that partitions take turns.
+const RUN: usize = 8_000;
+/// How often a follower is ticked, standby is asked again, and foreign commits are looked for.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Feeds one follower.
+pub(super) struct Driver {
+    pub(super) follower: Arc<dyn Follower>,
+    pub(super) history: Arc<dyn History>,
+    pub(super) feed: Arc<Feed>,
+    pub(super) backoff: Backoff,
+    pub(super) status: watch::Sender<PipelineStatus>,
+}
+
+/// Where a follower stands with one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cursor {
+    /// To be asked.
+    Unknown,
+    At(Offset),
+    Standby,
+}
+
+impl Driver {
+    /// Runs until `stop`, then catches up with what is committed, and closes the follower. An error that stops
+    /// the follower is shown in the status; it stops nothing else.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let name = self.follower.name().to_owned();
+        let mut drive = Drive {
+            waits: self.backoff.waits(),
+            cursors: BTreeMap::new(),
+            gaps: 0,
+            noted: None,
+            driver: self,
+        };
+        let outcome = drive.go(&stop).await;
+        let outcome = match outcome {
+            Ok(()) => drive.driver.follower.close().await,
+            failed => failed,
+        };
+        if let Err(error) = outcome {
+            tracing::error!(follower = name, %error, "a follower stops");
+            drive.show(|status| {
+                status.trouble = Some(error.to_string());
+                status.stopped = true;
+            });
+        }
+    }
+}
+
+struct Drive {
+    driver: Driver,
+    cursors: BTreeMap<Partition, Cursor>,
+    waits: Waits,
+    /// Refusals in a row with nothing applied between them.
+    gaps: u32,
+    noted: Option<Instant>,
+}
+
+impl Drive {
+    async fn go(&mut self, stop: &CancellationToken) -> Result<()> {
+        let mut ticked = Instant::now();
+        loop {
+            let stopping = stop.is_cancelled();
+            let progress = match self.round().await {
+                Ok(progress) => {
+                    self.waits.reset();
+                    progress
+                }
+                Err(error) if may_pass(error.kind()) => {
+                    self.trouble(&error);
+                    if stopping {
+                        return Ok(());
+                    }
+                    tokio::select! {
+                        () = self.waits.sleep() => {}
+                        () = stop.cancelled() => {}
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if !progress || ticked.elapsed() >= TICK {
+                match self.tick().await {
+                    Ok(()) => {}
+                    Err(error) if may_pass(error.kind()) => self.trouble(&error),
+                    Err(error) => return Err(error),
+                }
+                ticked = Instant::now();
+            }
+            if !progress {
+                if stopping {
+                    return Ok(());
+                }
+                tokio::select! {
+                    () = self.driver.feed.changed() => {}
+                    () = tokio::time::sleep(TICK) => self.look_for_foreign_commits().await,
+                    () = stop.cancelled() => {}
+                }
+            }
+        }
+    }
+
+    /// Hands over one run of each partition; whether there was any.
+    async fn round(&mut self) -> Result<bool> {
+        let mut progress = false;
+        for partition in self.driver.feed.partitions() {
+            let cursor = self.cursors.get(&partition).copied().unwrap_or(Cursor::Unknown);
+            let at = match cursor {
+                Cursor::At(at) => at,
+                Cursor::Standby => continue,
+                Cursor::Unknown => match self.locate(partition).await? {
+                    Some(at) => at,
+                    None => continue,
+                },
+            };
+            progress |= self.hand_over(partition, at).await?;
+        }
+        Ok(progress)
+    }
+
+    async fn hand_over(&mut self, partition: Partition, at: Offset) -> Result<bool> {
+        let Some(entries) = self.entries(partition, at).await? else { return Ok(true) };
+        if entries.is_empty() {
+            return Ok(false);
+        }
+        failpoint::reach(stage::FOLLOWER);
+        match self.driver.follower.apply(partition, &entries).await {
+            Ok(next) => {
+                self.gaps = 0;
+                self.cursors.insert(partition, Cursor::At(next));
+                self.show(|status| {
+                    status.applied.set(partition, next);
+                    status.trouble = None;
+                    status.standby = false;
+                });
+                Ok(true)
+            }
+            Err(error)
+                if matches!(error.kind(), ErrorKind::Gap | ErrorKind::Fenced | ErrorKind::Uncertain) =>
+            {
+                self.cursors.clear();
+                self.gaps += 1;
+                if self.gaps >= 3 && error.kind() == ErrorKind::Gap {
+                    tracing::warn!(%error, "a follower does not find its way back");
+                    self.rebuild(&error.to_string()).await?;
+                }
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What follows on `at`; `None` when the journal no longer reaches back and the follower was rebuilt.
+    async fn entries(&mut self, partition: Partition, at: Offset) -> Result<Option<Vec<Arc<JournalEntry>>>> {
+        match self.driver.feed.next(partition, at, RUN) {
+            Next::Entries(run) => Ok(Some(run)),
+            Next::Nothing => Ok(Some(Vec::new())),
+            Next::InJournal => match self.driver.history.journal(partition, at, RUN).await? {
+                JournalRead::Entries(run) => Ok(Some(run)),
+                JournalRead::Expired(start) => {
+                    let why =
+                        format!("it stands at {at} of partition {partition}, the journal begins at {start}");
+                    self.rebuild(&why).await?;
+                    Ok(None)
+                }
+            },
+        }
+    }
+
+    /// Asks the follower where it stands.
+    async fn locate(&mut self, partition: Partition) -> Result<Option<Offset>> {
+        match self.driver.follower.position(partition).await? {
+            FollowerPosition::At(at) => {
+                self.cursors.insert(partition, Cursor::At(at));
+                self.show(|status| {
+                    status.applied.set(partition, at);
+                    status.durable.set(partition, at);
+                    status.standby = false;
+                });
+                Ok(Some(at))
+            }
+            FollowerPosition::Standby => {
+                self.cursors.insert(partition, Cursor::Standby);
+                self.show(|status| status.standby = true);
+                Ok(None)
+            }
+            FollowerPosition::Rebuild(why) => {
+                self.rebuild(&why).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn rebuild(&mut self, why: &str) -> Result<()> {
+        let name = self.driver.follower.name();
+        tracing::warn!(follower = name, why, "rebuilding");
+        self.driver.follower.rebuild(&*self.driver.history).await?;
+        tracing::info!(follower = name, "rebuilt");
+        self.gaps = 0;
+        self.cursors.clear();
+        // All partitions are asked for their positions in the next round.
+        self.driver.feed.wake();
+        Ok(())
+    }
+
+    /// Lets the follower do what it does when idle, and notes what it has stored.
+    async fn tick(&mut self) -> Result<()> {
+        self.driver.follower.tick().await?;
+        let note = self.noted.is_none_or(|at| at.elapsed() >= 10 * TICK);
+        for (partition, cursor) in self.cursors.clone() {
+            match (self.driver.follower.position(partition).await?, cursor) {
+                (FollowerPosition::At(at), Cursor::At(_)) => {
+                    self.show(|status| status.durable.set(partition, at));
+                    if note {
+                        self.driver.history.note_follower(self.driver.follower.name(), partition, at).await?;
+                    }
+                }
+                (FollowerPosition::Standby, Cursor::Standby) => {}
+                _ => {
+                    self.cursors.insert(partition, Cursor::Unknown);
+                    self.driver.feed.wake();
+                }
+            }
+        }
+        if note {
+            self.noted = Some(Instant::now());
+        }
+        self.show(|status| status.trouble = None);
+        Ok(())
+    }
+
+    async fn look_for_foreign_commits(&self) {
+        if self.driver.follower.scope() == Scope::All {
+            match self.driver.history.positions().await {
+                Ok(positions) => self.driver.feed.history_stands_at(&positions),
+                Err(error) => tracing::warn!(%error, "cannot read the history's positions"),
+            }
+        }
+    }
+
+    fn trouble(&self, error: &crate::Error) {
+        tracing::warn!(follower = self.driver.follower.name(), %error, "trying again");
+        self.show(|status| status.trouble = Some(error.to_string()));
+    }
+
+    fn show(&self, change: impl FnOnce(&mut FollowerStatus)) {
+        let name = self.driver.follower.name();
+        self.driver.status.send_if_modified(|status| {
+            let follower = status.followers.entry(name.to_owned()).or_default();
+            let before = follower.clone();
+            change(follower);
+            *follower != before
+        });
+    }
+}
+
+/// What another try, or another look at the position, may mend.
+fn may_pass(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Retriable | ErrorKind::Uncertain | ErrorKind::Gap | ErrorKind::Fenced)
+}

@@ -1,0 +1,142 @@
+//! What waits for a partition's worker.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard};
+
+use tokio::sync::Notify;
+
+use crate::source::{Batch, RevokeGuard};
+
+/// A bounded queue of batches between the source's loop and one worker.
+///
+/// It always takes what is put in; [`put`](Inbox::put) says when the partition has to be paused, and
+/// [`take`](Inbox::take) when it can be resumed, so what lies here is at most the limit and one batch.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    limit: usize,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    batches: VecDeque<Batch>,
+    records: usize,
+    paused: bool,
+    closed: bool,
+    /// Kept for a revoked partition until its worker is done.
+    guard: Option<RevokeGuard>,
+}
+
+/// What a worker finds.
+pub(super) struct Taken {
+    /// A contiguous run, merged.
+    pub(super) batch: Batch,
+    /// The partition can be read on.
+    pub(super) resume: bool,
+}
+
+impl Inbox {
+    /// Wants the partition paused from `limit` records on.
+    pub(super) fn new(limit: usize) -> Self {
+        Inbox { limit, state: Mutex::default(), changed: Notify::new() }
+    }
+
+    /// Adds a batch. Whether the partition has to be paused now.
+    pub(super) fn put(&self, batch: Batch) -> bool {
+        let mut state = self.lock();
+        state.records += weight(&batch);
+        state.batches.push_back(batch);
+        let pause = state.records >= self.limit && !state.paused;
+        state.paused |= pause;
+        drop(state);
+        self.changed.notify_one();
+        pause
+    }
+
+    /// Lets the worker end after what it is doing; the rest is dropped, to be read again.
+    pub(super) fn close(&self, guard: Option<RevokeGuard>) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.batches.clear();
+        state.guard = guard;
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// All that waits, merged, up to about `most` records (a batch is not split). `None` when closed.
+    ///
+    /// Cancel-safe.
+    pub(super) async fn take(&self, most: usize) -> Option<Taken> {
+        loop {
+            let changed = self.changed.notified();
+            {
+                let mut state = self.lock();
+                if state.closed {
+                    return None;
+                }
+                if let Some(taken) = state.take(most, self.limit) {
+                    return Some(taken);
+                }
+            }
+            changed.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take(&mut self, most: usize, limit: usize) -> Option<Taken> {
+        let mut batch = self.batches.pop_front()?;
+        self.records -= weight(&batch);
+        while let Some(next) = self.batches.front() {
+            if batch.records.len() + next.records.len() > most || next.from != batch.to {
+                break;
+            }
+            let Some(next) = self.batches.pop_front() else { break };
+            self.records -= weight(&next);
+            batch.to = next.to;
+            batch.at_end = next.at_end;
+            batch.records.extend(next.records);
+        }
+        // With hysteresis: a pause may cost the source what it has prefetched.
+        let resume = self.paused && self.records <= limit / 2;
+        self.paused &= !resume;
+        Some(Taken { batch, resume })
+    }
+}
+
+/// A batch without records (only holes) takes room too.
+fn weight(batch: &Batch) -> usize {
+    batch.records.len().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Record;
+    use crate::{Partition, Timestamp};
+
+    fn batch(from: u64, to: u64) -> Batch {
+        let record = |offset| Record { offset, time: Timestamp::EPOCH, key: None, value: Default::default() };
+        Batch { partition: Partition(0), from, to, at_end: false, records: (from..to).map(record).collect() }
+    }
+
+    #[tokio::test]
+    async fn merges_what_came_and_says_when_to_pause() {
+        let inbox = Inbox::new(4);
+        assert!(!inbox.put(batch(0, 3)));
+        assert!(inbox.put(batch(3, 5)));
+        assert!(!inbox.put(batch(5, 6)));
+        let taken = inbox.take(5).await.unwrap();
+        assert_eq!((taken.batch, taken.resume), (batch(0, 5), true));
+        let taken = inbox.take(5).await.unwrap();
+        assert_eq!((taken.batch, taken.resume), (batch(5, 6), false));
+        inbox.put(batch(6, 7));
+        inbox.close(None);
+        assert!(inbox.take(5).await.is_none());
+    }
+}

@@ -1,0 +1,220 @@
+//! One partition's worker: claims it, decodes its records, commits them, hands the entries on.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::commit::commit;
+use super::feed::Feed;
+use super::inbox::{Inbox, Taken};
+use super::run::PipelineConfig;
+use super::status::{PartitionState, PipelineStatus};
+use crate::codec::Place;
+use crate::effect::LoggedEvent;
+use crate::history::{Claim, CommitBatch, Rejected};
+use crate::source::{Assigned, Batch, Resume};
+use crate::{Clock, Codec, Error, ErrorKind, History, Partition, Result};
+
+/// Decoding goes on for so many records before others get their turn.
+const DECODE_RUN: usize = 512;
+
+/// What all workers share.
+pub(super) struct Shared {
+    pub(super) history: Arc<dyn History>,
+    pub(super) codec: Arc<dyn Codec>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) config: PipelineConfig,
+    pub(super) feeds: Vec<Arc<Feed>>,
+    pub(super) status: watch::Sender<PipelineStatus>,
+}
+
+/// What a worker asks of the loop that owns the source.
+pub(super) enum Request {
+    /// The inbox has room again.
+    Resume(Partition),
+    /// Is the partition still ours?
+    StillHeld(Partition, oneshot::Sender<Result<bool>>),
+}
+
+/// One assigned partition.
+pub(super) struct Worker {
+    pub(super) shared: Arc<Shared>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) requests: mpsc::UnboundedSender<Request>,
+    /// The partition is gone: stop at once.
+    pub(super) lost: CancellationToken,
+    /// The partition is to be given back: finish the commit under way, but do not wait for ever.
+    pub(super) closing: CancellationToken,
+    pub(super) place: Place,
+}
+
+impl Worker {
+    /// Works until the partition is taken away (`Ok`), or cannot go on.
+    pub(super) async fn run(self, assigned: Assigned) -> Result<()> {
+        let partition = self.place.partition;
+        let (lost, closing) = (self.lost.clone(), self.closing.clone());
+        let patience = self.shared.config.shutdown_deadline / 2;
+        let overdue = async move {
+            closing.cancelled().await;
+            tokio::time::sleep(patience).await;
+            tracing::warn!(partition = partition.0, "given back with a commit unsettled");
+        };
+        let outcome = tokio::select! {
+            biased;
+            () = lost.cancelled() => Ok(()),
+            () = overdue => Ok(()),
+            outcome = self.work(assigned) => outcome,
+        };
+        self.shared.status.send_modify(|status| {
+            let state = &mut status.partitions.entry(partition).or_default().state;
+            match &outcome {
+                Err(error) => *state = PartitionState::Stopped(error.to_string()),
+                // Released because of a gap: that stays to be seen.
+                Ok(()) if matches!(state, PartitionState::Stopped(_)) => {}
+                Ok(()) => *state = PartitionState::Released,
+            }
+        });
+        outcome
+    }
+
+    async fn work(&self, assigned: Assigned) -> Result<()> {
+        let mut claim = self.claim().await?;
+        assigned.resume(Resume { offset: claim.position, log: claim.log, last: claim.last });
+        while let Some(Taken { batch, resume }) = self.inbox.take(self.shared.config.max_batch).await {
+            if resume {
+                // Fails only when the loop has ended, which ends this worker too.
+                let _ = self.requests.send(Request::Resume(self.place.partition));
+            }
+            if let Some(next) = self.process(claim, batch).await? {
+                claim = next;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the partition over, however long that takes.
+    async fn claim(&self) -> Result<Claim> {
+        let partition = self.place.partition;
+        let mut waits = self.shared.config.backoff.waits();
+        loop {
+            match self.shared.history.claim(partition, &self.shared.config.group).await {
+                Ok(claim) => {
+                    self.shared.status.send_modify(|status| {
+                        let status = status.partitions.entry(partition).or_default();
+                        (status.position, status.state) = (claim.position, PartitionState::Running);
+                    });
+                    let positions = [(partition, claim.position)].into_iter().collect();
+                    for feed in &self.shared.feeds {
+                        feed.history_stands_at(&positions);
+                        feed.wake();
+                    }
+                    return Ok(claim);
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::Retriable | ErrorKind::Uncertain) => {
+                    self.trouble(&error);
+                    waits.sleep().await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Commits one batch. The claim to go on with.
+    async fn process(&self, mut claim: Claim, batch: Batch) -> Result<Option<Claim>> {
+        loop {
+            if batch.to <= claim.position {
+                return Ok(Some(claim));
+            }
+            let prepared = self.prepare(&claim, &batch).await;
+            match commit(&*self.shared.history, prepared, self.shared.config.backoff, |e| self.trouble(e))
+                .await
+            {
+                Ok(committed) => {
+                    for one in &committed {
+                        for feed in &self.shared.feeds {
+                            feed.offer(&one.entry);
+                        }
+                    }
+                    self.shared.status.send_modify(|status| {
+                        for one in &committed {
+                            status.counts += one.counts;
+                        }
+                        let status = status.partitions.entry(batch.partition).or_default();
+                        (status.position, status.state) = (batch.to, PartitionState::Running);
+                    });
+                    claim.position = batch.to;
+                    return Ok(Some(claim));
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Gap) => {
+                    claim = self.reclaim(&error).await?;
+                    if claim.position < batch.from {
+                        // Records between are not at hand any more; only a new assignment brings them.
+                        return Err(Error::gap(format!(
+                            "the history went back to {}, the log was read up to {}",
+                            claim.position, batch.from
+                        )));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Somebody else has claimed the partition: that is a zombie's end, unless it is ours all the same.
+    async fn reclaim(&self, why: &Error) -> Result<Claim> {
+        let partition = self.place.partition;
+        self.trouble(why);
+        let mut waits = self.shared.config.backoff.waits();
+        loop {
+            waits.sleep().await;
+            let (reply, answer) = oneshot::channel();
+            let ended = || Error::fenced("the source has ended");
+            self.requests.send(Request::StillHeld(partition, reply)).map_err(|_| ended())?;
+            match answer.await.map_err(|_| ended())? {
+                Ok(true) => return self.claim().await,
+                Ok(false) => {
+                    return Err(Error::fenced(format!("partition {partition} is another's now: {why}")));
+                }
+                Err(error) => self.trouble(&error),
+            }
+        }
+    }
+
+    async fn prepare(&self, claim: &Claim, batch: &Batch) -> CommitBatch {
+        let mut events = Vec::with_capacity(batch.records.len());
+        let mut rejected = Vec::new();
+        for run in batch.records.chunks(DECODE_RUN) {
+            for record in run.iter().filter(|record| record.offset >= claim.position) {
+                match self.shared.codec.decode(&self.place, record) {
+                    Ok(event) => events.push(LoggedEvent { offset: record.offset, event }),
+                    Err(fault) => rejected.push(Rejected::new(record, fault)),
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+        CommitBatch {
+            partition: batch.partition,
+            epoch: claim.epoch,
+            log: self.place.log,
+            from: claim.position.max(batch.from),
+            to: batch.to,
+            at_end: batch.at_end,
+            events,
+            rejected,
+            last: batch.records.last().map(crate::source::Record::mark),
+            now: self.shared.clock.now(),
+        }
+    }
+
+    fn trouble(&self, error: &Error) {
+        tracing::warn!(partition = self.place.partition.0, %error, "trying again");
+        self.shared.set_state(self.place.partition, PartitionState::Retrying(error.to_string()));
+    }
+}
+
+impl Shared {
+    pub(super) fn set_state(&self, partition: Partition, state: PartitionState) {
+        self.status.send_modify(|status| status.partitions.entry(partition).or_default().state = state);
+    }
+}

@@ -1,0 +1,110 @@
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::faults;
+use crate::access::{Identity, LocalRateLimiter, RateLimiter, Spending, StaticTokens, TokenVerifier};
+use crate::{Result, Timestamp};
+
+faults! {
+    /// What is wrong with a [`MutantLimiter`].
+    LimiterFault {
+        /// Takes a part of a cost that it refuses.
+        TakesPart,
+        /// Has one allowance for all keys.
+        OneKey,
+        /// Gives a time to wait for what will never be allowed.
+        PromisesTheImpossible,
+        /// Gives no time to wait.
+        NoTimeToWait,
+        /// Allows everything.
+        AllowsAll,
+        /// Takes one, whatever the cost.
+        IgnoresCost,
+    }
+}
+
+/// A limiter with one fault.
+pub struct MutantLimiter {
+    inner: LocalRateLimiter,
+    fault: LimiterFault,
+}
+
+impl MutantLimiter {
+    /// A limiter with this fault, that allows `limit` an hour.
+    pub fn new(limit: NonZeroU32, fault: LimiterFault) -> Result<Self> {
+        Ok(MutantLimiter { inner: LocalRateLimiter::new(limit, Duration::from_secs(3600))?, fault })
+    }
+}
+
+#[async_trait]
+impl RateLimiter for MutantLimiter {
+    async fn spend(&self, key: &str, cost: NonZeroU32) -> Result<Spending> {
+        let (key, cost) = match self.fault {
+            LimiterFault::OneKey => ("all", cost),
+            LimiterFault::IgnoresCost => (key, NonZeroU32::MIN),
+            _ => (key, cost),
+        };
+        let spent = self.inner.spend(key, cost).await?;
+        Ok(match self.fault {
+            LimiterFault::TakesPart if !spent.allowed => {
+                self.inner.spend(key, NonZeroU32::MIN).await?;
+                spent
+            }
+            LimiterFault::PromisesTheImpossible if !spent.allowed => {
+                Spending { retry_after: spent.retry_after.or(Some(Duration::from_secs(1))), ..spent }
+            }
+            LimiterFault::NoTimeToWait => Spending { retry_after: None, ..spent },
+            LimiterFault::AllowsAll => Spending { allowed: true, retry_after: None, ..spent },
+            _ => spent,
+        })
+    }
+}
+
+faults! {
+    /// What is wrong with a [`MutantTokens`].
+    TokenFault {
+        /// Believes a token that has run out.
+        BelievesExpired,
+        /// Believes a token by its beginning.
+        BelievesPrefix,
+        /// Believes a token whatever its case.
+        BelievesAnyCase,
+        /// Forgets the roles.
+        ForgetsRoles,
+    }
+}
+
+/// A verifier with one fault.
+pub struct MutantTokens {
+    good: String,
+    inner: StaticTokens,
+    fault: TokenFault,
+}
+
+impl MutantTokens {
+    /// A verifier with this fault, that knows one token.
+    pub fn new(good: &str, identity: Identity, fault: TokenFault) -> Self {
+        MutantTokens { good: good.to_owned(), inner: StaticTokens::new([(good.to_owned(), identity)]), fault }
+    }
+}
+
+#[async_trait]
+impl TokenVerifier for MutantTokens {
+    async fn verify(&self, token: &str, now: Timestamp) -> Result<Identity> {
+        let (token, now) = match self.fault {
+            TokenFault::BelievesExpired => (token, Timestamp::EPOCH),
+            TokenFault::BelievesPrefix if token.starts_with(&self.good) => (self.good.as_str(), now),
+            TokenFault::BelievesAnyCase if token.eq_ignore_ascii_case(&self.good) => {
+                (self.good.as_str(), now)
+            }
+            _ => (token, now),
+        };
+        let identity = self.inner.verify(token, now).await?;
+        Ok(match self.fault {
+            TokenFault::ForgetsRoles => Identity { roles: Vec::new(), ..identity },
+            _ => identity,
+        })
+    }
+}

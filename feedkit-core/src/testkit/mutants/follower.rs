@@ -1,0 +1,130 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+
+use super::faults;
+use crate::follower::{Follower, FollowerPosition};
+use crate::history::History;
+use crate::journal::JournalEntry;
+use crate::testkit::Tally;
+use crate::{Offset, Partition, Result};
+
+faults! {
+    /// What is wrong with a [`MutantFollower`].
+    FollowerFault {
+        /// Counts what it has been given before.
+        CountsAgain,
+        /// Passes a run over when any of it was given before.
+        SkipsTooMuch,
+        /// Goes on where something is missing.
+        JumpsGaps,
+        /// Stores its position before it counts.
+        PositionFirst,
+        /// Counts before it stores its position.
+        CountsFirst,
+        /// Wants an offset that it has behind it.
+        WantsTooEarly,
+        /// Forgets its position when it is rebuilt.
+        RebuildForgetsPosition,
+        /// Keeps its old counts when it is rebuilt.
+        RebuildKeepsCounts,
+    }
+}
+
+/// A follower with one fault.
+pub struct MutantFollower {
+    inner: Tally,
+    fault: FollowerFault,
+    /// What is counted besides.
+    more: Mutex<BTreeMap<(String, String), i64>>,
+}
+
+impl MutantFollower {
+    /// A follower with this fault.
+    pub fn new(fault: FollowerFault) -> Self {
+        MutantFollower { inner: Tally::new(), fault, more: Mutex::default() }
+    }
+
+    /// Net counts by post and kind; those that come to nothing are left out.
+    pub fn counts(&self) -> BTreeMap<(String, String), i64> {
+        let mut counts = self.inner.counts();
+        let more = self.more.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        more.iter().for_each(|(key, n)| *counts.entry(key.clone()).or_default() += n);
+        counts.retain(|_, n| *n != 0);
+        counts
+    }
+
+    fn count(&self, entries: &[Arc<JournalEntry>], from: Offset, to: Offset) {
+        let mut more = self.more.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        for effect in entries.iter().flat_map(|e| &e.effects).filter(|e| (from..to).contains(&e.offset)) {
+            if let Some((kind, by)) = effect.kind.delta() {
+                *more.entry((effect.post.to_string(), kind.to_owned())).or_default() += by;
+            }
+        }
+    }
+
+    fn without_effects(entries: &[Arc<JournalEntry>]) -> Vec<Arc<JournalEntry>> {
+        entries.iter().map(|e| Arc::new(JournalEntry { effects: Vec::new(), ..(**e).clone() })).collect()
+    }
+}
+
+#[async_trait]
+impl Follower for MutantFollower {
+    fn name(&self) -> &str {
+        "mutant"
+    }
+
+    async fn position(&self, partition: Partition) -> Result<FollowerPosition> {
+        self.inner.position(partition).await
+    }
+
+    async fn apply(&self, partition: Partition, entries: &[Arc<JournalEntry>]) -> Result<Offset> {
+        let at = match self.inner.position(partition).await? {
+            FollowerPosition::At(at) => at,
+            _ => 0,
+        };
+        let Some(first) = entries.first() else { return Ok(at) };
+        match self.fault {
+            FollowerFault::CountsAgain => self.count(entries, 0, at),
+            FollowerFault::SkipsTooMuch if first.from < at => {
+                return self.inner.apply(partition, &Self::without_effects(entries)).await;
+            }
+            FollowerFault::JumpsGaps if first.from > at => {
+                let bridge =
+                    JournalEntry { from: at, to: first.from, effects: Vec::new(), ..(**first).clone() };
+                self.inner.apply(partition, &[Arc::new(bridge)]).await?;
+            }
+            FollowerFault::PositionFirst if first.from <= at => {
+                let next = self.inner.apply(partition, &Self::without_effects(entries)).await?;
+                tokio::task::yield_now().await;
+                self.count(entries, at, Offset::MAX);
+                return Ok(next);
+            }
+            FollowerFault::CountsFirst if first.from <= at => {
+                self.count(entries, at, Offset::MAX);
+                tokio::task::yield_now().await;
+                return self.inner.apply(partition, &Self::without_effects(entries)).await;
+            }
+            _ => {}
+        }
+        let next = self.inner.apply(partition, entries).await?;
+        Ok(if self.fault == FollowerFault::WantsTooEarly { at } else { next })
+    }
+
+    async fn rebuild(&self, history: &dyn History) -> Result<()> {
+        if self.fault == FollowerFault::RebuildKeepsCounts {
+            let kept = self.counts();
+            self.more.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).extend(kept);
+        }
+        match self.fault {
+            FollowerFault::RebuildForgetsPosition => {
+                let positions = history.positions().await?;
+                self.inner.rebuild(&crate::memory::MemoryHistory::new()).await?;
+                drop(positions);
+                Ok(())
+            }
+            _ => self.inner.rebuild(history).await,
+        }
+    }
+}

@@ -1,0 +1,254 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::faults;
+use crate::history::{
+    Claim, CommitBatch, Committed, History, JournalRead, Retained, RetentionPolicy, Snapshot,
+};
+use crate::memory::MemoryHistory;
+use crate::queries::{
+    Activity, Bucket, Comment, CommentCursor, PostView, Queries, RankedPost, RejectedRecord, Verification,
+};
+use crate::{Error, Offset, Partition, Positions, PostId, Result, Timestamp, UserId};
+
+faults! {
+    /// What is wrong with a [`MutantQueries`].
+    QueryFault {
+        /// Fails about a post that nobody has heard of.
+        UnknownPostFails,
+        /// Knows no post without counts.
+        ForgetsIdlePosts,
+        /// Forgets authors.
+        ForgetsAuthors,
+        /// Orders ties the other way round.
+        ReversesTies,
+        /// Gives more than asked for.
+        IgnoresLimit,
+        /// Ranks over all time when asked for a window.
+        IgnoresSince,
+        /// Leaves the window's first hour out.
+        SinceNextHour,
+        /// Trends as of another time.
+        TrendsInThePast,
+        /// Has the bucket at the end too.
+        ActivityToInclusive,
+        /// Has the bucket that only overlaps the start too.
+        ActivityFromWithin,
+        /// Has empty buckets.
+        ActivityWithEmpty,
+        /// Has the newest bucket first.
+        ActivityBackwards,
+        /// Has comments oldest first.
+        CommentsBackwards,
+        /// Pages comments by time alone.
+        CommentsByTime,
+        /// Begins a page of comments with the last one seen.
+        CommentsRepeat,
+        /// Answers likes in an order of its own.
+        LikedSorted,
+        /// Begins a page of likers with the last one seen.
+        LikersRepeat,
+        /// Has the newest likers first.
+        LikersBackwards,
+        /// Pages rejected records by offset alone.
+        RejectedByOffset,
+        /// Forgets the rejected bytes.
+        RejectedWithoutValue,
+        /// Finds differences where there are none.
+        VerifyCriesWolf,
+    }
+}
+
+/// A history whose answers have one fault.
+pub struct MutantQueries {
+    inner: MemoryHistory,
+    fault: QueryFault,
+}
+
+impl MutantQueries {
+    /// A history whose answers have this fault.
+    pub fn new(fault: QueryFault) -> Self {
+        MutantQueries { inner: MemoryHistory::new(), fault }
+    }
+
+    fn is(&self, fault: QueryFault) -> bool {
+        self.fault == fault
+    }
+
+    fn lists(&self, mut list: Vec<RankedPost>, limit: usize) -> Vec<RankedPost> {
+        if self.is(QueryFault::ReversesTies) {
+            list.sort_by(|a, b| b.likes.cmp(&a.likes).then_with(|| b.post_id.cmp(&a.post_id)));
+        }
+        if !self.is(QueryFault::IgnoresLimit) {
+            list.truncate(limit);
+        }
+        list
+    }
+}
+
+#[async_trait]
+impl Queries for MutantQueries {
+    async fn post(&self, post: &PostId) -> Result<Option<PostView>> {
+        let view = self.inner.post(post).await?;
+        Ok(match (self.fault, view) {
+            (QueryFault::UnknownPostFails, None) => return Err(Error::invalid("no such post")),
+            (QueryFault::ForgetsIdlePosts, Some(view)) if view.counts.is_empty() => None,
+            (QueryFault::ForgetsAuthors, Some(view)) => Some(PostView { author: None, ..view }),
+            (_, view) => view,
+        })
+    }
+
+    async fn top(&self, since: Option<Timestamp>, limit: usize) -> Result<Vec<RankedPost>> {
+        let since = match self.fault {
+            QueryFault::IgnoresSince => None,
+            QueryFault::SinceNextHour => {
+                since.map(|t| t.saturating_add(Duration::from_millis(3_599_999)).hour())
+            }
+            _ => since,
+        };
+        Ok(self.lists(self.inner.top(since, usize::MAX).await?, limit))
+    }
+
+    async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
+        let now = if self.is(QueryFault::TrendsInThePast) { now.day() } else { now };
+        self.inner.trending(now, limit).await
+    }
+
+    async fn activity(
+        &self,
+        post: &PostId,
+        by: Bucket,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<Activity>> {
+        let (from, to) = match self.fault {
+            QueryFault::ActivityToInclusive => (from, to.saturating_add(Duration::from_millis(1))),
+            QueryFault::ActivityFromWithin => (by.start(from), to),
+            _ => (from, to),
+        };
+        let mut buckets = self.inner.activity(post, by, from, to).await?;
+        if self.is(QueryFault::ActivityWithEmpty) && !buckets.is_empty() {
+            let start =
+                by.start(buckets[buckets.len() - 1].start.saturating_add(Duration::from_secs(86_400)));
+            buckets.push(Activity { start, counts: Default::default() });
+        }
+        if self.is(QueryFault::ActivityBackwards) {
+            buckets.reverse();
+        }
+        Ok(buckets)
+    }
+
+    async fn comments(
+        &self,
+        post: &PostId,
+        before: Option<CommentCursor>,
+        limit: usize,
+    ) -> Result<Vec<Comment>> {
+        let all = self.inner.comments(post, None, usize::MAX).await?;
+        let cursor = |c: &Comment| CommentCursor { time: c.timestamp, id: c.id, user: c.user_id.clone() };
+        let mut page: Vec<_> = all
+            .into_iter()
+            .filter(|c| {
+                before.as_ref().is_none_or(|before| match self.fault {
+                    QueryFault::CommentsByTime => c.timestamp < before.time,
+                    QueryFault::CommentsRepeat => cursor(c) <= *before,
+                    QueryFault::CommentsBackwards => cursor(c) > *before,
+                    _ => cursor(c) < *before,
+                })
+            })
+            .collect();
+        if self.is(QueryFault::CommentsBackwards) {
+            page.reverse();
+        }
+        page.truncate(limit);
+        Ok(page)
+    }
+
+    async fn liked(&self, user: &UserId, posts: &[PostId]) -> Result<Vec<PostId>> {
+        let mut liked = self.inner.liked(user, posts).await?;
+        if self.is(QueryFault::LikedSorted) {
+            liked.sort();
+        }
+        Ok(liked)
+    }
+
+    async fn likers(&self, post: &PostId, after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>> {
+        let mut all = self.inner.likers(post, None, usize::MAX).await?;
+        all.retain(|user| {
+            after.is_none_or(|after| match self.fault {
+                QueryFault::LikersRepeat => user >= after,
+                QueryFault::LikersBackwards => user < after,
+                _ => user > after,
+            })
+        });
+        if self.is(QueryFault::LikersBackwards) {
+            all.reverse();
+        }
+        all.truncate(limit);
+        Ok(all)
+    }
+
+    async fn rejected(
+        &self,
+        after: Option<(Partition, Offset)>,
+        limit: usize,
+    ) -> Result<Vec<RejectedRecord>> {
+        let mut all = self.inner.rejected(None, usize::MAX).await?;
+        all.retain(|r| {
+            after.is_none_or(|after| match self.fault {
+                QueryFault::RejectedByOffset => r.offset > after.1,
+                _ => (r.partition, r.offset) > after,
+            })
+        });
+        if self.is(QueryFault::RejectedWithoutValue) {
+            all.iter_mut().for_each(|r| r.value.clear());
+        }
+        all.truncate(limit);
+        Ok(all)
+    }
+
+    async fn verify(&self) -> Result<Verification> {
+        let mut found = self.inner.verify().await?;
+        if self.is(QueryFault::VerifyCriesWolf) && found.events > 0 {
+            found.differences.push("wolf".into());
+            found.difference_count += 1;
+        }
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl History for MutantQueries {
+    async fn claim(&self, partition: Partition, group: &str) -> Result<Claim> {
+        self.inner.claim(partition, group).await
+    }
+    async fn claimed(&self, partition: Partition) -> Result<Claim> {
+        self.inner.claimed(partition).await
+    }
+    async fn commit(&self, batch: Arc<CommitBatch>) -> Result<Committed> {
+        self.inner.commit(batch).await
+    }
+    async fn journal(&self, partition: Partition, from: Offset, max_effects: usize) -> Result<JournalRead> {
+        self.inner.journal(partition, from, max_effects).await
+    }
+    async fn positions(&self) -> Result<Positions> {
+        self.inner.positions().await
+    }
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
+        self.inner.snapshot().await
+    }
+    async fn incarnation(&self) -> Result<u128> {
+        self.inner.incarnation().await
+    }
+    async fn note_follower(&self, follower: &str, partition: Partition, position: Offset) -> Result<()> {
+        self.inner.note_follower(follower, partition, position).await
+    }
+    async fn retain(&self, policy: &RetentionPolicy, now: Timestamp) -> Result<Retained> {
+        self.inner.retain(policy, now).await
+    }
+    async fn accept_gap(&self, partition: Partition, log: u128, to: Offset, now: Timestamp) -> Result<()> {
+        self.inner.accept_gap(partition, log, to, now).await
+    }
+}

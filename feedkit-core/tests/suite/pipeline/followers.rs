@@ -1,0 +1,189 @@
+//! Followers: behind, lost, ahead, twice at once, and failing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use feedkit_core::follower::{Follower, FollowerPosition};
+use feedkit_core::history::{JournalRead, RetentionPolicy};
+use feedkit_core::journal::JournalEntry;
+use feedkit_core::memory::{MemoryCounters, MemoryHistory};
+use feedkit_core::pipeline::CounterFollower;
+use feedkit_core::trending::Trending;
+use feedkit_core::{CounterStore, Error, ErrorKind, History, Offset, Partition, Result, Timestamp};
+
+use super::world::{Running, World, until};
+
+#[tokio::test]
+async fn one_that_starts_late_catches_up_from_the_journal() {
+    let world = World::new();
+    let plain = world.bare_pipeline();
+    let running = Running::start(plain);
+    world.send(51, 2_000).await;
+    running.handle.reached(&world.ends()).await.unwrap();
+    running.stop().await;
+    let running = world.start();
+    world.send(52, 500).await;
+    running.handle.reached(&world.ends()).await.unwrap();
+    running.stop().await;
+    world.check().await;
+}
+
+#[tokio::test]
+async fn one_that_the_journal_no_longer_reaches_is_rebuilt() {
+    let world = World::new();
+    let plain = world.bare_pipeline();
+    let running = Running::start(plain);
+    world.send(53, 2_000).await;
+    running.handle.reached(&world.ends()).await.unwrap();
+    running.stop().await;
+    let policy =
+        RetentionPolicy { journal: Duration::ZERO, follower_silence: Duration::ZERO, ..Default::default() };
+    let late = world.clock.clone();
+    late.advance(Duration::from_secs(86_400));
+    world.history.retain(&policy, feedkit_core::Clock::now(&late)).await.unwrap();
+    let journal = world.history.journal(Partition(0), 0, 10).await.unwrap();
+    assert!(matches!(journal, JournalRead::Expired(_)), "{journal:?}");
+    let running = world.start();
+    running.handle.reached(&world.ends()).await.unwrap();
+    running.stop().await;
+    world.check_counters(&world.model()).await;
+}
+
+#[tokio::test]
+async fn counters_of_another_history_or_ahead_of_it_are_rebuilt() {
+    let world = World::new();
+    let running = world.start();
+    world.send(54, 800).await;
+    running.handle.reached(&world.ends()).await.unwrap();
+    running.stop().await;
+    // The history is lost and made anew from the log: another incarnation, and for a while behind the counters.
+    let fresh = World { history: Arc::new(MemoryHistory::new()), ..world.clone() };
+    let running = fresh.start();
+    fresh.send(55, 300).await;
+    running.handle.reached(&fresh.ends()).await.unwrap();
+    running.stop().await;
+    fresh.check().await;
+}
+
+#[tokio::test]
+async fn the_same_entries_from_two_processes_at_once_count_once() {
+    let world = World::new();
+    let plain = world.bare_pipeline();
+    let running = Running::start(plain);
+    world.send(56, 3_000).await;
+    running.handle.reached(&world.ends()).await.unwrap();
+    running.stop().await;
+    let follower = || {
+        CounterFollower::new("counters", world.counters.clone(), world.history.clone(), Trending::default())
+    };
+    follower().rebuild(&MemoryHistory::new()).await.unwrap();
+    // The store was rebuilt from an empty history of another incarnation: do it again from the real one, emptied.
+    let token = world.counters.begin_rebuild().await.unwrap();
+    let incarnation = world.history.incarnation().await.unwrap();
+    world.counters.finish_rebuild(token, &Default::default(), incarnation).await.unwrap();
+    let apply_all = |follower: CounterFollower<Arc<MemoryCounters>, Arc<MemoryHistory>>| {
+        let history = world.history.clone();
+        async move {
+            for partition in (0..4).map(Partition) {
+                let mut at = 0;
+                loop {
+                    let JournalRead::Entries(run) = history.journal(partition, at, 50).await.unwrap() else {
+                        panic!("the journal is whole");
+                    };
+                    let Some(last) = run.last() else { break };
+                    at = last.to;
+                    // A gap: the other one is ahead, or in the middle of this entry.
+                    if let Err(error) = follower.apply(partition, &run).await {
+                        assert_eq!(error.kind(), ErrorKind::Gap);
+                    }
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    };
+    let both: Vec<_> = (0..2).map(|_| tokio::spawn(apply_all(follower()))).collect();
+    for one in both {
+        one.await.unwrap();
+    }
+    world.check_counters(&world.model()).await;
+}
+
+/// Sums offsets; fails as it is told.
+struct Failing {
+    applied: Arc<AtomicU64>,
+    tries: AtomicU64,
+    error: fn(u64) -> Option<Error>,
+}
+
+#[async_trait]
+impl Follower for Failing {
+    fn name(&self) -> &str {
+        "failing"
+    }
+    async fn position(&self, partition: Partition) -> Result<FollowerPosition> {
+        let applied = self.applied.load(Ordering::SeqCst);
+        Ok(FollowerPosition::At(if partition == Partition(0) { applied } else { 0 }))
+    }
+    async fn apply(&self, partition: Partition, entries: &[Arc<JournalEntry>]) -> Result<Offset> {
+        let to = entries[entries.len() - 1].to;
+        if let Some(error) = (self.error)(self.tries.fetch_add(1, Ordering::SeqCst)) {
+            return Err(error);
+        }
+        if partition == Partition(0) {
+            self.applied.store(to, Ordering::SeqCst);
+        }
+        Ok(to)
+    }
+    async fn rebuild(&self, _: &dyn History) -> Result<()> {
+        Err(Error::fatal("cannot be rebuilt"))
+    }
+}
+
+#[tokio::test]
+async fn a_failing_follower_is_retried_and_one_that_fails_for_good_stops_alone() {
+    for (error, stops) in [
+        ((|n| (n % 2 == 0).then(|| Error::retriable("busy"))) as fn(u64) -> Option<Error>, false),
+        (|n| (n == 3).then(|| Error::corrupt("damaged")), true),
+    ] {
+        let world = World::new();
+        let applied = Arc::new(AtomicU64::new(0));
+        let failing = Failing { applied: applied.clone(), tries: AtomicU64::new(0), error };
+        let running = Running::start(world.pipeline(world.history.clone()).follower(failing));
+        world.send(57, 1_000).await;
+        let ends = world.ends();
+        if stops {
+            until("the follower has stopped", async || running.handle.status().followers["failing"].stopped)
+                .await;
+            let error = running.handle.reached(&ends).await.unwrap_err().to_string();
+            assert!(error.contains("failing") && error.contains("damaged"), "{error}");
+        } else {
+            until("it has applied all", async || applied.load(Ordering::SeqCst) == ends.of(Partition(0)))
+                .await;
+        }
+        until("the others have all", async || {
+            let status = running.handle.status();
+            status.positions().covers(&ends) && status.followers["counters"].durable.covers(&ends)
+        })
+        .await;
+        running.stop().await;
+        world.check().await;
+    }
+}
+
+#[tokio::test]
+async fn a_backwards_clock_changes_nothing() {
+    let world = World::new();
+    let running = world.start();
+    world.send(58, 500).await;
+    world.clock.set(Timestamp::from_millis(1_735_689_600_000));
+    running.handle.reached(&world.ends()).await.unwrap();
+    running.stop().await;
+    world.clock.set(Timestamp::EPOCH);
+    let running = world.start();
+    world.send(59, 500).await;
+    running.handle.reached(&world.ends()).await.unwrap();
+    running.stop().await;
+    world.check().await;
+}

@@ -1,0 +1,8 @@
+//! The pipeline on the backends in memory: exact through crashes, zombies, gaps and failing stores.
+
+mod followers;
+mod gaps;
+mod hooked;
+mod moving;
+mod stores;
+mod world;

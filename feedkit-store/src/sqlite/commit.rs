@@ -1,0 +1,171 @@
+//! The history's one transaction: position, raw events, effects, totals and journal together.
+
+use std::sync::Arc;
+
+use feedkit_core::codec::{InvalidEvent, InvalidReason};
+use feedkit_core::effect::{Fold, LikePolicy, LoggedEvent};
+use feedkit_core::history::{CommitBatch, CommitCounts, Committed, Rejected};
+use feedkit_core::journal::JournalEntry;
+use feedkit_core::source::Record;
+use feedkit_core::trending::Trending;
+use feedkit_core::{Error, EventId, JsonCodec};
+use hashbrown::HashSet;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::events::{self, EventTables};
+use super::failure::Sql;
+use super::totals::Totals;
+use super::{positions, retention};
+
+/// How effects are counted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Policy {
+    pub(super) likes: LikePolicy,
+    pub(super) trending: Trending,
+}
+
+/// Commits `batch`, whose repeats within itself (`repeats` of them) have been removed from it.
+///
+/// Events newer than `newest` are taken to be new. Without it, the newest of all that are kept is looked up: none
+/// newer can be kept. When an event taken to be new is kept already (the log was given more partitions, and its
+/// user moved), this fails with a constraint error, and the caller does it again without `newest`.
+pub(super) fn commit(
+    connection: &Connection,
+    batch: &CommitBatch,
+    repeats: usize,
+    newest: Option<EventId>,
+    policy: Policy,
+) -> Sql<Committed> {
+    positions::advance(connection, batch)?;
+    let mut too_old = Vec::new();
+    let mut aged;
+    let mut events = &batch.events;
+    if let Some(horizon) = retention::dropped_until(connection)?
+        && events.iter().any(|logged| logged.event.id.time() < horizon)
+    {
+        (too_old, aged) = events.iter().cloned().partition(|logged| logged.event.id.time() < horizon);
+        events = &aged;
+    }
+    let mut tables = EventTables::for_events(connection, events)?;
+    let newest = match newest {
+        Some(newest) => Some(newest),
+        None => events::newest_id(connection)?.and_then(|id| EventId::from_bytes(id).ok()),
+    };
+    let known = known(&mut tables, events, newest)?;
+    let duplicates = repeats + known.len();
+    if !known.is_empty() {
+        let fresh = |(i, event): (usize, &LoggedEvent)| (!known.contains(&i)).then(|| event.clone());
+        aged = events.iter().enumerate().filter_map(fresh).collect::<Vec<_>>();
+        events = &aged;
+    }
+    let effective = effects(connection, events, policy.likes)?;
+    tables.insert(batch.partition, events, &effective)?;
+
+    let changed = events.iter().zip(&effective).filter(|(_, effective)| **effective);
+    let effects: Vec<_> = changed.map(|(logged, _)| logged.effect()).collect();
+    Totals::of(&effects, &policy.trending).add_to(connection)?;
+    reject(connection, batch, &batch.rejected)?;
+    let too_old: Vec<_> = too_old.iter().map(too_old_record).collect();
+    reject(connection, batch, &too_old)?;
+
+    let counts = CommitCounts {
+        accepted: events.len() as u64,
+        duplicates: duplicates as u64,
+        rejected: (batch.rejected.len() + too_old.len()) as u64,
+        effects: effects.len() as u64,
+    };
+    let CommitBatch { partition, from, to, epoch, at_end, now, .. } = *batch;
+    let entry = JournalEntry { partition, from, to, epoch, at_end, effects };
+    connection
+        .prepare_cached(
+            "INSERT INTO journal (partition, first, next, at, entry) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![partition.0, from as i64, to as i64, now.as_millis(), entry.encode()])?;
+    Ok(Committed { entry: Arc::new(entry), counts })
+}
+
+/// The places of the events that are kept already; only those not newer than `newest` can be.
+fn known(
+    tables: &mut EventTables<'_>,
+    events: &[LoggedEvent],
+    newest: Option<EventId>,
+) -> Sql<HashSet<usize>> {
+    let mut known = HashSet::new();
+    for (i, logged) in events.iter().enumerate() {
+        if newest.is_some_and(|newest| logged.event.id <= newest) && tables.contains(&logged.event)? {
+            known.insert(i);
+        }
+    }
+    Ok(known)
+}
+
+/// Writes who likes what and who published what; which events have an effect.
+fn effects(connection: &Connection, events: &[LoggedEvent], likes: LikePolicy) -> Sql<Vec<bool>> {
+    // One statement a pair both asks and writes: whether it changed a row tells what was there before.
+    let mut like = connection.prepare_cached("INSERT OR IGNORE INTO likes (post, user) VALUES (?1, ?2)")?;
+    let mut unlike = connection.prepare_cached("DELETE FROM likes WHERE post = ?1 AND user = ?2")?;
+    let mut publish =
+        connection.prepare_cached("INSERT OR IGNORE INTO posts (post, author, time) VALUES (?1, ?2, ?3)")?;
+    Fold::new(events, likes).resolve(
+        |pair| {
+            let key = [pair.post.as_str(), pair.user.as_str()];
+            Ok(match pair.liked_after {
+                true => like.execute(key)? == 0,
+                false => unlike.execute(key)? == 1,
+            })
+        },
+        |first| {
+            let event = &first.event;
+            Ok(publish.execute(params![event.post.as_str(), event.user.as_str(), event.time.as_millis()])?
+                == 1)
+        },
+    )
+}
+
+fn reject(connection: &Connection, batch: &CommitBatch, rejected: &[Rejected]) -> Sql<()> {
+    if rejected.is_empty() {
+        return Ok(());
+    }
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO rejected (partition, offset, time, reason, field, detail, value, size, hash, log) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?;
+    for record in rejected {
+        insert.execute(params![
+            batch.partition.0,
+            record.offset as i64,
+            record.time.as_millis(),
+            record.fault.reason.as_str(),
+            record.fault.field,
+            record.fault.detail,
+            &record.value[..],
+            record.size as i64,
+            record.hash as i64,
+            &batch.log.to_be_bytes()[..],
+        ])?;
+    }
+    Ok(())
+}
+
+/// An event that was let in with an id older than what retention has dropped meanwhile.
+fn too_old_record(logged: &LoggedEvent) -> Rejected {
+    let detail = format!("was made {}, before the oldest events that are kept", logged.event.id.time());
+    let fault = InvalidEvent { reason: InvalidReason::TooOld, field: Some("id".to_owned()), detail };
+    let value = JsonCodec::encode(&logged.event);
+    Rejected::new(&Record { offset: logged.offset, time: logged.event.time, key: None, value }, fault)
+}
+
+/// The consumer group that this history belongs to; the first that claims.
+pub(super) fn belong_to(connection: &Connection, group: &str) -> Sql<()> {
+    connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('group', ?1)", [group])?;
+    let owner: Option<String> = connection
+        .query_row("SELECT value FROM meta WHERE key = 'group'", [], |row| row.get(0))
+        .optional()?;
+    match owner {
+        Some(owner) if owner != group => {
+            Err(Error::invalid(format!("this history belongs to consumer group {owner:?}, not to {group:?}"))
+                .into())
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,117 @@
+//! The directory that holds a feed's data, and who may write in it.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind as IoErrorKind, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use feedkit_core::{Error, Result};
+
+/// A directory with a feed's log and state. A writer's holds the lock until it is dropped.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    path: PathBuf,
+    /// Locked as long as it is open; the operating system unlocks it also when the process dies.
+    lock: Option<File>,
+}
+
+const LOG: &str = "log.db";
+const STATE: &str = "state.db";
+const LOCK: &str = "lock";
+
+impl DataDir {
+    /// The directory for writing, made if it is not there. One process at a time can have it.
+    pub(crate) fn open_writer(path: impl Into<PathBuf>) -> Result<DataDir> {
+        let path = path.into();
+        make(&path).map_err(|e| fault(&path, "cannot be made", e))?;
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path.join(LOCK))
+            .map_err(|e| fault(&path, "cannot be written to", e))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(in_use(&path, &mut lock)),
+            Err(TryLockError::Error(e)) => return Err(fault(&path, "cannot be locked", e)),
+        }
+        note_pid(&mut lock).map_err(|e| fault(&path, "cannot be written to", e))?;
+        Ok(DataDir { path, lock: Some(lock) })
+    }
+
+    /// The directory for reading, also beside a process that writes.
+    pub(crate) fn open_reader(path: impl Into<PathBuf>) -> Result<DataDir> {
+        let dir = DataDir { path: path.into(), lock: None };
+        for file in [dir.log(), dir.state()] {
+            match file.try_exists() {
+                Ok(true) => {}
+                Ok(false) => {
+                    let shown = dir.path.display();
+                    return Err(Error::fatal(format!(
+                        "there is no feedkit data in {shown}: `feedkit replay FILE --data {shown}` makes some"
+                    )));
+                }
+                Err(e) => return Err(fault(&dir.path, "cannot be read", e)),
+            }
+        }
+        Ok(dir)
+    }
+
+    /// The directory's path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The log's database.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.path.join(LOG)
+    }
+
+    /// The database of the history, the counters and the alerts.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.path.join(STATE)
+    }
+
+    /// Whether this process may write.
+    pub(crate) fn is_writer(&self) -> bool {
+        self.lock.is_some()
+    }
+}
+
+/// Makes the directory and what is missing above it, so that they are there after a crash of the machine too.
+fn make(path: &Path) -> std::io::Result<()> {
+    let missing = path.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists());
+    let missing: Vec<_> = missing.collect();
+    fs::create_dir_all(path)?;
+    for made in missing {
+        let above = made.parent().filter(|above| !above.as_os_str().is_empty());
+        File::open(above.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// The process id is for the message to others only; the lock is what counts.
+fn note_pid(lock: &mut File) -> std::io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "{}", std::process::id())
+}
+
+fn in_use(path: &Path, lock: &mut File) -> Error {
+    let mut pid = String::new();
+    // Between taking the lock and writing the id the file may hold nothing, or the id of the one before.
+    let known = lock.take(32).read_to_string(&mut pid).is_ok() && pid.trim().parse::<u32>().is_ok();
+    let who = if known { format!(" (pid {})", pid.trim()) } else { String::new() };
+    Error::fatal(format!("{} is in use by another feedkit process{who}", path.display()))
+}
+
+fn fault(path: &Path, what: &str, error: std::io::Error) -> Error {
+    let message = format!("the data directory {} {what}: {error}", path.display());
+    match error.kind() {
+        IoErrorKind::StorageFull | IoErrorKind::QuotaExceeded | IoErrorKind::Interrupted => {
+            Error::retriable(message)
+        }
+        _ => Error::fatal(message),
+    }
+    .with_source(error)
+}

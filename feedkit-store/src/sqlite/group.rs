@@ -1,0 +1,175 @@
+//! Which member of a group reads which partition. All members of a group are in the process that writes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use feedkit_core::Partition;
+use feedkit_core::source::RevokeGuard;
+use tokio::sync::{mpsc, watch};
+
+/// The groups that read a log.
+#[derive(Debug, Default)]
+pub(crate) struct Groups {
+    state: Mutex<State>,
+    /// Bumped whenever a member may have to be told something.
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    groups: BTreeMap<Name, Group>,
+    members: u64,
+}
+
+/// Topic and group.
+type Name = (String, String);
+
+/// A member's place in its group. It must [leave](Groups::leave).
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    name: Name,
+    number: u64,
+}
+
+/// What a member is to be told.
+pub(crate) enum Told {
+    Assigned(Partition),
+    Revoked(BTreeSet<Partition>, RevokeGuard),
+}
+
+impl Groups {
+    /// A new member, who shares the topic's partitions with those that the group has.
+    pub(crate) fn join(&self, topic: &str, group: &str, partitions: usize) -> Member {
+        let mut state = self.lock();
+        state.members += 1;
+        let member = Member { name: (topic.to_owned(), group.to_owned()), number: state.members };
+        let group = state.groups.entry(member.name.clone()).or_default();
+        group.members.insert(member.number);
+        group.share_out(partitions);
+        drop(state);
+        self.changed.send_modify(|n| *n = n.wrapping_add(1));
+        member
+    }
+
+    /// Gives up all that `member` holds, but for what a guard holds still.
+    pub(crate) fn leave(&self, member: &Member, partitions: usize) {
+        let mut state = self.lock();
+        if let Some(group) = state.groups.get_mut(&member.name) {
+            group.leave(member.number, partitions);
+            if group.members.is_empty() && group.revoked.is_empty() {
+                state.groups.remove(&member.name);
+            }
+        }
+        drop(state);
+        self.changed.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// What `member` has to know next, if anything.
+    pub(crate) fn tell(&self, member: &Member) -> Option<Told> {
+        self.lock().groups.get_mut(&member.name)?.tell(member.number)
+    }
+
+    /// Whether `partition` is the member's.
+    pub(crate) fn holds(&self, member: &Member, partition: Partition) -> bool {
+        let state = self.lock();
+        state
+            .groups
+            .get(&member.name)
+            .is_some_and(|group| group.holder.get(&partition) == Some(&member.number))
+    }
+
+    /// Whether partitions wait for a guard to be dropped, which nobody is told of.
+    pub(crate) fn is_revoking(&self, member: &Member) -> bool {
+        self.lock().groups.get(&member.name).is_some_and(|group| !group.revoked.is_empty())
+    }
+
+    /// Changes whenever a member may have to be told something, but for the drop of a guard.
+    pub(crate) fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change is whole before anything can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whose a partition is to be (`target`) follows from the members alone. Whose it is (`holder`) changes when a
+/// member is told so, and only while nobody else holds it.
+#[derive(Debug, Default)]
+struct Group {
+    members: BTreeSet<u64>,
+    target: BTreeMap<Partition, u64>,
+    holder: BTreeMap<Partition, u64>,
+    /// Partitions being given back, each with the end of its guard.
+    revoked: Vec<(BTreeSet<Partition>, mpsc::Receiver<()>)>,
+}
+
+impl Group {
+    fn leave(&mut self, member: u64, partitions: usize) {
+        self.members.remove(&member);
+        // A guard that is still held keeps its partitions, though its reader is gone.
+        let kept = self.being_revoked();
+        self.holder.retain(|partition, holder| *holder != member || kept.contains(partition));
+        self.share_out(partitions);
+    }
+
+    fn tell(&mut self, member: u64) -> Option<Told> {
+        self.take_back();
+        let revoked = self.being_revoked();
+        let moved = |(partition, holder): &(&Partition, &u64)| {
+            **holder == member && self.target.get(partition) != Some(&member) && !revoked.contains(partition)
+        };
+        let moved: BTreeSet<_> = self.holder.iter().filter(moved).map(|(partition, _)| *partition).collect();
+        if !moved.is_empty() {
+            let (guard, dropped) = RevokeGuard::new();
+            self.revoked.push((moved.clone(), dropped));
+            return Some(Told::Revoked(moved, guard));
+        }
+        let free = |(partition, target): &(&Partition, &u64)| {
+            **target == member && !self.holder.contains_key(*partition)
+        };
+        let (partition, _) = self.target.iter().find(free)?;
+        self.holder.insert(*partition, member);
+        Some(Told::Assigned(*partition))
+    }
+
+    fn being_revoked(&self) -> BTreeSet<Partition> {
+        self.revoked.iter().flat_map(|(partitions, _)| partitions).copied().collect()
+    }
+
+    /// Frees the partitions whose guards have been dropped.
+    fn take_back(&mut self) {
+        let holder = &mut self.holder;
+        self.revoked.retain_mut(|(partitions, guard)| {
+            let held = guard.try_recv() != Err(mpsc::error::TryRecvError::Disconnected);
+            if !held {
+                holder.retain(|partition, _| !partitions.contains(partition));
+            }
+            held
+        });
+    }
+
+    /// Gives each member an equal share, moving as few partitions as that takes.
+    fn share_out(&mut self, partitions: usize) {
+        let count = self.members.len().max(1);
+        let share = |place| partitions / count + usize::from(place < partitions % count);
+        let mut room: BTreeMap<u64, usize> =
+            self.members.iter().enumerate().map(|(place, member)| (*member, share(place))).collect();
+        self.target.retain(|_, member| match room.get_mut(member) {
+            Some(room) if *room > 0 => {
+                *room -= 1;
+                true
+            }
+            _ => false,
+        });
+        let mut roomy = room.into_iter().flat_map(|(member, room)| std::iter::repeat_n(member, room));
+        for partition in (0..partitions).map(|n| Partition(u32::try_from(n).unwrap_or(u32::MAX))) {
+            if let std::collections::btree_map::Entry::Vacant(vacant) = self.target.entry(partition)
+                && let Some(member) = roomy.next()
+            {
+                vacant.insert(member);
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The history and its totals in `state.db`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use feedkit_core::effect::{LikePolicy, remove_repeats};
+use feedkit_core::failpoint::{self, stage};
+use feedkit_core::history::{
+    Claim, CommitBatch, Committed, JournalRead, Retained, RetentionPolicy, Snapshot,
+};
+use feedkit_core::trending::Trending;
+use feedkit_core::{ErrorKind, EventId, History, Offset, Partition, Positions, Result, Timestamp};
+use hashbrown::HashMap;
+use rusqlite::params;
+
+use super::commit::{self, Policy};
+use super::failure::Sql;
+use super::snapshot::SqliteSnapshot;
+use super::store::State;
+use super::{journal, positions, rebuild, retention, schema};
+
+/// A [`History`] that moves the totals in its own commit, and answers [`Queries`](feedkit_core::Queries).
+///
+/// Commits of several partitions that wait at the same time share one transaction and one sync. Clones share the
+/// files.
+#[derive(Debug, Clone)]
+pub struct SqliteHistory {
+    pub(super) state: Arc<State>,
+    policy: Policy,
+    /// The newest id committed, by partition: newer ones need not be looked up. Too new only costs look-ups.
+    newest: Arc<Mutex<HashMap<Partition, EventId>>>,
+}
+
+impl SqliteHistory {
+    pub(super) fn new(state: Arc<State>) -> Self {
+        let policy = Policy { likes: LikePolicy::default(), trending: Trending::default() };
+        SqliteHistory { state, policy, newest: Arc::default() }
+    }
+
+    /// Counts likes by `likes` instead of one a user.
+    pub fn with_like_policy(mut self, likes: LikePolicy) -> Self {
+        self.policy.likes = likes;
+        self
+    }
+
+    /// How trending scores fade. It must be the same for the life of a history.
+    pub fn with_trending(mut self, trending: Trending) -> Self {
+        self.policy.trending = trending;
+        self
+    }
+
+    /// How trending scores fade here.
+    pub(super) fn trending_decay(&self) -> Trending {
+        self.policy.trending
+    }
+
+    /// Computes all totals anew from the raw events and the baseline, in one transaction; readers see the old
+    /// ones until it is done.
+    ///
+    /// # Cancellation
+    ///
+    /// It goes on to its end.
+    pub async fn rebuild_totals(&self) -> Result<()> {
+        let trending = self.policy.trending;
+        self.state.write(1, move |connection| rebuild::totals(connection, &trending)).await
+    }
+
+    /// The newest id committed of a partition since the start.
+    fn newest(&self, partition: Partition) -> Option<EventId> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).get(&partition).copied()
+    }
+
+    fn remember(&self, partition: Partition, newest: Option<EventId>) {
+        let mut known = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(newest) = newest {
+            let at = known.entry(partition).or_insert(newest);
+            *at = newest.max(*at);
+        }
+    }
+
+    async fn write(
+        &self,
+        batch: &Arc<CommitBatch>,
+        repeats: usize,
+        newest: Option<EventId>,
+    ) -> Result<Committed> {
+        let (batch, policy) = (Arc::clone(batch), self.policy);
+        let weight = batch.events.len() + batch.rejected.len() + 1;
+        let commit = move |connection: &rusqlite::Connection| {
+            let committed = commit::commit(connection, &batch, repeats, newest, policy)?;
+            failpoint::reach(stage::BEFORE_COMMIT);
+            Ok(committed)
+        };
+        self.state.write(weight, commit).await
+    }
+}
+
+#[async_trait]
+impl History for SqliteHistory {
+    async fn claim(&self, partition: Partition, group: &str) -> Result<Claim> {
+        let group = group.to_owned();
+        let claim = move |connection: &rusqlite::Connection| {
+            commit::belong_to(connection, &group)?;
+            positions::claim(connection, partition)
+        };
+        self.state.write(1, claim).await
+    }
+
+    async fn claimed(&self, partition: Partition) -> Result<Claim> {
+        self.state.read(move |connection| positions::claimed(connection, partition)).await
+    }
+
+    async fn commit(&self, batch: Arc<CommitBatch>) -> Result<Committed> {
+        let partition = batch.partition;
+        let newest = batch.events.iter().map(|logged| logged.event.id).max();
+        let mut batch = batch;
+        let mut unique = batch.events.clone();
+        let repeats = remove_repeats(&mut unique);
+        if repeats > 0 {
+            batch = Arc::new(CommitBatch { events: unique, ..(*batch).clone() });
+        }
+        let mut outcome = self.write(&batch, repeats, self.newest(partition)).await;
+        if matches!(&outcome, Err(error) if error.kind() == ErrorKind::Data) {
+            // An identity kept under another partition, or a value at fault: looking every event up tells.
+            outcome = self.write(&batch, repeats, None).await;
+        }
+        if outcome.is_ok() {
+            self.remember(partition, newest);
+        }
+        outcome
+    }
+
+    async fn journal(&self, partition: Partition, from: Offset, max_effects: usize) -> Result<JournalRead> {
+        self.state.read(move |connection| journal::read(connection, partition, from, max_effects)).await
+    }
+
+    async fn positions(&self) -> Result<Positions> {
+        self.state.read(positions::all).await
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
+        Ok(Box::new(SqliteSnapshot::open(self.state.hold().await?).await?))
+    }
+
+    async fn incarnation(&self) -> Result<u128> {
+        self.state.read(schema::incarnation).await
+    }
+
+    async fn note_follower(&self, follower: &str, partition: Partition, position: Offset) -> Result<()> {
+        let follower = follower.to_owned();
+        let note = move |connection: &rusqlite::Connection| -> Sql<()> {
+            connection
+                .prepare_cached(
+                    "INSERT INTO followers (name, partition, position, noted) \
+                     VALUES (?1, ?2, ?3, CAST(unixepoch('subsec') * 1000 AS INTEGER)) \
+                     ON CONFLICT DO UPDATE SET position = excluded.position, noted = excluded.noted",
+                )?
+                .execute(params![follower, partition.0, position as i64])?;
+            Ok(())
+        };
+        self.state.write(1, note).await
+    }
+
+    async fn retain(&self, policy: &RetentionPolicy, now: Timestamp) -> Result<Retained> {
+        let policy = policy.clone();
+        self.state.write(1, move |connection| retention::retain(connection, &policy, now)).await
+    }
+
+    async fn accept_gap(&self, partition: Partition, log: u128, to: Offset, now: Timestamp) -> Result<()> {
+        self.state
+            .write(1, move |connection| positions::accept_gap(connection, partition, log, to, now))
+            .await
+    }
+}

@@ -1,0 +1,37 @@
+//! Log, history, counters and alert log in one directory, on SQLite.
+//!
+//! Two files: `log.db` takes records in, `state.db` keeps what was made of them. Each has one thread that writes,
+//! commits whatever waits in one transaction, and syncs it before it answers; readers never wait for it.
+
+mod alert_log;
+mod checkpoint;
+mod commit;
+mod connection;
+mod directory;
+mod events;
+mod failure;
+mod group;
+mod history;
+mod journal;
+mod log;
+mod month;
+mod positions;
+mod queries;
+mod rebuild;
+mod record_batch;
+mod replay_sources;
+mod retention;
+mod schema;
+mod snapshot;
+mod source;
+mod store;
+mod totals;
+mod verify;
+mod writer;
+
+pub use alert_log::SqliteAlertLog;
+pub use history::SqliteHistory;
+pub use log::{MAX_RECORD_BYTES, NOTIFICATIONS, SqliteLog, SqliteSink, USER_ACTIONS};
+pub use source::{SourceOptions, SqliteSource};
+pub use store::{Sqlite, SqliteOptions};
+pub use writer::CommitStats;

@@ -1,0 +1,270 @@
+//! Answers from the history.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use feedkit_core::queries::{
+    Activity, Bucket, Comment, CommentCursor, PostView, RankedPost, RejectedRecord, Verification,
+};
+use feedkit_core::trending::{Score, Trending};
+use feedkit_core::{EventId, Offset, Partition, PostId, Queries, Result, Timestamp, UserId};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::failure::Sql;
+use super::history::SqliteHistory;
+use super::snapshot::damaged;
+use super::{events, verify};
+
+#[async_trait]
+impl Queries for SqliteHistory {
+    async fn post(&self, post: &PostId) -> Result<Option<PostView>> {
+        let post = post.clone();
+        self.state.read(move |connection| view(connection, post)).await
+    }
+
+    async fn top(&self, since: Option<Timestamp>, limit: usize) -> Result<Vec<RankedPost>> {
+        self.state.read(move |connection| top(connection, since, limit)).await
+    }
+
+    async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
+        let decay = self.trending_decay();
+        self.state.read(move |connection| trending(connection, &decay, now, limit)).await
+    }
+
+    async fn activity(
+        &self,
+        post: &PostId,
+        by: Bucket,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<Activity>> {
+        let post = post.clone();
+        self.state.read(move |connection| activity(connection, &post, by, from, to)).await
+    }
+
+    async fn comments(
+        &self,
+        post: &PostId,
+        before: Option<CommentCursor>,
+        limit: usize,
+    ) -> Result<Vec<Comment>> {
+        let post = post.clone();
+        self.state.read(move |connection| comments(connection, &post, before, limit)).await
+    }
+
+    async fn liked(&self, user: &UserId, posts: &[PostId]) -> Result<Vec<PostId>> {
+        let (user, posts) = (user.clone(), posts.to_vec());
+        let liked = move |connection: &Connection| -> Sql<Vec<PostId>> {
+            let mut select =
+                connection.prepare_cached("SELECT 1 FROM likes WHERE post = ?1 AND user = ?2")?;
+            let mut liked = Vec::new();
+            for post in posts {
+                if select.exists([post.as_str(), user.as_str()])? {
+                    liked.push(post);
+                }
+            }
+            Ok(liked)
+        };
+        self.state.read(liked).await
+    }
+
+    async fn likers(&self, post: &PostId, after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>> {
+        let (post, after) = (post.clone(), after.cloned());
+        let likers = move |connection: &Connection| -> Sql<Vec<UserId>> {
+            let mut select = connection.prepare_cached(
+                "SELECT user FROM likes WHERE post = ?1 AND user > ?2 ORDER BY user LIMIT ?3",
+            )?;
+            let after = after.as_ref().map_or("", UserId::as_str);
+            let mut rows = select.query(params![post.as_str(), after, limit as i64])?;
+            let mut users = Vec::new();
+            while let Some(row) = rows.next()? {
+                users.push(user_at(row, 0)?);
+            }
+            Ok(users)
+        };
+        self.state.read(likers).await
+    }
+
+    async fn rejected(
+        &self,
+        after: Option<(Partition, Offset)>,
+        limit: usize,
+    ) -> Result<Vec<RejectedRecord>> {
+        self.state.read(move |connection| rejected(connection, after, limit)).await
+    }
+
+    async fn verify(&self) -> Result<Verification> {
+        self.state.read(verify::verify).await
+    }
+}
+
+fn view(connection: &Connection, post: PostId) -> Sql<Option<PostView>> {
+    let author: Option<String> = connection
+        .prepare_cached("SELECT author FROM posts WHERE post = ?1")?
+        .query_row([post.as_str()], |row| row.get(0))
+        .optional()?;
+    let mut select = connection.prepare_cached("SELECT kind, count FROM post_totals WHERE post = ?1")?;
+    let counts = select
+        .query_map([post.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<Vec<(String, i64)>, _>>()?;
+    if author.is_none() && counts.is_empty() {
+        return Ok(None);
+    }
+    let author = author.map(UserId::new).transpose().map_err(damaged)?;
+    Ok(Some(PostView::new(post, author, counts)))
+}
+
+fn top(connection: &Connection, since: Option<Timestamp>, limit: usize) -> Sql<Vec<RankedPost>> {
+    let mut select = connection.prepare_cached(match since {
+        None => {
+            "SELECT post, count FROM post_totals WHERE kind = 'like' AND count > 0 AND ?1 IS NULL \
+             ORDER BY count DESC, post LIMIT ?2"
+        }
+        Some(_) => {
+            "SELECT post, sum(count) AS n FROM post_hourly WHERE hour >= ?1 AND kind = 'like' \
+             GROUP BY post HAVING n > 0 ORDER BY n DESC, post LIMIT ?2"
+        }
+    })?;
+    let mut rows = select.query(params![since.map(|t| t.hour().as_millis()), limit as i64])?;
+    let mut posts = Vec::new();
+    while let Some(row) = rows.next()? {
+        let likes: i64 = row.get(1)?;
+        posts.push(RankedPost { post_id: post_at(row, 0)?, likes, score: likes as f64 });
+    }
+    Ok(posts)
+}
+
+fn trending(connection: &Connection, decay: &Trending, now: Timestamp, limit: usize) -> Sql<Vec<RankedPost>> {
+    // Scores of the newest two generations can be compared after one multiplication; older ones are nothing
+    // beside them.
+    let mut select = connection.prepare_cached(
+        "WITH newest(g) AS (SELECT max(generation) FROM post_totals WHERE kind = 'like' AND count > 0) \
+         SELECT post, count, generation, score FROM post_totals, newest \
+         WHERE kind = 'like' AND count > 0 AND score > 0 AND generation >= g - 1 \
+         ORDER BY CASE WHEN generation = g THEN score ELSE score * 5.421010862427522e-20 END DESC, post LIMIT ?1",
+    )?;
+    let mut rows = select.query([limit as i64])?;
+    let mut posts = Vec::new();
+    while let Some(row) = rows.next()? {
+        let score = Score { generation: row.get(2)?, value: row.get(3)? };
+        posts.push(RankedPost { post_id: post_at(row, 0)?, likes: row.get(1)?, score: decay.at(score, now) });
+    }
+    Ok(posts)
+}
+
+fn activity(
+    connection: &Connection,
+    post: &PostId,
+    by: Bucket,
+    from: Timestamp,
+    to: Timestamp,
+) -> Sql<Vec<Activity>> {
+    // The key begins with the hour: step from one hour that is there to the next, and look the post up in each.
+    let mut select = connection.prepare_cached(
+        "WITH RECURSIVE hours(hour) AS ( \
+           SELECT min(hour) FROM post_hourly WHERE hour >= ?2 AND hour < ?3 \
+           UNION ALL \
+           SELECT (SELECT min(hour) FROM post_hourly WHERE hour > hours.hour AND hour < ?3) \
+           FROM hours WHERE hours.hour IS NOT NULL) \
+         SELECT p.hour, p.kind, p.count FROM hours JOIN post_hourly p ON p.hour = hours.hour AND p.post = ?1 \
+         WHERE p.count <> 0 ORDER BY p.hour",
+    )?;
+    let first_bucket = match by.start(from) {
+        start if start < from => start.as_millis() + bucket_millis(by),
+        start => start.as_millis(),
+    };
+    // A bucket that starts before `to` is counted to its end.
+    let last_bucket = by.start(Timestamp::from_millis(to.as_millis().saturating_sub(1)));
+    let end = last_bucket.as_millis().saturating_add(bucket_millis(by));
+    let mut buckets: BTreeMap<Timestamp, BTreeMap<String, i64>> = BTreeMap::new();
+    let mut rows = select.query(params![post.as_str(), first_bucket, end])?;
+    while let Some(row) = rows.next()? {
+        let start = by.start(Timestamp::from_millis(row.get(0)?));
+        *buckets.entry(start).or_default().entry(row.get(1)?).or_default() += row.get::<_, i64>(2)?;
+    }
+    Ok(buckets
+        .into_iter()
+        .map(|(start, mut counts)| {
+            counts.retain(|_, n| *n != 0);
+            Activity { start, counts }
+        })
+        .filter(|bucket| !bucket.counts.is_empty())
+        .collect())
+}
+
+fn bucket_millis(by: Bucket) -> i64 {
+    match by {
+        Bucket::Day => 86_400_000,
+        _ => 3_600_000,
+    }
+}
+
+fn comments(
+    connection: &Connection,
+    post: &PostId,
+    before: Option<CommentCursor>,
+    limit: usize,
+) -> Sql<Vec<Comment>> {
+    // An event's own time says nothing of the month its id lies in: the newest of every month, then of those.
+    let mut comments = Vec::new();
+    for month in events::months(connection)? {
+        let mut select = connection.prepare_cached(&format!(
+            "SELECT id, user, text, time FROM {month} WHERE kind = 'comment' AND post = ?1 \
+             AND (time, id, user) < (?2, ?3, ?4) ORDER BY time DESC, id DESC, user DESC LIMIT ?5"
+        ))?;
+        let mut rows = match &before {
+            Some(at) => select.query(params![
+                post.as_str(),
+                at.time.as_millis(),
+                &at.id.as_bytes()[..],
+                at.user.as_str(),
+                limit as i64
+            ])?,
+            None => select.query(params![post.as_str(), i64::MAX, &[][..] as &[u8], "", limit as i64])?,
+        };
+        while let Some(row) = rows.next()? {
+            comments.push(Comment {
+                id: EventId::from_bytes(row.get(0)?).map_err(damaged)?,
+                user_id: user_at(row, 1)?,
+                text: row.get(2)?,
+                timestamp: Timestamp::from_millis(row.get(3)?),
+            });
+        }
+    }
+    comments.sort_by(|a, b| (b.timestamp, b.id, &b.user_id).cmp(&(a.timestamp, a.id, &a.user_id)));
+    comments.truncate(limit);
+    Ok(comments)
+}
+
+fn rejected(
+    connection: &Connection,
+    after: Option<(Partition, Offset)>,
+    limit: usize,
+) -> Sql<Vec<RejectedRecord>> {
+    let mut select = connection.prepare_cached(
+        "SELECT partition, offset, time, reason, field, detail, value, size FROM rejected \
+         WHERE (partition, offset) > (?1, ?2) ORDER BY partition, offset LIMIT ?3",
+    )?;
+    let (partition, offset) = after.map_or((-1, -1), |(p, o)| (i64::from(p.0), o as i64));
+    let rows = select.query_map(params![partition, offset, limit as i64], |row| {
+        Ok(RejectedRecord {
+            partition: Partition(row.get(0)?),
+            offset: row.get::<_, i64>(1)? as Offset,
+            time: Timestamp::from_millis(row.get(2)?),
+            reason: row.get(3)?,
+            field: row.get(4)?,
+            detail: row.get(5)?,
+            value: String::from_utf8_lossy(&row.get::<_, Vec<u8>>(6)?).into_owned(),
+            size: row.get::<_, i64>(7)? as u64,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn post_at(row: &Row<'_>, column: usize) -> Sql<PostId> {
+    Ok(PostId::new(row.get::<_, String>(column)?).map_err(damaged)?)
+}
+
+fn user_at(row: &Row<'_>, column: usize) -> Sql<UserId> {
+    Ok(UserId::new(row.get::<_, String>(column)?).map_err(damaged)?)
+}

@@ -1,0 +1,72 @@
+//! What is no longer kept: months of raw events, and the journal that nobody follows any more.
+
+use feedkit_core::failpoint::{self, stage};
+use feedkit_core::history::{Retained, RetentionPolicy};
+use feedkit_core::{Offset, Partition, Timestamp};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::failure::Sql;
+use super::month::Month;
+use super::{events, journal, positions};
+
+/// Drops what `policy` no longer keeps at `now`; all of it or, on an error, nothing.
+pub(super) fn retain(connection: &Connection, policy: &RetentionPolicy, now: Timestamp) -> Sql<Retained> {
+    let mut retained = Retained::default();
+    let horizon = now.saturating_sub(policy.events);
+    for month in events::months(connection)? {
+        if month.end() <= horizon {
+            retained.events += fold_into_baseline(connection, month)?;
+            failpoint::reach(stage::RETENTION);
+            events::drop_month(connection, month)?;
+            connection.execute(
+                "INSERT OR REPLACE INTO meta (key, value) VALUES ('dropped_until', ?1)",
+                [month.end().as_millis()],
+            )?;
+        }
+    }
+    let silent = now.saturating_sub(policy.follower_silence).as_millis();
+    retained.followers = connection.execute("DELETE FROM followers WHERE noted < ?1", [silent])? as u64;
+    let made = now.saturating_sub(policy.journal).as_millis();
+    for (partition, position) in positions::all(connection)?.iter() {
+        let slowest = slowest(connection, partition)?.unwrap_or(position);
+        retained.journal_entries += journal::drop_before(connection, partition, slowest, made)?;
+    }
+    failpoint::reach(stage::RETENTION);
+    Ok(retained)
+}
+
+/// Events whose id is older have been dropped: whether one that comes now is a repeat cannot be told.
+pub(super) fn dropped_until(connection: &Connection) -> Sql<Option<Timestamp>> {
+    let millis: Option<i64> = connection
+        .prepare_cached("SELECT value FROM meta WHERE key = 'dropped_until'")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    Ok(millis.map(Timestamp::from_millis))
+}
+
+/// Adds a month's sums to the baseline; how many events it held.
+fn fold_into_baseline(connection: &Connection, month: Month) -> Sql<u64> {
+    connection.execute_batch(&format!(
+        "INSERT INTO event_baseline (hour, post, kind, count) \
+         SELECT {HOUR}, post, {KIND}, sum(effect) AS n FROM {month} \
+         WHERE effect <> 0 AND kind <> 'post' GROUP BY 1, 2, 3 HAVING n <> 0 \
+         ON CONFLICT DO UPDATE SET count = count + excluded.count"
+    ))?;
+    let count: i64 = connection.query_row(&format!("SELECT count(*) FROM {month}"), [], |row| row.get(0))?;
+    Ok(count as u64)
+}
+
+/// The start of the hour that an event's own time lies in; times are never before 1970.
+pub(super) const HOUR: &str = "time - time % 3600000";
+/// The counter that an event's effect moves.
+pub(super) const KIND: &str = "CASE kind WHEN 'unlike' THEN 'like' ELSE kind END";
+
+/// The position of the follower that is furthest behind.
+fn slowest(connection: &Connection, partition: Partition) -> Sql<Option<Offset>> {
+    let position: Option<i64> = connection
+        .prepare_cached("SELECT min(position) FROM followers WHERE partition = ?1")?
+        .query_row(params![partition.0], |row| row.get(0))
+        .optional()?
+        .flatten();
+    Ok(position.map(|p| p as Offset))
+}

@@ -1,0 +1,79 @@
+//! Totals by post and by hour, moved in the history's own commit.
+
+use feedkit_core::effect::Effect;
+use feedkit_core::trending::{Score, Trending};
+use feedkit_core::{PostId, Timestamp};
+use hashbrown::HashMap;
+use rusqlite::{Connection, params};
+
+use super::failure::Sql;
+
+/// 64 half-lives: what a score fades by from one landmark to the next.
+const GENERATION_FACTOR: &str = "5.421010862427522e-20";
+
+/// What a batch of effects changes, summed up: one write a post and kind, one a post, kind and hour.
+pub(super) struct Totals<'e> {
+    by_post: Vec<(Counter<'e>, (i64, Score))>,
+    by_hour: Vec<((Timestamp, Counter<'e>), i64)>,
+}
+
+/// A post and one of its kinds.
+type Counter<'e> = (&'e PostId, &'e str);
+
+impl<'e> Totals<'e> {
+    /// Sums up.
+    pub(super) fn of(effects: &'e [Effect], trending: &Trending) -> Self {
+        let mut by_post: HashMap<Counter<'e>, (i64, Score)> = HashMap::new();
+        let mut by_hour: HashMap<(Timestamp, Counter<'e>), i64> = HashMap::new();
+        for effect in effects {
+            let Some((kind, by)) = effect.kind.delta() else { continue };
+            let (count, score) = by_post.entry((&effect.post, kind)).or_default();
+            *count += by;
+            if kind == "like" {
+                score.add(trending.weight(effect.time), by as f64);
+            }
+            *by_hour.entry((effect.time.hour(), (&effect.post, kind))).or_default() += by;
+        }
+        // In the order of the tables' keys, so that neighbours are written one after the other.
+        let mut by_post: Vec<_> = by_post.into_iter().collect();
+        let mut by_hour: Vec<_> = by_hour.into_iter().filter(|(_, by)| *by != 0).collect();
+        by_post.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        by_hour.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Totals { by_post, by_hour }
+    }
+
+    /// Adds the sums to what is stored.
+    pub(super) fn add_to(&self, connection: &Connection) -> Sql<()> {
+        // A score of another generation is moved to the later landmark; two generations apart, the older one is
+        // too small to be seen beside any like of the newer.
+        let mut total = connection.prepare_cached(&format!(
+            "INSERT INTO post_totals (post, kind, count, generation, score) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT DO UPDATE SET count = count + excluded.count, \
+             score = CASE excluded.generation - generation \
+               WHEN 0 THEN score + excluded.score \
+               WHEN 1 THEN score * {GENERATION_FACTOR} + excluded.score \
+               WHEN -1 THEN score + excluded.score * {GENERATION_FACTOR} \
+               ELSE CASE WHEN excluded.generation > generation THEN excluded.score ELSE score END END, \
+             generation = max(generation, excluded.generation)"
+        ))?;
+        for ((post, kind), (count, score)) in &self.by_post {
+            total.execute(params![post.as_str(), kind, count, score.generation, score.value])?;
+        }
+        let mut hourly = connection.prepare_cached(
+            "INSERT INTO post_hourly (hour, post, kind, count) VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT DO UPDATE SET count = count + excluded.count",
+        )?;
+        for ((hour, (post, kind)), count) in &self.by_hour {
+            hourly.execute(params![hour.as_millis(), post.as_str(), kind, count])?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_generation_is_64_half_lives() {
+        assert_eq!(super::GENERATION_FACTOR.parse::<f64>().unwrap(), (-64f64).exp2());
+    }
+}

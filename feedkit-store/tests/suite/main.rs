@@ -1,0 +1,7 @@
+//! What the backends of this crate promise, on real files.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "all of this is tests")]
+#![allow(unreachable_pub, reason = "nothing here is a library")]
+
+#[cfg(feature = "sqlite")]
+mod sqlite;

@@ -1,0 +1,10 @@
+//! The embedded backend: its directory, its log and what disks do to it.
+
+mod alert_log;
+mod conformance;
+mod directory;
+mod disk_full;
+mod log;
+mod read_only;
+mod support;
+mod torn_wal;

@@ -1,0 +1,81 @@
+//! The documents: what they quote is what the examples say, and what they link to is there.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::root;
+
+/// Before a code block: `<!-- quote: FILE#SECTION -->`. A section lies between `// [SECTION]` and `// [/SECTION]`.
+const QUOTE: &str = "<!-- quote: ";
+
+#[test]
+fn quotes_are_what_the_examples_say() {
+    let mut quotes = 0;
+    for document in documents() {
+        let text = read(&document);
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            let Some(place) = line.strip_prefix(QUOTE).and_then(|rest| rest.strip_suffix(" -->")) else {
+                continue;
+            };
+            assert!(lines.next().is_some_and(|fence| fence.starts_with("```")), "no code follows on {line}");
+            let quoted: Vec<_> = lines.by_ref().take_while(|line| *line != "```").collect();
+            let (file, section) = place.split_once('#').expect("FILE#SECTION");
+            let said = section_of(&read(&root().join(file)), section);
+            assert_eq!(quoted.join("\n"), said, "{} quotes {place}", document.display());
+            quotes += 1;
+        }
+    }
+    assert!(quotes >= 4, "only {quotes} quotes were found");
+}
+
+#[test]
+fn relative_links_lead_somewhere() {
+    let mut followed = 0;
+    for document in documents() {
+        let text = read(&document);
+        for target in text.split("](").skip(1).chain(text.split("src=\"").skip(1)) {
+            let target = target.split([')', '"', '#']).next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            let file = document.parent().expect("a file lies in a folder").join(target);
+            assert!(file.exists(), "{} links to {target}, which is not there", document.display());
+            followed += 1;
+        }
+    }
+    assert!(followed > 10, "only {followed} links were found");
+}
+
+/// All Markdown files, besides those below folders that are no part of the repository.
+fn documents() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder can be read") {
+            let path = entry.expect("an entry can be read").path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if path.is_dir() && !name.starts_with('.') && name != "target" {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+fn read(file: &Path) -> String {
+    std::fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
+}
+
+/// The section's lines, moved to the left margin.
+fn section_of(code: &str, section: &str) -> String {
+    let (start, end) = (format!("// [{section}]"), format!("// [/{section}]"));
+    let inside = code.lines().skip_while(|line| line.trim() != start).skip(1);
+    let lines: Vec<_> = inside.take_while(|line| line.trim() != end).collect();
+    assert!(!lines.is_empty(), "no section {section}");
+    let indent =
+        lines.iter().filter(|l| !l.is_empty()).map(|l| l.len() - l.trim_start().len()).min().unwrap_or(0);
+    let lines = lines.iter().map(|line| line.get(indent..).unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n").trim_end().to_owned()
+}

@@ -1,0 +1,6 @@
+//! What has to hold of the repository as a whole.
+
+mod dependencies;
+mod documents;
+mod licences;
+mod support;
