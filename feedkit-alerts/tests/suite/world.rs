@@ -372,6 +372,11 @@ impl TestLog {
         }
     }
 
+    /// How many steps were written.
+    pub(crate) fn written(&self) -> usize {
+        self.steps.lock().unwrap().len()
+    }
+
     fn fate(&self) -> Fate {
         let one_in = self.fail_one_in.load(Ordering::Relaxed);
         let mut rng = self.rng.lock().unwrap();
