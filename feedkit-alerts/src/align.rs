@@ -2,17 +2,27 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use feedkit_core::alert_log::Consumed;
 use feedkit_core::effect::Effect;
 use feedkit_core::journal::JournalEntry;
 use feedkit_core::{Error, Offset, Partition, Positions, Result, Timestamp};
 
+/// A partition of which nothing has come for so long after the others has nothing to come for now.
+pub(crate) const QUIET: Duration = Duration::from_millis(300);
+
+/// Effects no older than this are live: others of their time are there already, or come a moment late.
+const LIVE: Duration = Duration::from_secs(60);
+
 /// Entries that wait until the other partitions have come as far.
 ///
 /// A partition that has more to come holds the *frontier* at the latest event time seen of it; one whose last
-/// entry was at the log's end, and at the journal's as far as that is known, holds nobody back. What is consumed together is a prefix, in the order of offsets,
-/// of each partition's effects, up to the first that lies beyond the frontier.
+/// entry was at the log's end, and at the journal's as far as that is known, holds nobody back, if what waits is
+/// [`LIVE`]. Old events come as fast as they can be read: there a partition that was at the log's end a moment ago
+/// may have as much to come as the others, and what has come since holds still for [`QUIET`] for it to follow. What is
+/// consumed together is a prefix, in the order of offsets, of each partition's effects, up to the first that lies beyond the
+/// frontier.
 #[derive(Debug, Default)]
 pub(crate) struct Align {
     queues: BTreeMap<Partition, Queue>,
@@ -20,7 +30,8 @@ pub(crate) struct Align {
 
 #[derive(Debug, Default)]
 struct Queue {
-    entries: VecDeque<Arc<JournalEntry>>,
+    /// What is not consumed, and when it came.
+    entries: VecDeque<(Arc<JournalEntry>, Timestamp)>,
     /// Effects of the first entry that are consumed already.
     skip: usize,
     /// The first offset that is not consumed.
@@ -32,6 +43,10 @@ struct Queue {
     /// The journal is known to reach up to here: an entry before that was at the log's end once, and is not now.
     known_end: Offset,
     at_end: bool,
+    /// When something was last heard of it.
+    heard_at: Timestamp,
+    /// The last entry had no effects: it tells nothing of the time that the partition has come to.
+    barren: bool,
     effects: usize,
 }
 
@@ -58,19 +73,31 @@ pub(crate) struct Portion<'a> {
 impl Align {
     /// Nothing is there yet; each partition is consumed up to its position. Those in `ends` that have nothing
     /// more hold nobody back.
-    pub(crate) fn new(positions: &Positions, ends: &Positions) -> Self {
+    pub(crate) fn new(positions: &Positions, ends: &Positions, now: Timestamp) -> Self {
         let known = positions.iter().chain(ends.iter()).map(|(partition, _)| partition);
         let queue = |partition| {
             let next = positions.of(partition);
             let known_end = ends.of(partition);
-            (partition, Queue { next, end: next, known_end, at_end: next >= known_end, ..Queue::default() })
+            let at_end = next >= known_end;
+            (partition, Queue { next, end: next, known_end, at_end, heard_at: now, ..Queue::default() })
         };
         Align { queues: known.map(queue).collect() }
     }
 
+    /// There is such a partition.
+    pub(crate) fn know(&mut self, partition: Partition, now: Timestamp) {
+        let new = || Queue { at_end: true, heard_at: now, ..Queue::default() };
+        self.queues.entry(partition).or_insert_with(new);
+    }
+
     /// Takes entries in; the offset after all that was received of the partition. What was received before is
     /// passed over, and a gap changes nothing.
-    pub(crate) fn push(&mut self, partition: Partition, entries: &[Arc<JournalEntry>]) -> Result<Offset> {
+    pub(crate) fn push(
+        &mut self,
+        partition: Partition,
+        entries: &[Arc<JournalEntry>],
+        now: Timestamp,
+    ) -> Result<Offset> {
         let queue = self.queues.entry(partition).or_default();
         let received = queue.end;
         for entry in entries.iter().skip_while(|e| e.to <= received) {
@@ -87,8 +114,9 @@ impl Align {
                 queue.effects += entry.effects.len();
             }
             queue.seen = queue.seen.max(entry.effects.last().map(|e| e.time));
+            (queue.heard_at, queue.barren) = (now, entry.effects.is_empty());
             (queue.end, queue.at_end) = (entry.to, entry.at_end && entry.to >= queue.known_end);
-            queue.entries.push_back(Arc::clone(entry));
+            queue.entries.push_back((Arc::clone(entry), now));
         }
         Ok(queue.end)
     }
@@ -109,16 +137,31 @@ impl Align {
     }
 
     /// What can be consumed now, if anything.
-    pub(crate) fn portion(&self, reach: Reach) -> Option<Portion<'_>> {
-        let holds_back = |q: &&Queue| match reach {
-            Reach::Frontier => !q.at_end,
+    pub(crate) fn portion(&self, reach: Reach, now: Timestamp) -> Option<Portion<'_>> {
+        let newest = self.queues.values().filter(|q| q.effects > 0).filter_map(|q| q.seen).max();
+        let live = newest.is_none_or(|newest| now.since(newest) < LIVE);
+        let more_to_come = |q: &&Queue| match reach {
+            Reach::Frontier => !q.at_end && !q.tells_no_time(),
             Reach::PassIdle => !q.at_end && !q.entries.is_empty(),
             Reach::Everything => false,
         };
+        let frontier = self.frontier(more_to_come);
+        if live || reach != Reach::Frontier {
+            return self.gather(|queue| queue.prefix(frontier, Timestamp::MAX));
+        }
+        // A clock that was set back must not hold anything for ever.
+        let settled = self.queues.values().map(|q| q.heard_at).max().filter(|latest| *latest > now);
+        let settled = settled.unwrap_or(now.saturating_sub(QUIET));
+        let strict = self.frontier(|q| !q.tells_no_time() && (!q.at_end || q.heard_at > settled));
+        let all = self.frontier(|q| !q.tells_no_time());
+        self.gather(|queue| queue.prefix(all, Timestamp::MAX).max(queue.prefix(strict, settled)))
+    }
+
+    /// The earliest of the latest event times seen of the partitions that hold others back.
+    fn frontier(&self, holds_back: impl Fn(&&Queue) -> bool) -> Timestamp {
         let seen = |q: &Queue| q.seen.unwrap_or(Timestamp::from_millis(i64::MIN));
         let frontier = self.queues.values().filter(holds_back).map(seen).min();
-        let frontier = frontier.unwrap_or(Timestamp::from_millis(i64::MAX));
-        self.gather(|queue| queue.prefix(frontier))
+        frontier.unwrap_or(Timestamp::from_millis(i64::MAX))
     }
 
     /// Exactly these ranges, which must have been received.
@@ -153,10 +196,19 @@ impl Align {
 }
 
 impl Queue {
-    /// Where the effects end that lie up to `frontier`: after the last of them, or at the end of an entry.
-    fn prefix(&self, frontier: Timestamp) -> Offset {
+    /// The last entry was nothing but repeats: what time the partition has come to cannot be told.
+    fn tells_no_time(&self) -> bool {
+        self.barren && self.effects == 0
+    }
+
+    /// Where the effects end that lie up to `frontier`, in entries that came by `arrived`: after the last of them,
+    /// or at the end of an entry.
+    fn prefix(&self, frontier: Timestamp, arrived: Timestamp) -> Offset {
         let mut to = self.next;
-        for (entry, waiting) in self.entries.iter().zip(self.waiting()) {
+        for ((entry, came), waiting) in self.entries.iter().zip(self.waiting()) {
+            if *came > arrived {
+                return to;
+            }
             match waiting.iter().position(|e| e.time > frontier) {
                 None => to = entry.to,
                 Some(0) => return to,
@@ -169,12 +221,12 @@ impl Queue {
     /// What is not consumed, entry by entry.
     fn waiting(&self) -> impl Iterator<Item = &[Effect]> {
         let skip = |i| if i == 0 { self.skip } else { 0 };
-        self.entries.iter().enumerate().map(move |(i, entry)| &entry.effects[skip(i)..])
+        self.entries.iter().enumerate().map(move |(i, (entry, _))| &entry.effects[skip(i)..])
     }
 
     fn consume(&mut self, to: Offset) {
         self.next = to;
-        while let Some(first) = self.entries.front() {
+        while let Some((first, _)) = self.entries.front() {
             if first.to <= to {
                 self.effects -= first.effects.len() - self.skip;
                 self.skip = 0;
@@ -240,11 +292,15 @@ mod tests {
         of.iter().map(|(p, o)| (Partition(*p), *o)).collect()
     }
 
+    const T0: Timestamp = Timestamp::EPOCH;
+    /// When all have been quiet.
+    const LATER: Timestamp = Timestamp::from_millis(1_000);
+
     type Taken = (Vec<(u32, u64, u64)>, Vec<String>);
 
     /// Consumes one portion: its ranges and the users in it.
     fn take(align: &mut Align, reach: Reach) -> Option<Taken> {
-        let portion = align.portion(reach)?;
+        let portion = align.portion(reach, LATER)?;
         let consumed = portion.consumed.clone();
         let users = portion.effects.iter().map(|e| e.user.to_string()).collect();
         align.consume(&consumed);
@@ -253,16 +309,18 @@ mod tests {
 
     #[test]
     fn goes_as_far_as_all_have_come_and_orders_by_time() {
-        let mut align = Align::new(&positions(&[]), &positions(&[(0, 10), (1, 9)]));
-        align.push(Partition(0), &[entry(0, 0, 10, false, &[(1, 10), (3, 40), (5, 20), (7, 60)])]).unwrap();
+        let mut align = Align::new(&positions(&[]), &positions(&[(0, 10), (1, 9)]), T0);
+        align
+            .push(Partition(0), &[entry(0, 0, 10, false, &[(1, 10), (3, 40), (5, 20), (7, 60)])], T0)
+            .unwrap();
         assert_eq!(take(&mut align, Reach::Frontier), None);
-        align.push(Partition(1), &[entry(1, 0, 5, false, &[(0, 10), (2, 30)])]).unwrap();
+        align.push(Partition(1), &[entry(1, 0, 5, false, &[(0, 10), (2, 30)])], T0).unwrap();
         // Partition 1 holds the frontier at 30; what lies behind the effect at 40 waits with it.
         let (ranges, users) = take(&mut align, Reach::Frontier).unwrap();
         assert_eq!(ranges, [(0, 0, 2), (1, 0, 5)]);
         assert_eq!(users, ["u0-1", "u1-0", "u1-2"]);
         assert_eq!(take(&mut align, Reach::Frontier), None);
-        align.push(Partition(1), &[entry(1, 5, 9, true, &[(6, 50)])]).unwrap();
+        align.push(Partition(1), &[entry(1, 5, 9, true, &[(6, 50)])], T0).unwrap();
         let (ranges, users) = take(&mut align, Reach::Frontier).unwrap();
         assert_eq!(ranges, [(0, 2, 10), (1, 5, 9)]);
         assert_eq!(users, ["u0-5", "u0-3", "u1-6", "u0-7"]);
@@ -271,29 +329,68 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_a_partition_at_its_end() {
-        let mut align = Align::new(&positions(&[(0, 5), (1, 7)]), &positions(&[(0, 5), (1, 7)]));
-        align.push(Partition(0), &[entry(0, 5, 9, true, &[(6, 60)])]).unwrap();
+        let mut align = Align::new(&positions(&[(0, 5), (1, 7)]), &positions(&[(0, 5), (1, 7)]), T0);
+        align.push(Partition(0), &[entry(0, 5, 9, true, &[(6, 60)])], T0).unwrap();
         assert_eq!(take(&mut align, Reach::Frontier).unwrap().0, [(0, 5, 9)]);
         // Entries without effects move the position as well.
-        align.push(Partition(1), &[entry(1, 7, 8, true, &[])]).unwrap();
+        align.push(Partition(1), &[entry(1, 7, 8, true, &[])], T0).unwrap();
         assert_eq!(take(&mut align, Reach::Frontier), Some((vec![(1, 7, 8)], vec![])));
     }
 
     #[test]
     fn what_was_an_end_once_is_none_while_more_is_known() {
-        let mut align = Align::new(&positions(&[]), &positions(&[(0, 20), (1, 10)]));
-        align.push(Partition(0), &[entry(0, 0, 10, true, &[(1, 40)])]).unwrap();
-        align.push(Partition(1), &[entry(1, 0, 10, true, &[(1, 50)])]).unwrap();
+        let mut align = Align::new(&positions(&[]), &positions(&[(0, 20), (1, 10)]), T0);
+        align.push(Partition(0), &[entry(0, 0, 10, true, &[(1, 40)])], T0).unwrap();
+        align.push(Partition(1), &[entry(1, 0, 10, true, &[(1, 50)])], T0).unwrap();
         assert_eq!(take(&mut align, Reach::Frontier).unwrap().0, [(0, 0, 10)]);
-        align.push(Partition(0), &[entry(0, 10, 20, true, &[(11, 45)])]).unwrap();
+        align.push(Partition(0), &[entry(0, 10, 20, true, &[(11, 45)])], T0).unwrap();
         assert_eq!(take(&mut align, Reach::Frontier).unwrap().0, [(0, 10, 20), (1, 0, 10)]);
     }
 
     #[test]
+    fn old_events_wait_for_the_others_until_those_are_quiet() {
+        let day = 86_400_000i64;
+        let at = |millis| Timestamp::from_millis(day + millis);
+        let mut align = Align::new(&positions(&[]), &positions(&[]), at(0));
+        align.know(Partition(0), at(0));
+        align.know(Partition(1), at(0));
+        align.push(Partition(0), &[entry(0, 0, 10, true, &[(1, 10), (2, 50)])], at(0)).unwrap();
+        assert!(align.portion(Reach::Frontier, at(299)).is_none());
+        assert!(align.portion(Reach::Frontier, at(300)).is_some());
+        align.push(Partition(1), &[entry(1, 0, 10, true, &[(1, 20)])], at(300)).unwrap();
+        let times = |align: &Align, now| {
+            let portion = align.portion(Reach::Frontier, at(now)).unwrap();
+            portion.effects.iter().map(|e| e.time.as_millis()).collect::<Vec<_>>()
+        };
+        // Of partition 1 more may follow what has just come.
+        assert_eq!(times(&align, 300), [10, 20]);
+        assert_eq!(times(&align, 600), [10, 20, 50]);
+        // That it was quiet before does not release what comes now.
+        align.push(Partition(0), &[entry(0, 10, 12, true, &[(11, 60)])], at(600)).unwrap();
+        assert_eq!(times(&align, 601), [10, 20, 50]);
+        assert_eq!(times(&align, 900), [10, 20, 50, 60]);
+    }
+
+    #[test]
+    fn live_events_wait_for_nobody_at_the_end() {
+        let mut align = Align::new(&positions(&[]), &positions(&[(0, 0), (1, 0)]), T0);
+        align.push(Partition(0), &[entry(0, 0, 10, true, &[(1, 10)])], LATER).unwrap();
+        assert_eq!(align.portion(Reach::Frontier, LATER).unwrap().effects.len(), 1);
+    }
+
+    #[test]
+    fn repeats_tell_no_time_and_hold_nobody_back() {
+        let mut align = Align::new(&positions(&[]), &positions(&[(0, 100), (1, 100)]), T0);
+        align.push(Partition(0), &[entry(0, 0, 10, false, &[(1, 10)])], T0).unwrap();
+        align.push(Partition(1), &[entry(1, 0, 10, false, &[])], T0).unwrap();
+        assert_eq!(take(&mut align, Reach::Frontier).unwrap().0, [(0, 0, 10), (1, 0, 10)]);
+    }
+
+    #[test]
     fn can_be_told_to_go_on() {
-        let mut align = Align::new(&positions(&[]), &positions(&[(0, 100), (1, 100), (2, 100)]));
-        align.push(Partition(0), &[entry(0, 0, 10, false, &[(1, 10), (2, 50)])]).unwrap();
-        align.push(Partition(1), &[entry(1, 0, 10, false, &[(1, 20)])]).unwrap();
+        let mut align = Align::new(&positions(&[]), &positions(&[(0, 100), (1, 100), (2, 100)]), T0);
+        align.push(Partition(0), &[entry(0, 0, 10, false, &[(1, 10), (2, 50)])], T0).unwrap();
+        align.push(Partition(1), &[entry(1, 0, 10, false, &[(1, 20)])], T0).unwrap();
         assert_eq!(take(&mut align, Reach::Frontier), None);
         assert_eq!(take(&mut align, Reach::PassIdle).unwrap().0, [(0, 0, 2), (1, 0, 10)]);
         assert_eq!(align.pending(), 1);
@@ -302,19 +399,19 @@ mod tests {
 
     #[test]
     fn what_was_received_is_passed_over_and_a_gap_refused() {
-        let mut align = Align::new(&positions(&[(0, 4)]), &positions(&[(0, 20)]));
+        let mut align = Align::new(&positions(&[(0, 4)]), &positions(&[(0, 20)]), T0);
         let long = entry(0, 0, 10, false, &[(1, 10), (3, 11), (4, 12), (8, 13)]);
-        assert_eq!(align.push(Partition(0), &[Arc::clone(&long)]).unwrap(), 10);
-        assert_eq!(align.push(Partition(0), &[long]).unwrap(), 10);
+        assert_eq!(align.push(Partition(0), &[Arc::clone(&long)], T0).unwrap(), 10);
+        assert_eq!(align.push(Partition(0), &[long], T0).unwrap(), 10);
         assert_eq!(align.pending(), 2);
-        let gap = align.push(Partition(0), &[entry(0, 11, 12, true, &[])]).unwrap_err();
+        let gap = align.push(Partition(0), &[entry(0, 11, 12, true, &[])], T0).unwrap_err();
         assert_eq!(gap.kind(), feedkit_core::ErrorKind::Gap);
         assert_eq!(
             take(&mut align, Reach::Everything),
             Some((vec![(0, 4, 10)], vec!["u0-4".into(), "u0-8".into()]))
         );
         // A range that was recorded may end within an entry.
-        align.push(Partition(0), &[entry(0, 10, 20, true, &[(11, 1), (15, 2), (19, 3)])]).unwrap();
+        align.push(Partition(0), &[entry(0, 10, 20, true, &[(11, 1), (15, 2), (19, 3)])], T0).unwrap();
         let range = [Consumed { partition: Partition(0), from: 10, to: 15 }];
         assert_eq!(align.ranges(&range).effects.len(), 1);
         align.consume(&range);

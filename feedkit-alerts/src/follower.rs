@@ -169,6 +169,9 @@ impl<L: AlertLog, H: History> Follower for AlertFollower<L, H> {
         if self.take_over(&mut state).await?.is_none() {
             return Ok(FollowerPosition::Standby);
         }
+        if let Some(work) = &mut state.work {
+            work.align.know(partition, self.clock.now());
+        }
         Ok(match (&state.work, &state.rebuild) {
             (_, Some(reason)) => FollowerPosition::Rebuild(reason.clone()),
             (Some(work), None) => FollowerPosition::At(work.positions.of(partition)),
@@ -179,7 +182,7 @@ impl<L: AlertLog, H: History> Follower for AlertFollower<L, H> {
     async fn apply(&self, partition: Partition, entries: &[Arc<JournalEntry>]) -> Result<Offset> {
         let mut state = self.state.lock().await;
         let work = state.work.as_mut().ok_or_else(not_held)?;
-        let taken = work.align.push(partition, entries)?;
+        let taken = work.align.push(partition, entries, self.clock.now())?;
         self.with_work(&mut state, Call::GoOn).await?;
         Ok(taken)
     }

@@ -32,14 +32,14 @@ pub struct AlertOptions {
 }
 
 impl Default for AlertOptions {
-    /// A lease of 10 s; 1 s or 200,000 effects of waiting; snapshots every 250,000 effects or 60 s or 100,000
+    /// A lease of 10 s; 5 s or 200,000 effects of waiting; snapshots every 250,000 effects or 60 s or 100,000
     /// changed exact states.
     fn default() -> Self {
         let random = || RandomState::new().build_hasher().finish();
         AlertOptions {
             owner: format!("{:016x}{:016x}", random(), random()),
             lease_ttl: Duration::from_secs(10),
-            max_hold: Duration::from_secs(1),
+            max_hold: Duration::from_secs(5),
             max_pending: 200_000,
             snapshot_effects: 250_000,
             snapshot_interval: Duration::from_secs(60),

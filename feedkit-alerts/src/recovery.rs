@@ -46,7 +46,7 @@ impl<L: AlertLog, H: History + ?Sized> Sources<'_, L, H> {
         };
         let snapshot_step = step;
         let mut effects_since_snapshot = 0;
-        let mut align = Align::new(&positions, &Positions::new());
+        let mut align = Align::new(&positions, &Positions::new(), self.clock.now());
         for recorded in &recovered.steps {
             if let Err(reason) = self.read(&mut align, &positions, recorded, step).await? {
                 return Ok(Outcome::Rebuild(reason));
@@ -64,7 +64,7 @@ impl<L: AlertLog, H: History + ?Sized> Sources<'_, L, H> {
         }
         tracing::info!(step, steps = recovered.steps.len(), effects_since_snapshot, "alerts recovered");
         let work = Work {
-            align: Align::new(&positions, &ends),
+            align: Align::new(&positions, &ends, self.clock.now()),
             snapshot_at: self.clock.now(),
             snapshot_step,
             effects_since_snapshot,
@@ -105,7 +105,7 @@ impl<L: AlertLog, H: History + ?Sized> Sources<'_, L, H> {
         self.log.step(lease, &alert_step).await?;
         // Until the snapshot is kept the step just written cannot be run again: whoever recovers starts over.
         let mut work = Work {
-            align: Align::new(&positions, &self.history.positions().await?),
+            align: Align::new(&positions, &self.history.positions().await?, self.clock.now()),
             snapshot_at: self.clock.now(),
             ..Work::new(rules, positions, alert_step.number, alert_step.watermark)
         };
@@ -142,7 +142,9 @@ impl<L: AlertLog, H: History + ?Sized> Sources<'_, L, H> {
                     JournalRead::Entries(entries) if entries.is_empty() => {
                         return Ok(Err("the history holds less than the alerts have consumed".into()));
                     }
-                    JournalRead::Entries(entries) => align.push(partition, &entries).map(drop)?,
+                    JournalRead::Entries(entries) => {
+                        align.push(partition, &entries, self.clock.now()).map(drop)?
+                    }
                     JournalRead::Expired(start) => {
                         return Ok(Err(format!(
                             "the journal of partition {partition} begins at offset {start}, the alerts' snapshot \

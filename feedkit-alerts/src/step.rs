@@ -63,7 +63,7 @@ impl Work {
             if self.snapshot_is_due(desk) {
                 self.snapshot_or_later(desk, &lease).await?;
             }
-            if !self.prepare(desk.log, reach).await? {
+            if !self.prepare(desk, reach).await? {
                 return Ok(progress);
             }
         }
@@ -139,11 +139,11 @@ impl Work {
     }
 
     /// Runs the rules over the next portion, if there is one; what comes of it is pending then.
-    async fn prepare(&mut self, log: &impl AlertLog, reach: Reach) -> Result<bool> {
-        let Some(portion) = self.align.portion(reach) else { return Ok(false) };
+    async fn prepare<L: AlertLog>(&mut self, desk: &Desk<'_, L>, reach: Reach) -> Result<bool> {
+        let Some(portion) = self.align.portion(reach, desk.clock.now()) else { return Ok(false) };
         let latest = portion.effects.last().map_or(self.watermark, |e| e.time);
         let watermark = self.watermark.max(latest);
-        let alerts = run(&mut self.rules, log, &portion.effects, watermark).await?;
+        let alerts = run(&mut self.rules, desk.log, &portion.effects, watermark).await?;
         self.effects_since_snapshot += portion.effects.len() as u64;
         let consumed = portion.consumed;
         self.align.consume(&consumed);

@@ -69,12 +69,7 @@ impl Engine {
         let pipeline = Pipeline::builder(source, history)
             .codec(JsonCodec::new(policy))
             .follower(alerts)
-            .configure(|c| {
-                c.retention = Some((keep, RETENTION_EVERY));
-                if let Ok(n) = std::env::var("MB") {
-                    c.max_batch = n.parse().unwrap();
-                }
-            })
+            .configure(|c| c.retention = Some((keep, RETENTION_EVERY)))
             .build();
         let handle = pipeline.handle();
         let running = tokio::spawn(pipeline.run(shutdown.clone()));

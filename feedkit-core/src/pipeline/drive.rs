@@ -21,6 +21,8 @@ use crate::{ErrorKind, Offset, Partition, Result};
 const RUN: usize = 8_000;
 /// How often a follower is ticked, standby is asked again, and foreign commits are looked for.
 const TICK: Duration = Duration::from_secs(1);
+/// The same while a follower holds something that it was handed.
+const HELD: Duration = Duration::from_millis(50);
 
 /// Feeds one follower.
 pub(super) struct Driver {
@@ -111,9 +113,10 @@ impl Drive {
                 if stopping {
                     return Ok(());
                 }
+                let pause = if self.holds() { HELD } else { TICK };
                 tokio::select! {
                     () = self.driver.feed.changed() => {}
-                    () = tokio::time::sleep(TICK) => self.look_for_foreign_commits().await,
+                    () = tokio::time::sleep(pause) => self.look_for_foreign_commits().await,
                     () = stop.cancelled() => {}
                 }
             }
@@ -247,6 +250,12 @@ impl Drive {
         }
         self.show(|status| status.trouble = None);
         Ok(())
+    }
+
+    /// Whether the follower has not stored all that it was handed.
+    fn holds(&self) -> bool {
+        let status = self.driver.status.borrow();
+        status.followers.get(self.driver.follower.name()).is_some_and(|f| !f.durable.covers(&f.applied))
     }
 
     async fn look_for_foreign_commits(&self) {
