@@ -18,7 +18,14 @@ const BATCH: u64 = 5_000;
 const PLACE: Place = Place { log: 1, partition: Partition(0) };
 
 fn records(seed: u64) -> Vec<Record> {
-    let config = TrafficConfig { seed, count: BATCH, users: 100_000, posts: 50_000, malformed: 0.0, ..Default::default() };
+    let config = TrafficConfig {
+        seed,
+        count: BATCH,
+        users: 100_000,
+        posts: 50_000,
+        malformed: 0.0,
+        ..Default::default()
+    };
     let record = |(offset, item): (u64, feedkit_core::testkit::traffic::TrafficItem)| Record {
         offset,
         time: item.time,
@@ -69,14 +76,17 @@ fn journal(c: &mut Criterion) {
     let mut group = c.benchmark_group("journal");
     group.throughput(Throughput::Elements(BATCH));
     group.bench_function("encode", |b| b.iter(|| black_box(&entry).encode()));
-    group.bench_function("decode", |b| b.iter(|| JournalEntry::decode(Partition(0), 0, BATCH, black_box(&bytes))));
+    group.bench_function("decode", |b| {
+        b.iter(|| JournalEntry::decode(Partition(0), 0, BATCH, black_box(&bytes)))
+    });
 }
 
 fn sqlite(c: &mut Criterion) {
     let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
     let dir = tempfile::tempdir().expect("a temporary directory can be made");
     let history = runtime.block_on(async {
-        let store = Sqlite::open(dir.path(), SqliteOptions::default(), Arc::new(SystemClock)).await.expect("opens");
+        let store =
+            Sqlite::open(dir.path(), SqliteOptions::default(), Arc::new(SystemClock)).await.expect("opens");
         store.history()
     });
     let epoch = runtime.block_on(history.claim(Partition(0), "bench")).expect("claims").epoch;

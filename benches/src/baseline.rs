@@ -112,6 +112,8 @@ fn commit(connection: &Connection, events: &[Line], start: u64, raw: bool) -> ru
         total.execute(params![post, kind, count])?;
         hourly.execute(params![hour as i64, post, kind, count])?;
     }
-    connection.prepare_cached("INSERT INTO journal VALUES (?1, ?2)")?.execute(params![start as i64, journal])?;
+    connection
+        .prepare_cached("INSERT INTO journal VALUES (?1, ?2)")?
+        .execute(params![start as i64, journal])?;
     Ok(())
 }

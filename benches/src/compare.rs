@@ -12,8 +12,12 @@ pub fn compare(file: &Path, feedkit: &Path, runs: usize) -> Result<(), Box<dyn s
     for run in 1..=runs {
         let dir = tempfile::tempdir()?;
         let started = Instant::now();
-        let output =
-            Command::new(feedkit).arg("--data").arg(dir.path()).args(["replay", "--json"]).arg(file).output()?;
+        let output = Command::new(feedkit)
+            .arg("--data")
+            .arg(dir.path())
+            .args(["replay", "--json"])
+            .arg(file)
+            .output()?;
         let seconds = started.elapsed().as_secs_f64();
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into());

@@ -8,7 +8,13 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Writes `count` events to `out`; the same arguments write the same bytes.
-pub fn write(count: u64, users: u32, posts: u32, seed: u64, out: &Path) -> Result<(), Box<dyn std::error::Error>> {
+pub fn write(
+    count: u64,
+    users: u32,
+    posts: u32,
+    seed: u64,
+    out: &Path,
+) -> Result<(), Box<dyn std::error::Error>> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut sum = 0.0;
     let cumulated: Vec<f64> = (1..=posts)

@@ -69,7 +69,12 @@ impl Engine {
         let pipeline = Pipeline::builder(source, history)
             .codec(JsonCodec::new(policy))
             .follower(alerts)
-            .configure(|c| c.retention = Some((keep, RETENTION_EVERY)))
+            .configure(|c| {
+                c.retention = Some((keep, RETENTION_EVERY));
+                if let Ok(n) = std::env::var("MB") {
+                    c.max_batch = n.parse().unwrap();
+                }
+            })
             .build();
         let handle = pipeline.handle();
         let running = tokio::spawn(pipeline.run(shutdown.clone()));

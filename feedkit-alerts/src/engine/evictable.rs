@@ -164,3 +164,69 @@ impl<R: AlertRule> RunningRule for Evictable<R> {
 
     fn begin_empty(&mut self) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::tests::Plain;
+    use super::*;
+    use feedkit_core::alert::{Keeping, Key, RuleContext};
+    use feedkit_core::effect::Effect;
+    use feedkit_core::notification::{Audience, Notification, Severity};
+    use feedkit_core::{EventKind, PostId, UserId};
+    use rand::{RngExt, SeedableRng};
+
+    /// Raises its count each time.
+    struct Count;
+
+    impl AlertRule for Count {
+        type State = u64;
+        fn name(&self) -> &str {
+            "count"
+        }
+        fn keeping(&self) -> Keeping {
+            Keeping::Evictable { max_keys: 20 }
+        }
+        fn key<'e>(&self, effect: &'e Effect) -> Option<Key<'e>> {
+            (effect.kind == EventKind::Like).then_some(Key::Post(&effect.post))
+        }
+        fn observe(&self, count: &mut u64, effect: &Effect, context: &mut dyn RuleContext) {
+            *count += 1;
+            context.raise(Notification {
+                id: count.to_string(),
+                kind: "COUNT".into(),
+                severity: Severity::Info,
+                audience: Audience::All,
+                title: String::new(),
+                data: Default::default(),
+                occurred_at: effect.time,
+            });
+        }
+    }
+
+    #[test]
+    fn blocks_give_what_one_at_a_time_would() {
+        for seed in 0..10 {
+            let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+            let hasher = KeyHasher { seed };
+            let mut rule = Evictable::new(Arc::new(Count), hasher, 20, 0);
+            let mut plain = Plain::new(20);
+            let effects: Vec<_> = (0..2_000)
+                .map(|offset| Effect {
+                    offset,
+                    user: UserId::new("u").unwrap(),
+                    post: PostId::new(format!("p{}", rng.random_range(0..40))).unwrap(),
+                    kind: if rng.random_range(0..4) == 0 { EventKind::Unlike } else { EventKind::Like },
+                    time: Timestamp::EPOCH,
+                })
+                .collect();
+            let hashed: Vec<_> = effects.iter().map(|e| hasher.hash(e)).collect();
+            let mut raised = Vec::new();
+            rule.observe(7, &hashed, &mut raised);
+            let got: Vec<_> = raised.into_iter().map(|r| (r.at, r.notification.id)).collect();
+            let liked = |(_, e): &(usize, &HashedEffect<'_>)| e.effect.kind == EventKind::Like;
+            let counted = hashed.iter().enumerate().filter(liked);
+            let expected: Vec<_> = counted.map(|(i, e)| (7 + i, plain.count(e.post).to_string())).collect();
+            assert_eq!(got, expected, "seed {seed}");
+        }
+    }
+}

@@ -204,20 +204,25 @@ pub(super) fn corrupt(fault: &str) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use rand::{RngExt, SeedableRng};
     use std::collections::HashMap;
 
     /// CLOCK in its plainest form: a list that is searched from end to end.
-    struct Plain {
+    pub(in crate::engine) struct Plain {
         slots: Vec<(u128, u64, bool)>,
         hand: usize,
         max: usize,
     }
 
     impl Plain {
-        fn count(&mut self, key: u128) -> u64 {
+        pub(in crate::engine) fn new(max: usize) -> Self {
+            Plain { slots: Vec::new(), hand: 0, max }
+        }
+
+        /// How often this key was counted, as far as it is remembered.
+        pub(in crate::engine) fn count(&mut self, key: u128) -> u64 {
             if let Some(slot) = self.slots.iter_mut().find(|s| s.0 == key) {
                 slot.2 = true;
                 slot.1 += 1;
@@ -242,7 +247,7 @@ mod tests {
             let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
             let max = rng.random_range(1..200);
             let hash = |k: u64| xxhash_rust::xxh3::xxh3_128_with_seed(&k.to_le_bytes(), seed);
-            let mut plain = Plain { slots: Vec::new(), hand: 0, max };
+            let mut plain = Plain::new(max);
             let mut table = Table::<u64>::new(max);
             for i in 0..5_000 {
                 let key = hash((rng.random_range(0.0f64..1.0).powi(3) * 3.0 * max as f64) as u64);

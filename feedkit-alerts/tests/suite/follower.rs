@@ -84,12 +84,25 @@ async fn waits_for_partitions_that_lag_but_not_for_ever() {
     world.clock.advance(Duration::from_millis(200));
     follower.tick().await.unwrap();
     assert_eq!(positions(&follower).await.unwrap().of(first), taken);
+    // The wait begins anew with what comes next.
+    let JournalRead::Entries(next) = world.history.journal(first, taken, 100).await.unwrap() else {
+        panic!("the journal is all there")
+    };
+    world.clock.advance(Duration::from_secs(2));
+    let taken_next = follower.apply(first, &next).await.unwrap();
+    world.clock.advance(Duration::from_millis(900));
+    follower.tick().await.unwrap();
+    assert_eq!(positions(&follower).await.unwrap().of(first), taken);
+    world.clock.advance(Duration::from_millis(100));
+    follower.tick().await.unwrap();
+    assert_eq!(positions(&follower).await.unwrap().of(first), taken_next);
     // What does not follow on is refused, and does no harm.
-    let JournalRead::Entries(later) = world.history.journal(first, taken + 500, 300).await.unwrap() else {
+    let JournalRead::Entries(later) = world.history.journal(first, taken_next + 500, 300).await.unwrap()
+    else {
         panic!("the journal is all there")
     };
     assert_eq!(follower.apply(first, &later).await.unwrap_err().kind(), ErrorKind::Gap);
-    assert_eq!(follower.apply(first, &entries).await.unwrap(), taken);
+    assert_eq!(follower.apply(first, &entries).await.unwrap(), taken_next);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "all of this is tests")]
 
 mod config;
+mod conformance;
 mod follower;
 mod milestone;
 mod relay;

@@ -53,7 +53,7 @@ async fn a_zombie_raises_nothing() {
     apply_some(&world, &zombie, 300).await.unwrap();
     world.outlive_lease();
     assert!(positions(&heir).await.is_some());
-    let (steps, alerts) = (world.log.steps.lock().unwrap().len(), world.alerts().await.len());
+    let (steps, alerts) = (world.log.written(), world.alerts().await.len());
     let JournalRead::Entries(entries) = world.history.journal(Partition(0), 0, usize::MAX).await.unwrap()
     else {
         panic!("the journal is all there");
@@ -65,7 +65,7 @@ async fn a_zombie_raises_nothing() {
     assert_eq!(zombie.position(Partition(0)).await.unwrap(), FollowerPosition::Standby);
     assert!(zombie.signals().lease().is_none());
     zombie.close().await.unwrap();
-    assert_eq!((world.log.steps.lock().unwrap().len(), world.alerts().await.len()), (steps, alerts));
+    assert_eq!((world.log.written(), world.alerts().await.len()), (steps, alerts));
     drop(heir);
     world.outlive_lease();
     Driver::new(2).finish(&world).await;
@@ -93,7 +93,7 @@ async fn an_owner_paused_in_the_middle_of_a_snapshot_is_replaced() {
         let mut steps = 0;
         for _ in 0..1_000 {
             tokio::task::yield_now().await;
-            steps = world.log.steps.lock().unwrap().len();
+            steps = world.log.written();
         }
         assert!(steps > 0 && !work.is_finished());
         world.outlive_lease();

@@ -153,6 +153,8 @@ impl World {
             some.sort_by_key(|(partition, e)| (e.time, *partition, e.offset));
             watermark = some.last().map_or(watermark, |(_, e)| e.time.max(watermark));
             assert_eq!(step.watermark, watermark, "step {}", step.number);
+            let in_order = step.alerts.windows(2).all(|pair| pair[0].occurred_at <= pair[1].occurred_at);
+            assert!(in_order, "step {} raises in another order than the effects'", step.number);
             let hashed: Vec<_> = some.iter().map(|(_, e)| hasher.hash(e)).collect();
             let raised = rules.run(&hashed, step.watermark);
             alerts.extend(raised.into_iter().filter(|n| seen.insert(n.id.clone())));
@@ -368,6 +370,11 @@ impl TestLog {
             snapshots: AtomicU32::new(0),
             in_snapshot: tokio::sync::Mutex::new(()),
         }
+    }
+
+    /// How many steps were written.
+    pub(crate) fn written(&self) -> usize {
+        self.steps.lock().unwrap().len()
     }
 
     fn fate(&self) -> Fate {

@@ -1,6 +1,5 @@
 //! Reading a topic of the log, some batches ahead of who asks for them.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,17 +7,16 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use feedkit_core::source::{Assigned, Batch, Gap, RecordMark, Resume, Revoked, SourceEvent, check_resume};
+use feedkit_core::source::{Assigned, Resume, Revoked, SourceEvent};
 use feedkit_core::{Error, EventSource, Offset, Partition, Positions, Result};
-use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::connection::HeldReader;
-use super::failure::Sql;
 use super::group::{Member, Told};
-use super::log::{Shared, Table, Topic};
-use super::record_batch;
+use super::log::Shared;
+use super::read::{Done, Ready, check, search};
+use super::topic::Topic;
 
 /// How a source reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +43,7 @@ const REVOKING_POLL: Duration = Duration::from_millis(5);
 
 /// Reads one topic of a [`SqliteLog`](super::SqliteLog).
 ///
-/// Members of a group, all in one process, share the partitions out among themselves. After a [`Gap`] nothing more
+/// Members of a group, all in one process, share the partitions out among themselves. After a [`Gap`](SourceEvent::Gap) nothing more
 /// of the partition is yielded by this source.
 #[derive(Debug)]
 pub struct SqliteSource {
@@ -90,20 +88,6 @@ enum Phase {
     Reading(Offset),
     /// Given up by the one who reads, or stopped at a gap.
     Stopped,
-}
-
-#[derive(Debug)]
-enum Ready {
-    Batch(Batch),
-    Gap(Gap),
-}
-
-/// What work has found, for the slot at this place.
-#[derive(Debug)]
-enum Done {
-    Checked(usize, Resume, Result<(), Gap>),
-    Read(usize, Ready),
-    Nothing,
 }
 
 impl SqliteSource {
@@ -279,7 +263,7 @@ impl SqliteSource {
             Phase::Answered(resume) => Some((place, resume)),
             _ => None,
         });
-        let wanted = if answered.is_some() { VecDeque::new() } else { self.wanted() };
+        let wanted = if answered.is_some() { Vec::new() } else { self.wanted() };
         if answered.is_none() && wanted.is_empty() {
             return Ok(());
         }
@@ -300,9 +284,9 @@ impl SqliteSource {
     }
 
     /// What to read next, by place and offset, in turn.
-    fn wanted(&self) -> VecDeque<(usize, Offset)> {
+    fn wanted(&self) -> Vec<(usize, Offset)> {
         if self.quiet {
-            return VecDeque::new();
+            return Vec::new();
         }
         let places = (0..self.slots.len()).map(|n| (self.search + n) % self.slots.len());
         places
@@ -399,16 +383,6 @@ impl Phase {
     }
 }
 
-impl Ready {
-    /// The offset that reading went on from.
-    fn from(&self) -> Offset {
-        match self {
-            Ready::Batch(batch) => batch.from,
-            Ready::Gap(gap) => gap.wanted,
-        }
-    }
-}
-
 /// Waits until something may have been appended.
 async fn appended(committed: &mut Option<watch::Receiver<u64>>) -> Result<()> {
     match committed {
@@ -436,94 +410,6 @@ async fn regrouped(membership: &mut Option<Membership>) {
         changed = changed.changed() => if changed.is_err() { std::future::pending::<()>().await },
         () = guard_may_be_gone => {}
     }
-}
-
-/// Compares where to resume with what the log holds.
-fn check(
-    connection: &Connection,
-    topic: &Topic,
-    place: usize,
-    resume: Resume,
-    incarnation: u128,
-) -> Sql<Result<(), Gap>> {
-    let table = &topic.tables[place];
-    let extent = table.extent(connection, topic)?;
-    let mut mark = None;
-    if let Some(last) = resume.last.filter(|last| (extent.start..extent.next).contains(&last.offset)) {
-        mark = mark_at(connection, table, last.offset)?;
-    }
-    Ok(check_resume(table.partition, &resume, incarnation, extent.start..extent.next, mark))
-}
-
-fn mark_at(connection: &Connection, table: &Table, offset: Offset) -> Sql<Option<RecordMark>> {
-    let mut records = Vec::new();
-    table.rows(connection, offset, |base, count, data| {
-        record_batch::decode(base, count, data, offset..offset + 1, &mut records)?;
-        Ok(false)
-    })?;
-    Ok(records.first().map(feedkit_core::source::Record::mark))
-}
-
-/// Reads a batch of the first of the partitions that has one.
-fn search(
-    connection: &Connection,
-    topic: &Topic,
-    wanted: VecDeque<(usize, Offset)>,
-    options: &SourceOptions,
-) -> Sql<Done> {
-    for (place, from) in wanted {
-        let table = &topic.tables[place];
-        let extent = table.extent(connection, topic)?;
-        let held = extent.start..extent.next;
-        let resume = Resume { offset: from, ..Resume::default() };
-        if let Err(gap) = check_resume(table.partition, &resume, 0, held, None) {
-            return Ok(Done::Read(place, Ready::Gap(gap)));
-        }
-        if from < extent.next {
-            let batch = read_batch(connection, table, from, extent.next, options)?;
-            return Ok(Done::Read(place, Ready::Batch(batch)));
-        }
-    }
-    Ok(Done::Nothing)
-}
-
-fn read_batch(
-    connection: &Connection,
-    table: &Table,
-    from: Offset,
-    next: Offset,
-    options: &SourceOptions,
-) -> Sql<Batch> {
-    let most = options.max_records.max(1);
-    let limit = from.saturating_add(most as u64);
-    let mut records = Vec::new();
-    let mut bytes = 0;
-    table.rows(connection, from, |base, count, data| {
-        let expected = from + records.len() as u64;
-        let end = base.saturating_add(u64::from(count));
-        if base > expected || end <= expected {
-            return Err(hole(table, expected, base));
-        }
-        let before = records.len();
-        record_batch::decode(base, count, data, from..limit, &mut records)?;
-        let sizes =
-            records[before..].iter().map(|r| r.value.len() + r.key.as_ref().map_or(0, |key| key.len()));
-        bytes += sizes.sum::<usize>();
-        Ok(records.len() < most && bytes < options.max_bytes)
-    })?;
-    if records.is_empty() {
-        return Err(hole(table, from, next).into());
-    }
-    let to = from + records.len() as u64;
-    Ok(Batch { partition: table.partition, from, to, at_end: to == next, records })
-}
-
-/// Every offset between a partition's start and its end was given to a record.
-fn hole(table: &Table, expected: Offset, found: Offset) -> Error {
-    Error::corrupt(format!(
-        "partition {} of the log is damaged: its records from {expected} to {found} are missing",
-        table.partition
-    ))
 }
 
 /// A place in a group, given up when dropped.
