@@ -153,7 +153,10 @@ impl KeyValue {
 
     fn rebuild(&self, token: RebuildToken, work: impl FnOnce(&mut BTreeMap<Key, Value>)) -> Result<()> {
         self.with(|db| match state(db) {
-            State { rebuilds, rebuilding: true, .. } if rebuilds == token.0 => Ok(work(db)),
+            State { rebuilds, rebuilding: true, .. } if rebuilds == token.0 => {
+                work(db);
+                Ok(())
+            }
             _ => Err(Error::fenced(format!("rebuild {} is over or was begun anew", token.0))),
         })
     }
