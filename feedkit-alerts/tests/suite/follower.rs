@@ -48,20 +48,20 @@ async fn raises_what_the_recorded_order_gives() {
 async fn killed_again_and_again_raises_the_same() {
     let mut kills = 0;
     for seed in 10..18 {
-        kills += check(seed, 0, 0, 8).await.kills;
+        kills += check(seed, 0, 0, 5).await.kills;
     }
-    assert!(kills >= 50, "{kills} kills");
+    assert!(kills >= 30, "{kills} kills");
 }
 
 #[tokio::test]
 async fn a_log_that_fails_and_calls_that_are_dropped_change_nothing() {
     let (mut kills, mut drops) = (0, 0);
     for seed in 20..28 {
-        let driver = check(seed, 15, 2, 25).await;
+        let driver = check(seed, 15, 2, 15).await;
         kills += driver.kills;
         drops += driver.drops;
     }
-    assert!(kills >= 20 && drops >= 50, "{kills} kills, {drops} calls dropped");
+    assert!(kills >= 10 && drops >= 30, "{kills} kills, {drops} calls dropped");
 }
 
 #[tokio::test]

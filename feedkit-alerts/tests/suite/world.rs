@@ -104,6 +104,7 @@ impl World {
         let number = self.owners.fetch_add(1, Ordering::Relaxed);
         let options = AlertOptions {
             owner: format!("owner-{number}"),
+            max_hold: Duration::from_secs(1),
             max_pending: 1_000,
             snapshot_effects: 700,
             max_dirty: 150,
