@@ -16,8 +16,10 @@ pub struct Config {
     pub log: String,
     /// Days that raw events are kept.
     pub keep_events_days: u64,
-    /// Days that the journal and the log reach back beyond what is read.
+    /// Days that the journal reaches back beyond the slowest follower.
     pub keep_journal_days: u64,
+    /// Days that records stay in the log after they were read.
+    pub keep_log_days: u64,
     /// Kinds of events besides like, unlike, post and comment.
     pub extra_kinds: Vec<String>,
     /// The alert rules' settings, as TOML.
@@ -42,6 +44,7 @@ struct File {
 struct Retention {
     events_days: Option<u64>,
     journal_days: Option<u64>,
+    log_days: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -78,6 +81,7 @@ impl Config {
             log: common.log.clone().or(file.log).unwrap_or_else(|| "warn".to_owned()),
             keep_events_days: file.retention.events_days.unwrap_or(3653),
             keep_journal_days: file.retention.journal_days.unwrap_or(1),
+            keep_log_days: file.retention.log_days.unwrap_or(7),
             extra_kinds: file.events.extra_kinds,
             rules,
         };

@@ -8,7 +8,8 @@ use feedkit_alerts::{AlertFollower, AlertOptions, OpenSource, Relay, RuleSet};
 use feedkit_core::history::RetentionPolicy;
 use feedkit_core::pipeline::PipelineHandle;
 use feedkit_core::{
-    AlertLog, Error, EventPolicy, EventSource, JsonCodec, Pipeline, Positions, Result, SystemClock,
+    AlertLog, Clock, Error, EventPolicy, EventSource, History, JsonCodec, Pipeline, Positions, Result,
+    SystemClock,
 };
 use feedkit_store::sqlite::{NOTIFICATIONS, SourceOptions, Sqlite, SqliteOptions, USER_ACTIONS};
 use tokio::task::JoinHandle;
@@ -29,6 +30,7 @@ pub struct Engine {
     shutdown: CancellationToken,
     running: JoinHandle<Result<()>>,
     relaying: JoinHandle<Result<()>>,
+    trimming: JoinHandle<()>,
 }
 
 impl Engine {
@@ -75,7 +77,9 @@ impl Engine {
         let running = tokio::spawn(pipeline.run(shutdown.clone()));
         let stop = shutdown.clone();
         let relaying = tokio::spawn(async move { relay.run(stop).await });
-        Ok(Engine { store, pipeline: handle, shutdown, running, relaying })
+        let keep_log = days(config.keep_log_days);
+        let trimming = tokio::spawn(trim(store.clone(), keep_log, shutdown.clone()));
+        Ok(Engine { store, pipeline: handle, shutdown, running, relaying, trimming })
     }
 
     /// Waits until everything up to `positions` is in the history and with every follower.
@@ -100,8 +104,9 @@ impl Engine {
         };
         let pipeline = if self.running.is_finished() { Ok(()) } else { ended(self.running.await) };
         let relay = ended(self.relaying.await);
+        let trimmed = ended(self.trimming.await.map(Ok));
         self.store.close().await;
-        pipeline.and(relay).and(published.unwrap_or(Ok(())))
+        pipeline.and(relay).and(trimmed).and(published.unwrap_or(Ok(())))
     }
 
     /// Waits until the relay has sent out what was raised.
@@ -111,4 +116,26 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Drops records of both topics that are older than `keep` and have been read.
+async fn trim(store: Sqlite, keep: Duration, stop: CancellationToken) {
+    loop {
+        if let Err(error) = trim_once(&store, keep).await {
+            tracing::warn!(%error, "the log cannot be trimmed, trying again later");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RETENTION_EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn trim_once(store: &Sqlite, keep: Duration) -> Result<()> {
+    let before = SystemClock.now().saturating_sub(keep);
+    let committed = store.history().positions().await?;
+    store.log().retain_since(USER_ACTIONS, before, &committed).await?;
+    let published = store.alert_log().published().await?;
+    store.log().retain_since(NOTIFICATIONS, before, &published).await?;
+    Ok(())
 }
