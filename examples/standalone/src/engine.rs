@@ -71,7 +71,12 @@ impl Engine {
         let pipeline = Pipeline::builder(source, history)
             .codec(JsonCodec::new(policy))
             .follower(alerts)
-            .configure(|c| c.retention = Some((keep, RETENTION_EVERY)))
+            .configure(|c| {
+                // Four partitions commit together: that is as much as one transaction should hold.
+                c.max_batch = 10_000;
+                c.feed_effects = 20_000;
+                c.retention = Some((keep, RETENTION_EVERY));
+            })
             .build();
         let handle = pipeline.handle();
         let running = tokio::spawn(pipeline.run(shutdown.clone()));
