@@ -1,5 +1,6 @@
 //! The history and its totals in `state.db`.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -9,7 +10,7 @@ use feedkit_core::history::{
     Claim, CommitBatch, Committed, JournalRead, Retained, RetentionPolicy, Snapshot,
 };
 use feedkit_core::trending::Trending;
-use feedkit_core::{ErrorKind, EventId, History, Offset, Partition, Positions, Result, Timestamp};
+use feedkit_core::{Clock, ErrorKind, EventId, History, Offset, Partition, Positions, Result, Timestamp};
 use hashbrown::HashMap;
 use rusqlite::params;
 
@@ -23,18 +24,20 @@ use super::{journal, positions, rebuild, retention, schema};
 ///
 /// Commits of several partitions that wait at the same time share one transaction and one sync. Clones share the
 /// files.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SqliteHistory {
     pub(super) state: Arc<State>,
+    /// Tells when a follower noted its position.
+    clock: Arc<dyn Clock>,
     policy: Policy,
     /// The newest id committed, by partition: newer ones need not be looked up. Too new only costs look-ups.
     newest: Arc<Mutex<HashMap<Partition, EventId>>>,
 }
 
 impl SqliteHistory {
-    pub(super) fn new(state: Arc<State>) -> Self {
+    pub(super) fn new(state: Arc<State>, clock: Arc<dyn Clock>) -> Self {
         let policy = Policy { likes: LikePolicy::default(), trending: Trending::default() };
-        SqliteHistory { state, policy, newest: Arc::default() }
+        SqliteHistory { state, clock, policy, newest: Arc::default() }
     }
 
     /// Counts likes by `likes` instead of one a user.
@@ -49,9 +52,9 @@ impl SqliteHistory {
         self
     }
 
-    /// How trending scores fade here.
-    pub(super) fn trending_decay(&self) -> Trending {
-        self.policy.trending
+    /// How effects are counted here.
+    pub(super) fn policy(&self) -> Policy {
+        self.policy
     }
 
     /// Computes all totals anew from the raw events and the baseline, in one transaction; readers see the old
@@ -92,6 +95,12 @@ impl SqliteHistory {
             Ok(committed)
         };
         self.state.write(weight, commit).await
+    }
+}
+
+impl fmt::Debug for SqliteHistory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteHistory").field("policy", &self.policy).finish_non_exhaustive()
     }
 }
 
@@ -147,15 +156,16 @@ impl History for SqliteHistory {
     }
 
     async fn note_follower(&self, follower: &str, partition: Partition, position: Offset) -> Result<()> {
-        let follower = follower.to_owned();
+        let (follower, noted) = (follower.to_owned(), self.clock.now());
+        let position = i64::try_from(position).unwrap_or(i64::MAX);
         let note = move |connection: &rusqlite::Connection| -> Sql<()> {
             connection
                 .prepare_cached(
                     "INSERT INTO followers (name, partition, position, noted) \
-                     VALUES (?1, ?2, ?3, CAST(unixepoch('subsec') * 1000 AS INTEGER)) \
+                     VALUES (?1, ?2, ?3, ?4) \
                      ON CONFLICT DO UPDATE SET position = excluded.position, noted = excluded.noted",
                 )?
-                .execute(params![follower, partition.0, position as i64])?;
+                .execute(params![follower, partition.0, position, noted.as_millis()])?;
             Ok(())
         };
         self.state.write(1, note).await

@@ -4,6 +4,7 @@ mod alert_log;
 mod conformance;
 mod directory;
 mod disk_full;
+mod history;
 mod log;
 mod read_only;
 mod support;
