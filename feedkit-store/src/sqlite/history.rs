@@ -4,14 +4,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use feedkit_core::effect::{LikePolicy, remove_repeats};
+use feedkit_core::effect::{LikePolicy, LoggedEvent, remove_repeats};
 use feedkit_core::failpoint::{self, stage};
 use feedkit_core::history::{
     Claim, CommitBatch, Committed, JournalRead, Retained, RetentionPolicy, Snapshot,
 };
 use feedkit_core::trending::Trending;
 use feedkit_core::{Clock, ErrorKind, EventId, History, Offset, Partition, Positions, Result, Timestamp};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use rusqlite::params;
 
 use super::commit::{self, Policy};
@@ -123,10 +123,11 @@ impl History for SqliteHistory {
         let partition = batch.partition;
         let newest = batch.events.iter().map(|logged| logged.event.id).max();
         let mut batch = batch;
-        let mut unique = batch.events.clone();
-        let repeats = remove_repeats(&mut unique);
-        if repeats > 0 {
-            batch = Arc::new(CommitBatch { events: unique, ..(*batch).clone() });
+        let mut repeats = 0;
+        if has_repeats(&batch.events) {
+            let mut unique = (*batch).clone();
+            repeats = remove_repeats(&mut unique.events);
+            batch = Arc::new(unique);
         }
         let mut outcome = self.write(&batch, repeats, self.newest(partition)).await;
         if matches!(&outcome, Err(error) if error.kind() == ErrorKind::Data) {
@@ -181,4 +182,10 @@ impl History for SqliteHistory {
             .write(1, move |connection| positions::accept_gap(connection, partition, log, to, now))
             .await
     }
+}
+
+/// Whether an event repeats another's identity: few batches have one, and none is copied for nothing.
+fn has_repeats(events: &[LoggedEvent]) -> bool {
+    let mut seen = HashSet::with_capacity(events.len());
+    !events.iter().all(|logged| seen.insert((logged.event.id, &logged.event.user)))
 }

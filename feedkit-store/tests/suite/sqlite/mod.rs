@@ -6,6 +6,7 @@ mod directory;
 mod disk_full;
 mod history;
 mod log;
+mod model;
 mod read_only;
 mod support;
 mod torn_wal;
