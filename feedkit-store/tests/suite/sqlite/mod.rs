@@ -8,5 +8,6 @@ mod history;
 mod log;
 mod model;
 mod read_only;
+mod retention;
 mod support;
 mod torn_wal;
