@@ -109,6 +109,15 @@ fn top(connection: &Connection, since: Option<Timestamp>, limit: usize) -> Sql<V
     ranked_by_likes(rows)
 }
 
+/// The key begins with the hour: this steps from one hour that is there to the next, and looks the post up in each.
+const ACTIVITY: &str = "WITH RECURSIVE hours(hour) AS ( \
+       SELECT min(hour) FROM post_hourly WHERE hour >= ?2 AND hour < ?3 \
+       UNION ALL \
+       SELECT (SELECT min(hour) FROM post_hourly WHERE hour > hours.hour AND hour < ?3) \
+       FROM hours WHERE hours.hour IS NOT NULL) \
+     SELECT p.hour, p.kind, p.count FROM hours JOIN post_hourly p ON p.hour = hours.hour AND p.post = ?1 \
+     WHERE p.count <> 0 ORDER BY p.hour";
+
 fn activity(
     connection: &Connection,
     post: &PostId,
@@ -116,16 +125,7 @@ fn activity(
     from: Timestamp,
     to: Timestamp,
 ) -> Sql<Vec<Activity>> {
-    // The key begins with the hour: step from one hour that is there to the next, and look the post up in each.
-    let mut select = connection.prepare_cached(
-        "WITH RECURSIVE hours(hour) AS ( \
-           SELECT min(hour) FROM post_hourly WHERE hour >= ?2 AND hour < ?3 \
-           UNION ALL \
-           SELECT (SELECT min(hour) FROM post_hourly WHERE hour > hours.hour AND hour < ?3) \
-           FROM hours WHERE hours.hour IS NOT NULL) \
-         SELECT p.hour, p.kind, p.count FROM hours JOIN post_hourly p ON p.hour = hours.hour AND p.post = ?1 \
-         WHERE p.count <> 0 ORDER BY p.hour",
-    )?;
+    let mut select = connection.prepare_cached(ACTIVITY)?;
     let first_bucket = match by.start(from) {
         start if start < from => start.as_millis().saturating_add(bucket_millis(by)),
         start => start.as_millis(),
@@ -220,4 +220,22 @@ fn rejected(
 
 fn user_at(row: &Row<'_>, column: usize) -> Sql<UserId> {
     Ok(UserId::new(row.get::<_, String>(column)?).map_err(damaged)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    #[test]
+    fn activity_looks_at_one_row_an_hour() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(include_str!("state_schema.sql")).unwrap();
+        connection.execute_batch(include_str!("history_schema.sql")).unwrap();
+        let mut select = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", super::ACTIVITY)).unwrap();
+        let steps = select.query_map(["p", "0", "1"], |row| row.get(3)).unwrap();
+        let mut steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
+        steps.retain(|step| step.contains("post_hourly") || step.contains(" p "));
+        let hour = "SEARCH post_hourly USING PRIMARY KEY (hour>? AND hour<?)";
+        assert_eq!(steps, [hour, hour, "SEARCH p USING PRIMARY KEY (hour=? AND post=?)"]);
+    }
 }

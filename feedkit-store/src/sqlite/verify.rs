@@ -31,14 +31,12 @@ pub(super) fn verify(connection: &Connection, likes: LikePolicy) -> Sql<Verifica
     };
     check(
         "hourly sum",
-        &format!(
-            "SELECT hour || ' ' || post || ' ' || kind AS k, sum(n) AS n FROM ({sums}) GROUP BY hour, post, kind"
-        ),
+        &format!("SELECT hour || ' ' || post || ' ' || kind AS k, n FROM ({sums})"),
         "SELECT hour || ' ' || post || ' ' || kind AS k, count AS n FROM post_hourly",
     )?;
     check(
         "total",
-        &format!("SELECT post || ' ' || kind AS k, sum(n) AS n FROM ({sums}) GROUP BY post, kind"),
+        &format!("SELECT post || ' ' || kind AS k, n FROM ({sums})"),
         "SELECT post || ' ' || kind AS k, count AS n FROM post_totals",
     )?;
     // Where every like counts, nobody is kept as liking anything.
@@ -54,7 +52,10 @@ pub(super) fn verify(connection: &Connection, likes: LikePolicy) -> Sql<Verifica
     Ok(verification)
 }
 
-/// Tells where two lists of (k, n) differ; a missing n is 0.
+/// Tells where two lists of (k, n) differ in the sum of a k; what is missing in one is 0.
+///
+/// One grouping of both: as a FULL OUTER JOIN of two subqueries, SQLite would look through the one for each row of
+/// the other.
 fn compare(
     connection: &Connection,
     verification: &mut Verification,
@@ -63,8 +64,9 @@ fn compare(
     stored: &str,
 ) -> Sql<()> {
     let mut select = connection.prepare(&format!(
-        "SELECT coalesce(c.k, s.k), coalesce(c.n, 0) AS cn, coalesce(s.n, 0) AS sn \
-         FROM ({counted}) c FULL OUTER JOIN ({stored}) s ON c.k = s.k WHERE cn <> sn"
+        "SELECT k, sum(c) AS counted, sum(s) AS stored FROM ( \
+           SELECT k, n AS c, 0 AS s FROM ({counted}) UNION ALL SELECT k, 0, n FROM ({stored})) \
+         GROUP BY k HAVING counted <> stored"
     ))?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
