@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::events::{self, EventTables};
 use super::failure::Sql;
 use super::totals::Totals;
-use super::{positions, retention};
+use super::{journal, positions, retention};
 
 /// How effects are counted.
 #[derive(Debug, Clone, Copy)]
@@ -76,11 +76,7 @@ pub(super) fn commit(
     };
     let CommitBatch { partition, from, to, epoch, at_end, now, .. } = *batch;
     let entry = JournalEntry { partition, from, to, epoch, at_end, effects };
-    connection
-        .prepare_cached(
-            "INSERT INTO journal (partition, first, next, at, entry) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute(params![partition.0, from as i64, to as i64, now.as_millis(), entry.encode()])?;
+    journal::append(connection, &entry, now)?;
     Ok(Committed { entry: Arc::new(entry), counts })
 }
 
@@ -126,8 +122,9 @@ fn reject(connection: &Connection, batch: &CommitBatch, rejected: &[Rejected]) -
     if rejected.is_empty() {
         return Ok(());
     }
+    // The same offset comes up again where a partition went back in the same log.
     let mut insert = connection.prepare_cached(
-        "INSERT INTO rejected (partition, offset, time, reason, field, detail, value, size, hash, log) \
+        "INSERT OR REPLACE INTO rejected (partition, offset, time, reason, field, detail, value, size, hash, log) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
     for record in rejected {

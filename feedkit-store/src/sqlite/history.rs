@@ -1,16 +1,17 @@
 //! The history and its totals in `state.db`.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use feedkit_core::effect::{LikePolicy, remove_repeats};
+use feedkit_core::effect::{LikePolicy, LoggedEvent, remove_repeats};
 use feedkit_core::failpoint::{self, stage};
 use feedkit_core::history::{
     Claim, CommitBatch, Committed, JournalRead, Retained, RetentionPolicy, Snapshot,
 };
 use feedkit_core::trending::Trending;
-use feedkit_core::{ErrorKind, EventId, History, Offset, Partition, Positions, Result, Timestamp};
-use hashbrown::HashMap;
+use feedkit_core::{Clock, ErrorKind, EventId, History, Offset, Partition, Positions, Result, Timestamp};
+use hashbrown::{HashMap, HashSet};
 use rusqlite::params;
 
 use super::commit::{self, Policy};
@@ -23,18 +24,20 @@ use super::{journal, positions, rebuild, retention, schema};
 ///
 /// Commits of several partitions that wait at the same time share one transaction and one sync. Clones share the
 /// files.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SqliteHistory {
     pub(super) state: Arc<State>,
+    /// Tells when a follower noted its position.
+    clock: Arc<dyn Clock>,
     policy: Policy,
     /// The newest id committed, by partition: newer ones need not be looked up. Too new only costs look-ups.
     newest: Arc<Mutex<HashMap<Partition, EventId>>>,
 }
 
 impl SqliteHistory {
-    pub(super) fn new(state: Arc<State>) -> Self {
+    pub(super) fn new(state: Arc<State>, clock: Arc<dyn Clock>) -> Self {
         let policy = Policy { likes: LikePolicy::default(), trending: Trending::default() };
-        SqliteHistory { state, policy, newest: Arc::default() }
+        SqliteHistory { state, clock, policy, newest: Arc::default() }
     }
 
     /// Counts likes by `likes` instead of one a user.
@@ -49,9 +52,9 @@ impl SqliteHistory {
         self
     }
 
-    /// How trending scores fade here.
-    pub(super) fn trending_decay(&self) -> Trending {
-        self.policy.trending
+    /// How effects are counted here.
+    pub(super) fn policy(&self) -> Policy {
+        self.policy
     }
 
     /// Computes all totals anew from the raw events and the baseline, in one transaction; readers see the old
@@ -95,6 +98,12 @@ impl SqliteHistory {
     }
 }
 
+impl fmt::Debug for SqliteHistory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteHistory").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
 #[async_trait]
 impl History for SqliteHistory {
     async fn claim(&self, partition: Partition, group: &str) -> Result<Claim> {
@@ -114,10 +123,11 @@ impl History for SqliteHistory {
         let partition = batch.partition;
         let newest = batch.events.iter().map(|logged| logged.event.id).max();
         let mut batch = batch;
-        let mut unique = batch.events.clone();
-        let repeats = remove_repeats(&mut unique);
-        if repeats > 0 {
-            batch = Arc::new(CommitBatch { events: unique, ..(*batch).clone() });
+        let mut repeats = 0;
+        if has_repeats(&batch.events) {
+            let mut unique = (*batch).clone();
+            repeats = remove_repeats(&mut unique.events);
+            batch = Arc::new(unique);
         }
         let mut outcome = self.write(&batch, repeats, self.newest(partition)).await;
         if matches!(&outcome, Err(error) if error.kind() == ErrorKind::Data) {
@@ -147,15 +157,16 @@ impl History for SqliteHistory {
     }
 
     async fn note_follower(&self, follower: &str, partition: Partition, position: Offset) -> Result<()> {
-        let follower = follower.to_owned();
+        let (follower, noted) = (follower.to_owned(), self.clock.now());
+        let position = i64::try_from(position).unwrap_or(i64::MAX);
         let note = move |connection: &rusqlite::Connection| -> Sql<()> {
             connection
                 .prepare_cached(
                     "INSERT INTO followers (name, partition, position, noted) \
-                     VALUES (?1, ?2, ?3, CAST(unixepoch('subsec') * 1000 AS INTEGER)) \
+                     VALUES (?1, ?2, ?3, ?4) \
                      ON CONFLICT DO UPDATE SET position = excluded.position, noted = excluded.noted",
                 )?
-                .execute(params![follower, partition.0, position as i64])?;
+                .execute(params![follower, partition.0, position, noted.as_millis()])?;
             Ok(())
         };
         self.state.write(1, note).await
@@ -171,4 +182,10 @@ impl History for SqliteHistory {
             .write(1, move |connection| positions::accept_gap(connection, partition, log, to, now))
             .await
     }
+}
+
+/// Whether an event repeats another's identity: few batches have one, and none is copied for nothing.
+fn has_repeats(events: &[LoggedEvent]) -> bool {
+    let mut seen = HashSet::with_capacity(events.len());
+    !events.iter().all(|logged| seen.insert((logged.event.id, &logged.event.user)))
 }

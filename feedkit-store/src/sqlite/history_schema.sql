@@ -6,7 +6,8 @@ CREATE TABLE positions (
     log BLOB,                       -- the log's incarnation, 16 bytes
     last_offset INTEGER,            -- the last record committed: its offset,
     last_time INTEGER,              -- its time in the log, in milliseconds since 1970,
-    last_hash INTEGER               -- and the XXH3 hash of its value
+    last_hash INTEGER,              -- and the XXH3 hash of its value
+    journal_from INTEGER NOT NULL DEFAULT 0 -- where the journal begins; from there to the position it has no holes
 );
 
 -- Raw events lie in one table a month (UTC) of their id's time, events_YYYYMM, made when the first one comes;
@@ -96,12 +97,44 @@ CREATE TABLE gaps (
     partition INTEGER NOT NULL,
     at INTEGER NOT NULL,            -- when it was accepted
     position INTEGER NOT NULL,      -- where the partition stood
-    went_on INTEGER NOT NULL,       -- where it went on
-    PRIMARY KEY (partition, at)
-) WITHOUT ROWID;
+    went_on INTEGER NOT NULL,       -- where it went on,
+    log BLOB NOT NULL               -- and in which incarnation of the log
+);
 
 -- Files sent in by `replay`.
 CREATE TABLE replay_sources (
     name TEXT PRIMARY KEY,
     first_seen INTEGER NOT NULL     -- in milliseconds since 1970
 ) WITHOUT ROWID;
+
+-- Counters that follow a history kept elsewhere: net effects by post and kind, as in post_totals, and authors.
+CREATE TABLE counter_totals (
+    post TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    score REAL NOT NULL,
+    PRIMARY KEY (post, kind)
+) WITHOUT ROWID;
+
+CREATE TABLE counter_authors (
+    post TEXT PRIMARY KEY,
+    author TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- How far each partition is counted: the chunk that comes next.
+CREATE TABLE counter_fences (
+    partition INTEGER PRIMARY KEY,
+    position INTEGER NOT NULL,
+    chunk INTEGER NOT NULL
+);
+
+-- One row: whose effects are counted, and the rebuild begun last.
+CREATE TABLE counter_state (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    incarnation BLOB,               -- the history's, 16 bytes; unknown before the first chunk or rebuild
+    token INTEGER NOT NULL,
+    rebuilding INTEGER NOT NULL
+);
+
+INSERT INTO counter_state (id, incarnation, token, rebuilding) VALUES (1, NULL, 0, 0);

@@ -1,39 +1,66 @@
-//! Reading the journal.
+//! Writing and reading the journal.
 
 use std::sync::Arc;
 
 use feedkit_core::history::JournalRead;
 use feedkit_core::journal::JournalEntry;
-use feedkit_core::{Offset, Partition};
+use feedkit_core::{Error, Offset, Partition, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::Sql;
 use super::positions;
 
-/// Entries of `partition` from the one that contains or begins at `from` on.
+/// Adds the next entry of its partition, made at `now`.
+pub(super) fn append(connection: &Connection, entry: &JournalEntry, now: Timestamp) -> Sql<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO journal (partition, first, next, at, entry) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            entry.partition.0,
+            entry.from as i64,
+            entry.to as i64,
+            now.as_millis(),
+            entry.encode()
+        ])?;
+    Ok(())
+}
+
+/// Entries of `partition` from the one that contains or begins at `from` on, as many as fit `max_effects`; an entry
+/// without effects counts as one.
 pub(super) fn read(
     connection: &Connection,
     partition: Partition,
     from: Offset,
     max_effects: usize,
 ) -> Sql<JournalRead> {
-    let mut select = connection.prepare_cached(
-        "SELECT first, next, entry FROM journal WHERE partition = ?1 AND first >= ?2 ORDER BY first",
-    )?;
+    let position = positions::claimed(connection, partition)?.position;
+    if from >= position {
+        return match from == position {
+            true => Ok(JournalRead::Entries(Vec::new())),
+            false => Err(Error::gap(format!(
+                "partition {partition} stands at {position}, asked for the journal from {from}"
+            ))
+            .into()),
+        };
+    }
     let start: Option<i64> = connection
         .prepare_cached("SELECT max(first) FROM journal WHERE partition = ?1 AND first <= ?2")?
         .query_row(params![partition.0, from as i64], |row| row.get(0))?;
+    let mut select = connection.prepare_cached(
+        "SELECT first, next, entry FROM journal WHERE partition = ?1 AND first >= ?2 ORDER BY first",
+    )?;
     let mut rows = select.query(params![partition.0, start.unwrap_or(from as i64)])?;
     let (mut entries, mut effects): (Vec<Arc<JournalEntry>>, usize) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
         let (first, next) = (row.get::<_, i64>(0)? as Offset, row.get::<_, i64>(1)? as Offset);
-        if next <= from {
+        let expected = entries.last().map_or(from, |entry| entry.to);
+        if next <= expected {
             continue;
         }
-        let expected = entries.last().map_or(from, |entry| entry.to);
         if first > expected {
-            // A gap at the beginning was dropped by retention, or accepted by an operator; one further on is read
-            // up to.
+            // Retention has dropped what lay before. Further on there are no holes; a damaged journal, which
+            // `verify` names, is read up to its hole.
             return Ok(match entries.is_empty() {
                 true => JournalRead::Expired(first),
                 false => JournalRead::Entries(entries),
@@ -41,16 +68,19 @@ pub(super) fn read(
         }
         let entry =
             JournalEntry::decode(partition, first, next, row.get_ref(2)?.as_blob().map_err(not_a_blob)?)?;
-        effects += entry.effects.len() + 1;
+        effects = effects.saturating_add(entry.effects.len().max(1));
+        if effects > max_effects && !entries.is_empty() {
+            break;
+        }
         entries.push(Arc::new(entry));
         if effects >= max_effects {
             break;
         }
     }
-    if entries.is_empty() && from < positions::claimed(connection, partition)?.position {
-        return Ok(JournalRead::Expired(positions::claimed(connection, partition)?.position));
-    }
-    Ok(JournalRead::Entries(entries))
+    Ok(match entries.is_empty() {
+        true => JournalRead::Expired(position),
+        false => JournalRead::Entries(entries),
+    })
 }
 
 fn not_a_blob(error: rusqlite::types::FromSqlError) -> rusqlite::Error {
@@ -58,21 +88,40 @@ fn not_a_blob(error: rusqlite::types::FromSqlError) -> rusqlite::Error {
 }
 
 /// Drops the entries of `partition` that end at or before `before` and were made before `made`, in milliseconds
-/// since 1970; how many.
+/// since 1970, up to the first that is still needed; how many.
 pub(super) fn drop_before(
     connection: &Connection,
     partition: Partition,
     before: Offset,
     made: i64,
 ) -> Sql<u64> {
-    // The newest entry stays, so that the journal's end can always be told from a gap.
-    let last: Option<i64> = connection
-        .query_row("SELECT max(first) FROM journal WHERE partition = ?1", [partition.0], |row| row.get(0))
-        .optional()?
-        .flatten();
-    let dropped = connection.execute(
-        "DELETE FROM journal WHERE partition = ?1 AND next <= ?2 AND at < ?3 AND first < ?4",
-        params![partition.0, before as i64, made, last.unwrap_or(0)],
-    )?;
+    // The newest entry always stays.
+    let kept: Option<i64> = connection
+        .query_row(
+            "SELECT first FROM journal WHERE partition = ?1 AND (next > ?2 OR at >= ?3 \
+             OR first = (SELECT max(first) FROM journal WHERE partition = ?1)) ORDER BY first LIMIT 1",
+            params![partition.0, i64::try_from(before).unwrap_or(i64::MAX), made],
+            |row| row.get(0),
+        )
+        .optional()?;
+    let Some(kept) = kept else { return Ok(0) };
+    let dropped = connection
+        .execute("DELETE FROM journal WHERE partition = ?1 AND first < ?2", params![partition.0, kept])?;
+    begin_at(connection, partition, kept)?;
     Ok(dropped as u64)
+}
+
+/// Drops all entries of `partition`, which goes on at `position`.
+pub(super) fn drop_all(connection: &Connection, partition: Partition, position: i64) -> Sql<()> {
+    connection.execute("DELETE FROM journal WHERE partition = ?1", [partition.0])?;
+    begin_at(connection, partition, position)
+}
+
+/// Notes where the journal begins, so that it can be told from damage.
+fn begin_at(connection: &Connection, partition: Partition, first: i64) -> Sql<()> {
+    connection.execute(
+        "UPDATE positions SET journal_from = ?2 WHERE partition = ?1",
+        params![partition.0, first],
+    )?;
+    Ok(())
 }

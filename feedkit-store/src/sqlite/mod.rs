@@ -7,6 +7,7 @@ mod alert_log;
 mod checkpoint;
 mod commit;
 mod connection;
+mod counters;
 mod directory;
 mod events;
 mod failure;
@@ -33,6 +34,7 @@ mod verify;
 mod writer;
 
 pub use alert_log::SqliteAlertLog;
+pub use counters::SqliteCounters;
 pub use history::SqliteHistory;
 pub use log::{NOTIFICATIONS, SqliteLog, USER_ACTIONS};
 pub use sink::{MAX_RECORD_BYTES, SqliteSink};

@@ -1,11 +1,13 @@
 //! The stored positions: claimed, advanced, and moved over gaps.
 
 use feedkit_core::history::{Claim, CommitBatch};
+use feedkit_core::journal::JournalEntry;
 use feedkit_core::source::RecordMark;
 use feedkit_core::{Error, Offset, Partition, Positions, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::Sql;
+use super::{journal, schema};
 
 /// What is stored of a partition.
 pub(super) fn claimed(connection: &Connection, partition: Partition) -> Sql<Claim> {
@@ -44,24 +46,11 @@ pub(super) fn claim(connection: &Connection, partition: Partition) -> Sql<Claim>
     claimed(connection, partition)
 }
 
-/// Moves the partition from the batch's start to its end, if it stands there and the epoch is the batch's.
+/// Moves the partition from the batch's start to its end, if it stands there, and the epoch and the log are the
+/// batch's.
 pub(super) fn advance(connection: &Connection, batch: &CommitBatch) -> Sql<()> {
-    let CommitBatch { partition, epoch, from, to, .. } = *batch;
-    let claim = claimed(connection, partition)?;
-    if claim.epoch != epoch {
-        return Err(Error::fenced(format!(
-            "partition {partition} was claimed by another: epoch {}, ours is {epoch}",
-            claim.epoch
-        ))
-        .into());
-    }
-    if claim.position != from {
-        return Err(Error::gap(format!(
-            "partition {partition} stands at {}, the batch begins at {from}",
-            claim.position
-        ))
-        .into());
-    }
+    let claim = claimed(connection, batch.partition)?;
+    check(&claim, batch)?;
     let last = batch.last.or(claim.last);
     connection
         .prepare_cached(
@@ -69,13 +58,48 @@ pub(super) fn advance(connection: &Connection, batch: &CommitBatch) -> Sql<()> {
              WHERE partition = ?1",
         )?
         .execute(params![
-            partition.0,
-            to as i64,
+            batch.partition.0,
+            batch.to as i64,
             &batch.log.to_be_bytes()[..],
             last.map(|l| l.offset as i64),
             last.map(|l| l.time.as_millis()),
             last.map(|l| l.hash as i64),
         ])?;
+    Ok(())
+}
+
+fn check(claim: &Claim, batch: &CommitBatch) -> Result<(), Error> {
+    let CommitBatch { partition, epoch, log, from, to, .. } = *batch;
+    if claim.epoch != epoch || epoch == 0 {
+        return Err(Error::fenced(format!(
+            "partition {partition} was claimed by another: epoch {}, ours is {epoch}",
+            claim.epoch
+        )));
+    }
+    if claim.position != from {
+        return Err(Error::gap(format!(
+            "partition {partition} stands at {}, the batch begins at {from}",
+            claim.position
+        )));
+    }
+    if let Some(known) = claim.log.filter(|known| *known != log) {
+        return Err(Error::gap(format!(
+            "partition {partition} belongs to log {known:032x}, the batch to {log:032x}"
+        )));
+    }
+    let events = batch.events.iter().map(|logged| logged.offset);
+    let rejected = batch.rejected.iter().map(|record| record.offset);
+    let inside = |offset| (from..to).contains(&offset);
+    // SQLite's integers are signed.
+    if i64::try_from(to).is_err()
+        || to <= from
+        || !(events.clone().is_sorted() && rejected.clone().is_sorted())
+        || !events.chain(rejected).all(inside)
+    {
+        return Err(Error::invalid(format!(
+            "a batch of partition {partition} is not in order within {from} to {to}"
+        )));
+    }
     Ok(())
 }
 
@@ -87,6 +111,10 @@ pub(super) fn all(connection: &Connection) -> Sql<Positions> {
 }
 
 /// Goes on at `to` in log `log`, and keeps that this was accepted.
+///
+/// Followers move over a gap that lies ahead by an empty journal entry. Where the partition goes back, offsets come
+/// up again that they have behind them: its journal is dropped, and the history gets another incarnation, so that
+/// they start over.
 pub(super) fn accept_gap(
     connection: &Connection,
     partition: Partition,
@@ -95,14 +123,34 @@ pub(super) fn accept_gap(
     now: Timestamp,
 ) -> Sql<()> {
     let claim = claimed(connection, partition)?;
+    let from = claim.position;
+    if claim.epoch == 0 {
+        return Err(Error::invalid(format!("partition {partition} was never claimed")).into());
+    }
+    let stored = i64::try_from(to).map_err(|_| {
+        Error::invalid(format!("partition {partition} cannot go on at {to}: it is too large"))
+    })?;
+    let log_bytes = log.to_be_bytes();
     connection.execute(
-        "INSERT INTO positions (partition, position, epoch, log) VALUES (?1, ?2, 1, ?3) ON CONFLICT DO UPDATE SET \
-         position = ?2, epoch = epoch + 1, log = ?3, last_offset = NULL, last_time = NULL, last_hash = NULL",
-        params![partition.0, to as i64, &log.to_be_bytes()[..]],
+        "UPDATE positions SET position = ?2, log = ?3, last_offset = NULL, last_time = NULL, last_hash = NULL \
+         WHERE partition = ?1",
+        params![partition.0, stored, &log_bytes[..]],
     )?;
     connection.execute(
-        "INSERT OR REPLACE INTO gaps (partition, at, position, went_on) VALUES (?1, ?2, ?3, ?4)",
-        params![partition.0, now.as_millis(), claim.position as i64, to as i64],
+        "INSERT INTO gaps (partition, at, position, went_on, log) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![partition.0, now.as_millis(), from as i64, stored, &log_bytes[..]],
     )?;
+    if to > from {
+        let entry =
+            JournalEntry { partition, from, to, epoch: claim.epoch, at_end: false, effects: Vec::new() };
+        journal::append(connection, &entry, now)?;
+    } else if to < from {
+        journal::drop_all(connection, partition, stored)?;
+        connection.execute(
+            "UPDATE followers SET position = ?2 WHERE partition = ?1",
+            params![partition.0, stored],
+        )?;
+        schema::renew_incarnation(connection)?;
+    }
     Ok(())
 }

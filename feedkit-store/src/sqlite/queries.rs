@@ -6,20 +6,20 @@ use async_trait::async_trait;
 use feedkit_core::queries::{
     Activity, Bucket, Comment, CommentCursor, PostView, RankedPost, RejectedRecord, Verification,
 };
-use feedkit_core::trending::{Score, Trending};
 use feedkit_core::{EventId, Offset, Partition, PostId, Queries, Result, Timestamp, UserId};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::failure::Sql;
 use super::history::SqliteHistory;
 use super::snapshot::damaged;
+use super::totals::{HISTORY, ranked_by_likes};
 use super::{events, verify};
 
 #[async_trait]
 impl Queries for SqliteHistory {
     async fn post(&self, post: &PostId) -> Result<Option<PostView>> {
         let post = post.clone();
-        self.state.read(move |connection| view(connection, post)).await
+        self.state.read(move |connection| HISTORY.view(connection, post)).await
     }
 
     async fn top(&self, since: Option<Timestamp>, limit: usize) -> Result<Vec<RankedPost>> {
@@ -27,8 +27,8 @@ impl Queries for SqliteHistory {
     }
 
     async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
-        let decay = self.trending_decay();
-        self.state.read(move |connection| trending(connection, &decay, now, limit)).await
+        let decay = self.policy().trending;
+        self.state.read(move |connection| HISTORY.trending(connection, &decay, now, limit)).await
     }
 
     async fn activity(
@@ -94,63 +94,29 @@ impl Queries for SqliteHistory {
     }
 
     async fn verify(&self) -> Result<Verification> {
-        self.state.read(verify::verify).await
+        let likes = self.policy().likes;
+        self.state.read(move |connection| verify::verify(connection, likes)).await
     }
-}
-
-fn view(connection: &Connection, post: PostId) -> Sql<Option<PostView>> {
-    let author: Option<String> = connection
-        .prepare_cached("SELECT author FROM posts WHERE post = ?1")?
-        .query_row([post.as_str()], |row| row.get(0))
-        .optional()?;
-    let mut select = connection.prepare_cached("SELECT kind, count FROM post_totals WHERE post = ?1")?;
-    let counts = select
-        .query_map([post.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<Vec<(String, i64)>, _>>()?;
-    if author.is_none() && counts.is_empty() {
-        return Ok(None);
-    }
-    let author = author.map(UserId::new).transpose().map_err(damaged)?;
-    Ok(Some(PostView::new(post, author, counts)))
 }
 
 fn top(connection: &Connection, since: Option<Timestamp>, limit: usize) -> Sql<Vec<RankedPost>> {
-    let mut select = connection.prepare_cached(match since {
-        None => {
-            "SELECT post, count FROM post_totals WHERE kind = 'like' AND count > 0 AND ?1 IS NULL \
-             ORDER BY count DESC, post LIMIT ?2"
-        }
-        Some(_) => {
-            "SELECT post, sum(count) AS n FROM post_hourly WHERE hour >= ?1 AND kind = 'like' \
-             GROUP BY post HAVING n > 0 ORDER BY n DESC, post LIMIT ?2"
-        }
-    })?;
-    let mut rows = select.query(params![since.map(|t| t.hour().as_millis()), limit as i64])?;
-    let mut posts = Vec::new();
-    while let Some(row) = rows.next()? {
-        let likes: i64 = row.get(1)?;
-        posts.push(RankedPost { post_id: post_at(row, 0)?, likes, score: likes as f64 });
-    }
-    Ok(posts)
+    let Some(since) = since else { return HISTORY.top(connection, limit) };
+    let mut select = connection.prepare_cached(
+        "SELECT post, sum(count) AS n FROM post_hourly WHERE hour >= ?1 AND kind = 'like' \
+         GROUP BY post HAVING n > 0 ORDER BY n DESC, post LIMIT ?2",
+    )?;
+    let rows = select.query(params![since.hour().as_millis(), limit as i64])?;
+    ranked_by_likes(rows)
 }
 
-fn trending(connection: &Connection, decay: &Trending, now: Timestamp, limit: usize) -> Sql<Vec<RankedPost>> {
-    // Scores of the newest two generations can be compared after one multiplication; older ones are nothing
-    // beside them.
-    let mut select = connection.prepare_cached(
-        "WITH newest(g) AS (SELECT max(generation) FROM post_totals WHERE kind = 'like' AND count > 0) \
-         SELECT post, count, generation, score FROM post_totals, newest \
-         WHERE kind = 'like' AND count > 0 AND score > 0 AND generation >= g - 1 \
-         ORDER BY CASE WHEN generation = g THEN score ELSE score * 5.421010862427522e-20 END DESC, post LIMIT ?1",
-    )?;
-    let mut rows = select.query([limit as i64])?;
-    let mut posts = Vec::new();
-    while let Some(row) = rows.next()? {
-        let score = Score { generation: row.get(2)?, value: row.get(3)? };
-        posts.push(RankedPost { post_id: post_at(row, 0)?, likes: row.get(1)?, score: decay.at(score, now) });
-    }
-    Ok(posts)
-}
+/// The key begins with the hour: this steps from one hour that is there to the next, and looks the post up in each.
+const ACTIVITY: &str = "WITH RECURSIVE hours(hour) AS ( \
+       SELECT min(hour) FROM post_hourly WHERE hour >= ?2 AND hour < ?3 \
+       UNION ALL \
+       SELECT (SELECT min(hour) FROM post_hourly WHERE hour > hours.hour AND hour < ?3) \
+       FROM hours WHERE hours.hour IS NOT NULL) \
+     SELECT p.hour, p.kind, p.count FROM hours JOIN post_hourly p ON p.hour = hours.hour AND p.post = ?1 \
+     WHERE p.count <> 0 ORDER BY p.hour";
 
 fn activity(
     connection: &Connection,
@@ -159,18 +125,9 @@ fn activity(
     from: Timestamp,
     to: Timestamp,
 ) -> Sql<Vec<Activity>> {
-    // The key begins with the hour: step from one hour that is there to the next, and look the post up in each.
-    let mut select = connection.prepare_cached(
-        "WITH RECURSIVE hours(hour) AS ( \
-           SELECT min(hour) FROM post_hourly WHERE hour >= ?2 AND hour < ?3 \
-           UNION ALL \
-           SELECT (SELECT min(hour) FROM post_hourly WHERE hour > hours.hour AND hour < ?3) \
-           FROM hours WHERE hours.hour IS NOT NULL) \
-         SELECT p.hour, p.kind, p.count FROM hours JOIN post_hourly p ON p.hour = hours.hour AND p.post = ?1 \
-         WHERE p.count <> 0 ORDER BY p.hour",
-    )?;
+    let mut select = connection.prepare_cached(ACTIVITY)?;
     let first_bucket = match by.start(from) {
-        start if start < from => start.as_millis() + bucket_millis(by),
+        start if start < from => start.as_millis().saturating_add(bucket_millis(by)),
         start => start.as_millis(),
     };
     // A bucket that starts before `to` is counted to its end.
@@ -261,10 +218,24 @@ fn rejected(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn post_at(row: &Row<'_>, column: usize) -> Sql<PostId> {
-    Ok(PostId::new(row.get::<_, String>(column)?).map_err(damaged)?)
-}
-
 fn user_at(row: &Row<'_>, column: usize) -> Sql<UserId> {
     Ok(UserId::new(row.get::<_, String>(column)?).map_err(damaged)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    #[test]
+    fn activity_looks_at_one_row_an_hour() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(include_str!("state_schema.sql")).unwrap();
+        connection.execute_batch(include_str!("history_schema.sql")).unwrap();
+        let mut select = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", super::ACTIVITY)).unwrap();
+        let steps = select.query_map(["p", "0", "1"], |row| row.get(3)).unwrap();
+        let mut steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
+        steps.retain(|step| step.contains("post_hourly") || step.contains(" p "));
+        let hour = "SEARCH post_hourly USING PRIMARY KEY (hour>? AND hour<?)";
+        assert_eq!(steps, [hour, hour, "SEARCH p USING PRIMARY KEY (hour=? AND post=?)"]);
+    }
 }

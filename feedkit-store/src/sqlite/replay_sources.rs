@@ -22,6 +22,6 @@ impl Sqlite {
             let select = "SELECT first_seen FROM replay_sources WHERE name = ?1";
             Ok(connection.query_row(select, [&name], |row| row.get(0))?)
         };
-        self.history().state.write(1, note).await.map(Timestamp::from_millis)
+        self.state.write(1, note).await.map(Timestamp::from_millis)
     }
 }

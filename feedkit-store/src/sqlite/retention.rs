@@ -3,7 +3,7 @@
 use feedkit_core::failpoint::{self, stage};
 use feedkit_core::history::{Retained, RetentionPolicy};
 use feedkit_core::{Offset, Partition, Timestamp};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::failure::Sql;
 use super::month::Month;
@@ -25,7 +25,7 @@ pub(super) fn retain(connection: &Connection, policy: &RetentionPolicy, now: Tim
         }
     }
     let silent = now.saturating_sub(policy.follower_silence).as_millis();
-    retained.followers = connection.execute("DELETE FROM followers WHERE noted < ?1", [silent])? as u64;
+    retained.followers = pass_over(connection, silent)?;
     let made = now.saturating_sub(policy.journal).as_millis();
     for (partition, position) in positions::all(connection)?.iter() {
         let slowest = slowest(connection, partition)?.unwrap_or(position);
@@ -44,29 +44,43 @@ pub(super) fn dropped_until(connection: &Connection) -> Sql<Option<Timestamp>> {
     Ok(millis.map(Timestamp::from_millis))
 }
 
-/// Adds a month's sums to the baseline; how many events it held.
+/// Adds a month's sums to the baseline, also those that come to nothing: a post that was liked once is a post. How
+/// many events it held.
 fn fold_into_baseline(connection: &Connection, month: Month) -> Sql<u64> {
     connection.execute_batch(&format!(
         "INSERT INTO event_baseline (hour, post, kind, count) \
          SELECT {HOUR}, post, {KIND}, sum(effect) AS n FROM {month} \
-         WHERE effect <> 0 AND kind <> 'post' GROUP BY 1, 2, 3 HAVING n <> 0 \
+         WHERE effect <> 0 AND kind <> 'post' GROUP BY 1, 2, 3 \
          ON CONFLICT DO UPDATE SET count = count + excluded.count"
     ))?;
     let count: i64 = connection.query_row(&format!("SELECT count(*) FROM {month}"), [], |row| row.get(0))?;
     Ok(count as u64)
 }
 
-/// The start of the hour that an event's own time lies in; times are never before 1970.
-pub(super) const HOUR: &str = "time - time % 3600000";
+/// The start of the hour that an event's own time lies in.
+pub(super) const HOUR: &str = "time - (time % 3600000 + 3600000) % 3600000";
 /// The counter that an event's effect moves.
 pub(super) const KIND: &str = "CASE kind WHEN 'unlike' THEN 'like' ELSE kind END";
 
-/// The position of the follower that is furthest behind.
+/// Forgets the followers that have noted nothing since `silent`, in milliseconds since 1970; how many.
+fn pass_over(connection: &Connection, silent: i64) -> Sql<u64> {
+    let mut select =
+        connection.prepare_cached("SELECT name FROM followers GROUP BY name HAVING max(noted) < ?1")?;
+    let names = select.query_map([silent], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    for name in &names {
+        connection.execute("DELETE FROM followers WHERE name = ?1", [name])?;
+    }
+    Ok(names.len() as u64)
+}
+
+/// The position of the follower that is furthest behind; one that has not noted this partition stands at its
+/// beginning.
 fn slowest(connection: &Connection, partition: Partition) -> Sql<Option<Offset>> {
     let position: Option<i64> = connection
-        .prepare_cached("SELECT min(position) FROM followers WHERE partition = ?1")?
-        .query_row(params![partition.0], |row| row.get(0))
-        .optional()?
-        .flatten();
+        .prepare_cached(
+            "SELECT min(coalesce(f.position, 0)) FROM (SELECT DISTINCT name FROM followers) n \
+             LEFT JOIN followers f ON f.name = n.name AND f.partition = ?1",
+        )?
+        .query_row([partition.0], |row| row.get(0))?;
     Ok(position.map(|p| p as Offset))
 }

@@ -38,6 +38,12 @@ pub(crate) fn incarnation(connection: &Connection) -> Sql<u128> {
     Ok(u128::from_be_bytes(bytes))
 }
 
+/// Draws another incarnation: what belongs to the one before can no longer be continued.
+pub(crate) fn renew_incarnation(connection: &Connection) -> Sql<()> {
+    connection.execute("UPDATE meta SET value = randomblob(16) WHERE key = 'incarnation'", [])?;
+    Ok(())
+}
+
 impl Schema {
     fn newest(&self) -> i32 {
         i32::try_from(self.versions.len()).expect("a schema has few versions")

@@ -1,5 +1,6 @@
 //! The whole of a data directory, opened.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 use super::alert_log::SqliteAlertLog;
 use super::checkpoint::{Checkpointer, Limits};
 use super::connection::{self, HeldReader, Readers, Tuning};
+use super::counters::SqliteCounters;
 use super::directory::DataDir;
 use super::failure::Sql;
 use super::history::SqliteHistory;
@@ -134,11 +136,18 @@ impl State {
 }
 
 /// Everything of one feed: log, history, counters and alert log in one directory.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Sqlite {
-    state: Arc<State>,
+    pub(super) state: Arc<State>,
     log_store: Arc<State>,
     log: SqliteLog,
+    clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sqlite").field("log", &self.log).finish_non_exhaustive()
+    }
 }
 
 impl Sqlite {
@@ -172,8 +181,8 @@ impl Sqlite {
 
     async fn assemble(files: Files, partitions: u32, clock: Arc<dyn Clock>) -> Result<Sqlite> {
         let Files { state, log: log_store } = files;
-        let log = SqliteLog::open(Arc::clone(&log_store), partitions, clock).await?;
-        Ok(Sqlite { state, log_store, log })
+        let log = SqliteLog::open(Arc::clone(&log_store), partitions, Arc::clone(&clock)).await?;
+        Ok(Sqlite { state, log_store, log, clock })
     }
 
     /// The log: where records go in and come out.
@@ -198,7 +207,13 @@ impl Sqlite {
 
     /// The history, and the answers from it.
     pub fn history(&self) -> SqliteHistory {
-        SqliteHistory::new(Arc::clone(&self.state))
+        SqliteHistory::new(Arc::clone(&self.state), Arc::clone(&self.clock))
+    }
+
+    /// Counters that follow a history kept elsewhere. The history of this directory moves its own totals in its
+    /// commits and needs none.
+    pub fn counters(&self) -> SqliteCounters {
+        SqliteCounters::new(Arc::clone(&self.state))
     }
 
     /// Finishes what was handed in, moves both write-ahead logs into their databases and lets the directory's

@@ -1,12 +1,14 @@
-//! Totals by post and by hour, moved in the history's own commit.
+//! Totals by post and by hour, moved in the history's own commit, and what is asked of them.
 
 use feedkit_core::effect::Effect;
+use feedkit_core::queries::{PostView, RankedPost};
 use feedkit_core::trending::{Score, Trending};
-use feedkit_core::{PostId, Timestamp};
+use feedkit_core::{PostId, Timestamp, UserId};
 use hashbrown::HashMap;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 
 use super::failure::Sql;
+use super::snapshot::damaged;
 
 /// 64 half-lives: what a score fades by from one landmark to the next.
 const GENERATION_FACTOR: &str = "5.421010862427522e-20";
@@ -44,18 +46,7 @@ impl<'e> Totals<'e> {
 
     /// Adds the sums to what is stored.
     pub(super) fn add_to(&self, connection: &Connection) -> Sql<()> {
-        // A score of another generation is moved to the later landmark; two generations apart, the older one is
-        // too small to be seen beside any like of the newer.
-        let mut total = connection.prepare_cached(&format!(
-            "INSERT INTO post_totals (post, kind, count, generation, score) VALUES (?1, ?2, ?3, ?4, ?5) \
-             ON CONFLICT DO UPDATE SET count = count + excluded.count, \
-             score = CASE excluded.generation - generation \
-               WHEN 0 THEN score + excluded.score \
-               WHEN 1 THEN score * {GENERATION_FACTOR} + excluded.score \
-               WHEN -1 THEN score + excluded.score * {GENERATION_FACTOR} \
-               ELSE CASE WHEN excluded.generation > generation THEN excluded.score ELSE score END END, \
-             generation = max(generation, excluded.generation)"
-        ))?;
+        let mut total = connection.prepare_cached(&HISTORY.add())?;
         for ((post, kind), (count, score)) in &self.by_post {
             total.execute(params![post.as_str(), kind, count, score.generation, score.value])?;
         }
@@ -68,6 +59,104 @@ impl<'e> Totals<'e> {
         }
         Ok(())
     }
+}
+
+/// Where totals by post and kind are kept, and the posts' authors.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tables {
+    pub(super) totals: &'static str,
+    pub(super) authors: &'static str,
+}
+
+/// The history's own.
+pub(super) const HISTORY: Tables = Tables { totals: "post_totals", authors: "posts" };
+
+impl Tables {
+    /// Adds to one total: post, kind, by how much, and the score with its generation.
+    ///
+    /// A score of another generation is moved to the later landmark; two generations apart, the older one is too
+    /// small to be seen beside any like of the newer.
+    pub(super) fn add(self) -> String {
+        format!(
+            "INSERT INTO {} (post, kind, count, generation, score) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT DO UPDATE SET count = count + excluded.count, \
+             score = CASE excluded.generation - generation \
+               WHEN 0 THEN score + excluded.score \
+               WHEN 1 THEN score * {GENERATION_FACTOR} + excluded.score \
+               WHEN -1 THEN score + excluded.score * {GENERATION_FACTOR} \
+               ELSE CASE WHEN excluded.generation > generation THEN excluded.score ELSE score END END, \
+             generation = max(generation, excluded.generation)",
+            self.totals
+        )
+    }
+
+    /// One post; `None` if it has neither totals nor an author.
+    pub(super) fn view(self, connection: &Connection, post: PostId) -> Sql<Option<PostView>> {
+        let author: Option<String> = connection
+            .prepare_cached(&format!("SELECT author FROM {} WHERE post = ?1", self.authors))?
+            .query_row([post.as_str()], |row| row.get(0))
+            .optional()?;
+        let mut select =
+            connection.prepare_cached(&format!("SELECT kind, count FROM {} WHERE post = ?1", self.totals))?;
+        let counts = select
+            .query_map([post.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<Vec<(String, i64)>, _>>()?;
+        if author.is_none() && counts.is_empty() {
+            return Ok(None);
+        }
+        let author = author.map(UserId::new).transpose().map_err(damaged)?;
+        Ok(Some(PostView::new(post, author, counts)))
+    }
+
+    /// The posts with the most likes.
+    pub(super) fn top(self, connection: &Connection, limit: usize) -> Sql<Vec<RankedPost>> {
+        let mut select = connection.prepare_cached(&format!(
+            "SELECT post, count FROM {} WHERE kind = 'like' AND count > 0 ORDER BY count DESC, post LIMIT ?1",
+            self.totals
+        ))?;
+        let rows = select.query([limit as i64])?;
+        ranked_by_likes(rows)
+    }
+
+    /// The posts with the highest trending score at `now`.
+    pub(super) fn trending(
+        self,
+        connection: &Connection,
+        decay: &Trending,
+        now: Timestamp,
+        limit: usize,
+    ) -> Sql<Vec<RankedPost>> {
+        let mut select = connection.prepare_cached(&format!(
+            "SELECT post, count, generation, score FROM {} WHERE kind = 'like' AND count > 0 ORDER BY post",
+            self.totals
+        ))?;
+        let mut rows = select.query([])?;
+        // The best so far. Those of one score stay in the order in which they come.
+        let mut best: Vec<RankedPost> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let score = decay.at(Score { generation: row.get(2)?, value: row.get(3)? }, now);
+            let place = best.partition_point(|other| other.score.total_cmp(&score).is_ge());
+            if place < limit {
+                best.truncate(limit - 1);
+                best.insert(place, RankedPost { post_id: post_at(row, 0)?, likes: row.get(1)?, score });
+            }
+        }
+        Ok(best)
+    }
+}
+
+/// A list of posts and likes, in order.
+pub(super) fn ranked_by_likes(mut rows: Rows<'_>) -> Sql<Vec<RankedPost>> {
+    let mut posts = Vec::new();
+    while let Some(row) = rows.next()? {
+        let likes: i64 = row.get(1)?;
+        posts.push(RankedPost { post_id: post_at(row, 0)?, likes, score: likes as f64 });
+    }
+    Ok(posts)
+}
+
+fn post_at(row: &Row<'_>, column: usize) -> Sql<PostId> {
+    Ok(PostId::new(row.get_ref(column)?.as_str().map_err(damaged)?).map_err(damaged)?)
 }
 
 #[cfg(test)]
