@@ -62,7 +62,9 @@ pub(super) fn commit(
     tables.insert(batch.partition, events, &effective)?;
 
     let changed = events.iter().zip(&effective).filter(|(_, effective)| **effective);
-    let effects: Vec<_> = changed.map(|(logged, _)| logged.effect()).collect();
+    // Of the exact size: the entry stays in memory until every follower has taken it.
+    let mut effects = Vec::with_capacity(effective.iter().filter(|effective| **effective).count());
+    effects.extend(changed.map(|(logged, _)| logged.effect()));
     Totals::of(&effects, &policy.trending).add_to(connection)?;
     reject(connection, batch, &batch.rejected)?;
     let too_old: Vec<_> = too_old.iter().map(too_old_record).collect();

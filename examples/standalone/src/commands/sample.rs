@@ -16,7 +16,6 @@ pub fn sample(args: &cli::Sample) -> Result<ExitCode> {
     // The bursts are of one size; the rest makes up the number.
     let config = TrafficConfig {
         seed: args.seed,
-        count: args.count,
         users: 2_000,
         posts: 500,
         rate: 0.3,
@@ -27,8 +26,15 @@ pub fn sample(args: &cli::Sample) -> Result<ExitCode> {
         ..TrafficConfig::default()
     };
     let mut out = BufWriter::new(std::io::stdout().lock());
-    for item in config.traffic() {
-        let written = out.write_all(&item.value).and_then(|()| out.write_all(b"\n"));
+    // Whoever wrote the two posts will hear of their milestones.
+    let published = ["viral", "promoted"].map(|post| {
+        let (user, time) = (format!("author-of-{post}"), config.start);
+        format!("{{\"userId\":\"{user}\",\"postId\":\"{post}\",\"type\":\"post\",\"timestamp\":\"{time}\"}}")
+    });
+    let made_up = TrafficConfig { count: args.count.saturating_sub(2), ..config }.traffic();
+    let lines = published.into_iter().map(Into::into).chain(made_up.map(|item| item.value));
+    for line in lines.take(usize::try_from(args.count).unwrap_or(usize::MAX)) {
+        let written = out.write_all(&line).and_then(|()| out.write_all(b"\n"));
         if let Err(error) = written {
             return quiet(error);
         }
