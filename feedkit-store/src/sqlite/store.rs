@@ -36,11 +36,11 @@ pub struct SqliteOptions {
 }
 
 impl Default for SqliteOptions {
-    /// Four partitions; 64 MiB of cache for the state, 8 MiB for the log, 4 MiB a reader; four readers.
+    /// Four partitions; 32 MiB of cache for the state, 8 MiB for the log, 4 MiB a reader; four readers.
     fn default() -> Self {
         SqliteOptions {
             partitions: 4,
-            state_cache_bytes: 64 << 20,
+            state_cache_bytes: 32 << 20,
             log_cache_bytes: 8 << 20,
             reader_cache_bytes: 4 << 20,
             readers: 4,
