@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use feedkit_alerts::RuleSet;
+use feedkit_alerts::engine::{Limits, Rules};
 use feedkit_core::codec::Place;
 use feedkit_core::effect::{Fold, LikePolicy, LoggedEvent};
 use feedkit_core::history::CommitBatch;
@@ -81,6 +83,21 @@ fn journal(c: &mut Criterion) {
     });
 }
 
+fn rules(c: &mut Criterion) {
+    let effects: Vec<_> = events(1).iter().map(LoggedEvent::effect).collect();
+    let mut rules =
+        Rules::new(&RuleSet::standard(), &Limits::default()).expect("the standard rules are sound");
+    let mut group = c.benchmark_group("rules");
+    group.throughput(Throughput::Elements(BATCH));
+    group.bench_function("all three", |b| {
+        b.iter(|| {
+            let hasher = rules.hasher();
+            let hashed: Vec<_> = black_box(&effects).iter().map(|effect| hasher.hash(effect)).collect();
+            rules.run(&hashed, effects[effects.len() - 1].time)
+        })
+    });
+}
+
 fn sqlite(c: &mut Criterion) {
     let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
     let dir = tempfile::tempdir().expect("a temporary directory can be made");
@@ -120,5 +137,5 @@ fn sqlite(c: &mut Criterion) {
     });
 }
 
-criterion_group!(parts, decoding, folding, journal, sqlite);
+criterion_group!(parts, decoding, folding, journal, rules, sqlite);
 criterion_main!(parts);

@@ -1,10 +1,12 @@
 //! Whole runs of feedkit, beside a plain program that does the same writes; see `docs/performance.md`.
 
+mod alerts;
 mod baseline;
 mod compare;
 mod events;
 mod follower;
 mod memory;
+mod rules;
 
 use std::path::PathBuf;
 
@@ -60,6 +62,14 @@ enum Command {
         #[arg(long)]
         data: Option<PathBuf>,
     },
+    /// The three alert rules, each alone and together
+    Rules {
+        /// Users, and posts
+        #[arg(long, default_value_t = 1_000_000)]
+        keys: u32,
+    },
+    /// The alert follower, from entries to steps, with an alert log in memory
+    Alerts,
     /// A follower that starts from nothing on a data directory
     Follower {
         data: PathBuf,
@@ -79,6 +89,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         Command::Compare { file, feedkit, runs } => compare::compare(&file, &feedkit, runs),
         Command::Memory { file, feedkit, data } => memory::series(&file, &feedkit, data.as_deref()),
+        Command::Rules { keys } => Ok(rules::measure_all(keys)?),
+        Command::Alerts => Ok(tokio::runtime::Runtime::new()?.block_on(alerts::measure())?),
         Command::Follower { data, runs } => follower::catch_up(&data, runs),
     }
 }

@@ -1,6 +1,4 @@
-//! How long the alert follower takes for an effect when it catches up, over backends in memory:
-//! `cargo run --release --example follower_speed [EFFECTS]`.
-#![allow(clippy::print_stdout, reason = "a measurement prints its result")]
+//! How long the alert follower takes for an effect when it catches up, over backends in memory.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,9 +13,11 @@ use rand::{RngExt, SeedableRng};
 const PARTITIONS: usize = 4;
 const BATCH: usize = 20_000;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
-    let effects: usize = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(4_000_000);
+const EFFECTS: usize = 4_000_000;
+
+/// Hands over batch after batch, the partitions taking turns.
+pub async fn measure() -> Result<()> {
+    let effects = EFFECTS;
     let (log, history) = (Arc::new(MemoryAlertLog::new()), Arc::new(MemoryHistory::new()));
     let set = RuleSet::standard();
     let follower = AlertFollower::new(log, history, set, Arc::new(SystemClock), AlertOptions::default())?;
