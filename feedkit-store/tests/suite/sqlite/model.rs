@@ -132,11 +132,12 @@ impl<'a> Committer<'a> {
 
 /// Splits a dense traffic at random, opens the directory anew in between, and compares everything at the end.
 async fn check(seed: u64, policy: LikePolicy) {
-    let config = dense(seed);
+    let trending = Trending::new(Duration::from_secs(1));
+    // Scores pass through several landmarks.
+    let config = TrafficConfig { rate: 5.0, ..dense(seed) };
     let partitions = partitions(&config);
     let model = model(&partitions, policy);
     let dir = tempfile::tempdir().unwrap();
-    let trending = Trending::new(Duration::from_secs(600));
     let history = |store: &Sqlite| store.history().with_like_policy(policy).with_trending(trending);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut committer = Committer::new(&partitions);
