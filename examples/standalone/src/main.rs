@@ -6,6 +6,7 @@ mod config;
 mod engine;
 #[cfg(feature = "failpoints")]
 mod failpoints;
+mod log;
 mod output;
 
 use std::process::ExitCode;
@@ -26,10 +27,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(tracing_subscriber::EnvFilter::new(&config.log))
-        .init();
+    log::start(&config.log);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -37,7 +35,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(commands::run(cli.command, config)) {
+    let outcome = runtime.block_on(commands::run(cli.command, config));
+    // A read of standard input may never end.
+    runtime.shutdown_background();
+    match outcome {
         Ok(code) => code,
         Err(error) => {
             eprintln!("feedkit: {error}");
