@@ -41,16 +41,30 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("feedkit: {error}");
-            let mut cause = std::error::Error::source(&error);
-            while let Some(inner) = cause {
-                eprintln!("  because: {inner}");
-                cause = inner.source();
-            }
+            explain(&error);
             match error.kind() {
                 feedkit_core::ErrorKind::Invalid => ExitCode::from(2),
                 _ => ExitCode::FAILURE,
             }
         }
+    }
+}
+
+/// Says what went wrong, why, and whether another try may help.
+fn explain(error: &feedkit_core::Error) {
+    eprintln!("feedkit: {error}");
+    let mut said = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        // Some causes only repeat what was said.
+        if !said.contains(&text) && !text.contains(&said) {
+            eprintln!("  because: {text}");
+            said = text;
+        }
+        cause = inner.source();
+    }
+    if error.is_retriable() {
+        eprintln!("  this may pass: run the same command again when it has");
     }
 }

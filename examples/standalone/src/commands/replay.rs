@@ -45,8 +45,9 @@ pub async fn replay(args: &cli::Replay, config: &Config) -> Result<ExitCode> {
     }
     let shutdown = CancellationToken::new();
     let interrupted = shutdown.clone();
+    let signal = stop_signal()?;
     let signals = tokio::spawn(async move {
-        stop_signal().await;
+        signal.await;
         interrupted.cancel();
     });
     let mut engine = Engine::start(config).await?;
@@ -201,15 +202,24 @@ fn progress_bar(files: &[std::path::PathBuf]) -> ProgressBar {
     bar
 }
 
-/// Waits for Ctrl-C, or for the signal that a service manager sends.
-async fn stop_signal() {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+/// Ends with Ctrl-C, or the signal that a service manager sends; heard from the call on.
+#[cfg(unix)]
+fn stop_signal() -> Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| signal(kind).map_err(|e| Error::fatal(format!("cannot listen for signals: {e}")));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    Ok(async move {
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
+            _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        return;
-    }
-    let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+/// Ends with Ctrl-C.
+#[cfg(not(unix))]
+fn stop_signal() -> Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
 }

@@ -64,6 +64,24 @@ fn on_a_full_disk_it_can_be_stopped() {
 }
 
 #[test]
+fn started_on_a_full_disk_it_says_so() {
+    let Some(disk) = Tmpfs::mount(1 << 20) else { return };
+    let place = Place::within(disk.path());
+    let ballast = disk.path().join("ballast");
+    // The file system takes as much as there is room for.
+    assert!(fs::write(&ballast, vec![1; 2 << 20]).is_err());
+    let calm = Calm::new(100);
+    for _ in 0..2 {
+        let told = place.fails(1, &["replay", arg(&calm.file)]);
+        assert!(told.contains("is full") || told.contains("No space left"), "{told}");
+        assert!(told.contains(arg(&place.data())) && told.contains("run the same command again"), "{told}");
+    }
+    fs::remove_file(ballast).unwrap();
+    place.run(&["replay", arg(&calm.file)]);
+    calm.agrees_with(&place);
+}
+
+#[test]
 fn a_torn_write_ahead_log_loses_no_event() {
     let seed = rand::rng().next_u64() >> 16;
     println!("seed {seed}");
