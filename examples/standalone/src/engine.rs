@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use feedkit_alerts::{AlertFollower, AlertOptions, OpenSource, Relay, RuleSet};
 use feedkit_core::history::RetentionPolicy;
-use feedkit_core::pipeline::PipelineHandle;
+use feedkit_core::pipeline::{PartitionState, PipelineHandle, PipelineStatus};
+use feedkit_core::source::{Resume, check_resume};
 use feedkit_core::{
     AlertLog, Clock, Error, EventPolicy, EventSource, History, JsonCodec, Pipeline, Positions, Result,
     SystemClock,
@@ -19,6 +20,9 @@ use crate::config::Config;
 
 /// How often retention looks.
 const RETENTION_EVERY: Duration = Duration::from_secs(600);
+
+/// How long a stop waits for a commit; one that is cut off is settled at the next start.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(3);
 
 /// How long a stop waits for notifications to be published; what is left goes out at the next start.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(5);
@@ -39,6 +43,7 @@ impl Engine {
         let clock = Arc::new(SystemClock);
         let store = Sqlite::open(&config.data, SqliteOptions::default(), clock.clone()).await?;
         let history = Arc::new(store.history());
+        check_log(&store).await.map_err(|e| e.context(config.data.display()))?;
         let shutdown = CancellationToken::new();
 
         let rules = RuleSet::from_toml(&config.rules)?;
@@ -76,6 +81,7 @@ impl Engine {
                 c.max_batch = 10_000;
                 c.feed_effects = 20_000;
                 c.retention = Some((keep, RETENTION_EVERY));
+                c.shutdown_deadline = SHUTDOWN_DEADLINE;
             })
             .build();
         let handle = pipeline.handle();
@@ -90,7 +96,7 @@ impl Engine {
     /// Waits until everything up to `positions` is in the history and with every follower.
     pub async fn reached(&mut self, positions: &Positions) -> Result<()> {
         tokio::select! {
-            reached = self.pipeline.reached(positions) => reached.map(|_| ()),
+            reached = self.pipeline.reached(positions) => none_stopped(&reached?),
             ended = &mut self.running => match ended {
                 Ok(Ok(())) => Err(Error::fatal("the pipeline has ended")),
                 Ok(Err(error)) => Err(error),
@@ -99,9 +105,10 @@ impl Engine {
         }
     }
 
-    /// Stops in good order and closes the files.
-    pub async fn stop(self) -> Result<()> {
-        let published = tokio::time::timeout(PUBLISH_DEADLINE, self.all_published()).await;
+    /// Stops in good order and closes the files; `at_once` without waiting for notifications to be published.
+    pub async fn stop(self, at_once: bool) -> Result<()> {
+        let patience = if at_once { Duration::ZERO } else { PUBLISH_DEADLINE };
+        let published = tokio::time::timeout(patience, self.all_published()).await;
         self.shutdown.cancel();
         let ended = |result: std::result::Result<Result<()>, tokio::task::JoinError>| match result {
             Ok(outcome) => outcome,
@@ -143,4 +150,34 @@ async fn trim_once(store: &Sqlite, keep: Duration) -> Result<()> {
     let published = store.alert_log().published().await?;
     store.log().retain_since(NOTIFICATIONS, before, &published).await?;
     Ok(())
+}
+
+/// Fails when the history has counted more than the log holds, or another log: what is taken in now would lie at
+/// offsets that count as read. Before anything is written, so that the right log can still be put back.
+async fn check_log(store: &Sqlite) -> Result<()> {
+    let history = store.history();
+    let ends = store.log().ends(USER_ACTIONS).await?;
+    for (partition, offset) in history.positions().await?.iter() {
+        let claim = history.claimed(partition).await?;
+        let resume = Resume { offset, log: claim.log, last: None };
+        check_resume(partition, &resume, store.log().incarnation(), 0..ends.of(partition), None).map_err(
+            |gap| {
+                Error::gap(format!(
+                    "log.db is not the log that state.db was made from, or has lost its end ({gap}). Nothing was \
+                     changed. Put the right log.db back, or move state.db away: then all that is in this log is \
+                     counted anew"
+                ))
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// A partition that has stopped may stand beyond what was waited for, in another log.
+fn none_stopped(status: &PipelineStatus) -> Result<()> {
+    let stopped = status.partitions.iter().find_map(|(partition, status)| match &status.state {
+        PartitionState::Stopped(why) => Some(Error::fatal(format!("partition {partition} stopped: {why}"))),
+        _ => None,
+    });
+    stopped.map_or(Ok(()), Err)
 }

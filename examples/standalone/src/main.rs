@@ -6,6 +6,7 @@ mod config;
 mod engine;
 #[cfg(feature = "failpoints")]
 mod failpoints;
+mod log;
 mod output;
 
 use std::process::ExitCode;
@@ -26,10 +27,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(tracing_subscriber::EnvFilter::new(&config.log))
-        .init();
+    log::start(&config.log);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -37,19 +35,36 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(commands::run(cli.command, config)) {
+    let outcome = runtime.block_on(commands::run(cli.command, config));
+    // A read of standard input may never end.
+    runtime.shutdown_background();
+    match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("feedkit: {error}");
-            let mut cause = std::error::Error::source(&error);
-            while let Some(inner) = cause {
-                eprintln!("  because: {inner}");
-                cause = inner.source();
-            }
+            explain(&error);
             match error.kind() {
                 feedkit_core::ErrorKind::Invalid => ExitCode::from(2),
                 _ => ExitCode::FAILURE,
             }
         }
+    }
+}
+
+/// Says what went wrong, why, and whether another try may help.
+fn explain(error: &feedkit_core::Error) {
+    eprintln!("feedkit: {error}");
+    let mut said = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        // Some causes only repeat what was said.
+        if !said.contains(&text) && !text.contains(&said) {
+            eprintln!("  because: {text}");
+            said = text;
+        }
+        cause = inner.source();
+    }
+    if error.is_retriable() {
+        eprintln!("  this may pass: run the same command again when it has");
     }
 }

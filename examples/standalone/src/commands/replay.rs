@@ -20,6 +20,9 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::output;
 
+/// How long what is under way may take to end when a signal comes.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// What `replay` ends with.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -40,9 +43,21 @@ pub async fn replay(args: &cli::Replay, config: &Config) -> Result<ExitCode> {
     for file in &args.files {
         open(file)?;
     }
+    let shutdown = CancellationToken::new();
+    let interrupted = shutdown.clone();
+    let signal = stop_signal()?;
+    let signals = tokio::spawn(async move {
+        signal.await;
+        interrupted.cancel();
+    });
     let mut engine = Engine::start(config).await?;
-    let outcome = run(args, &mut engine).await;
-    let stopped = engine.stop().await;
+    let outcome = tokio::select! {
+        outcome = run(args, &mut engine, &shutdown) => outcome,
+        // Waiting for input, or for room on a full disk, may last.
+        () = overdue(&shutdown) => Ok(None),
+    };
+    signals.abort();
+    let stopped = engine.stop(!matches!(outcome, Ok(Some(_)))).await;
     let summary = outcome?;
     stopped?;
     match summary {
@@ -54,13 +69,11 @@ pub async fn replay(args: &cli::Replay, config: &Config) -> Result<ExitCode> {
     }
 }
 
-async fn run(args: &cli::Replay, engine: &mut Engine) -> Result<Option<Summary>> {
-    let shutdown = CancellationToken::new();
-    let interrupted = shutdown.clone();
-    let signals = tokio::spawn(async move {
-        stop_signal().await;
-        interrupted.cancel();
-    });
+async fn run(
+    args: &cli::Replay,
+    engine: &mut Engine,
+    shutdown: &CancellationToken,
+) -> Result<Option<Summary>> {
     let bar = progress_bar(&args.files);
     // What an earlier run has left in the log is not this run's.
     bar.set_message("catching up with an earlier run");
@@ -85,7 +98,7 @@ async fn run(args: &cli::Replay, engine: &mut Engine) -> Result<Option<Summary>>
             bar.set_message(format!("{} events", lines + progress.lines));
         };
         let replayed = replay
-            .run(reader, Origin::new(&name, first_seen), show, &shutdown)
+            .run(reader, Origin::new(&name, first_seen), show, shutdown)
             .await
             .map_err(|e| e.context(file.display()))?;
         bytes_before += last;
@@ -98,13 +111,18 @@ async fn run(args: &cli::Replay, engine: &mut Engine) -> Result<Option<Summary>>
     engine.reached(&positions).await?;
     let seconds = started.elapsed().as_secs_f64();
     bar.finish_and_clear();
-    signals.abort();
     if shutdown.is_cancelled() {
         return Ok(None);
     }
     let counts = engine.pipeline.status().counts;
     let alerts = alerts_so_far(engine).await? - alerts_before;
     Ok(Some(summary(lines, before, counts, alerts, seconds)))
+}
+
+/// A while after the signal to stop.
+async fn overdue(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(PATIENCE).await;
 }
 
 fn summary(read: u64, before: CommitCounts, after: CommitCounts, alerts: u64, seconds: f64) -> Summary {
@@ -184,15 +202,24 @@ fn progress_bar(files: &[std::path::PathBuf]) -> ProgressBar {
     bar
 }
 
-/// Waits for Ctrl-C, or for the signal that a service manager sends.
-async fn stop_signal() {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+/// Ends with Ctrl-C, or the signal that a service manager sends; heard from the call on.
+#[cfg(unix)]
+fn stop_signal() -> Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| signal(kind).map_err(|e| Error::fatal(format!("cannot listen for signals: {e}")));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    Ok(async move {
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
+            _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        return;
-    }
-    let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+/// Ends with Ctrl-C.
+#[cfg(not(unix))]
+fn stop_signal() -> Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
 }

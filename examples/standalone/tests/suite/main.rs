@@ -3,7 +3,10 @@
 
 mod commands;
 #[cfg(feature = "failpoints")]
+mod disk;
+#[cfg(feature = "failpoints")]
 mod kill;
 #[cfg(feature = "failpoints")]
 mod oracle;
+mod pipelines;
 mod program;

@@ -18,6 +18,12 @@ impl Place {
         Place { dir: TempDir::new().unwrap() }
     }
 
+    /// One on the disk that holds `directory`.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn within(directory: &Path) -> Self {
+        Place { dir: TempDir::new_in(directory).unwrap() }
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

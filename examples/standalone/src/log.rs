@@ -1,0 +1,78 @@
+//! What goes to standard error besides a command's own messages.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, fmt};
+
+/// One cause is told so often, by however many parts of the pipeline it is met.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
+
+/// Begins to log what `filter` lets through.
+pub fn start(filter: &str) {
+    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    tracing_subscriber::registry().with(EnvFilter::new(filter)).with(Causes::default()).with(lines).init();
+}
+
+/// Holds warnings back whose cause was told a moment ago: on a full disk each partition and each follower tries
+/// again, and would say so each time.
+#[derive(Default)]
+struct Causes {
+    told: Mutex<HashMap<String, Instant>>,
+}
+
+impl<S: Subscriber> Layer<S> for Causes {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        if *event.metadata().level() != Level::WARN {
+            return true;
+        }
+        let mut cause = Cause(None);
+        event.record(&mut cause);
+        cause.0.is_none_or(|cause| self.is_due(cause, Instant::now()))
+    }
+}
+
+impl Causes {
+    fn is_due(&self, cause: String, now: Instant) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|_, at| now.duration_since(*at) < AGAIN_AFTER);
+        let due = !told.contains_key(&cause);
+        if due {
+            told.insert(cause, now);
+        }
+        due
+    }
+}
+
+/// An event's field `error`.
+struct Cause(Option<String>);
+
+impl Visit for Cause {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "error" {
+            self.0 = Some(format!("{value:?}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_again_after_a_while() {
+        let causes = Causes::default();
+        let start = Instant::now();
+        let due = |cause: &str, at: Duration| causes.is_due(cause.to_owned(), start + at);
+        assert!(due("full", Duration::ZERO));
+        assert!(!due("full", AGAIN_AFTER / 2));
+        assert!(due("locked", AGAIN_AFTER / 2));
+        assert!(due("full", AGAIN_AFTER));
+        assert!(!due("full", AGAIN_AFTER + AGAIN_AFTER / 2));
+    }
+}
