@@ -4,6 +4,8 @@
 #![allow(unreachable_pub, reason = "nothing here is a library")]
 
 #[cfg(feature = "sqlite")]
+mod acknowledge;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "sqlite")]
 mod sync;

@@ -1,13 +1,22 @@
 //! What is acknowledged is on the disk: a sync lies between the write and the acknowledgement.
 //!
-//! Killing a process does not show that, since what it wrote stays with the operating system. So the example
-//! `acknowledge` runs under strace, and the order of its calls is checked.
+//! Killing a process does not show that, since what it wrote stays with the operating system. So this
+//! program runs itself under strace, and the order of its calls is checked.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-const ROUNDS: usize = 5;
+use super::acknowledge::{ROUNDS, acknowledge};
+
+/// Tells the program under strace where to work.
+const DIRECTORY: &str = "FEEDKIT_TEST_DIRECTORY";
+
+#[tokio::test]
+#[ignore = "the test below runs it under strace"]
+async fn runs_under_strace() {
+    let Some(directory) = std::env::var_os(DIRECTORY) else { return };
+    acknowledge(directory.as_ref()).await.unwrap();
+}
 
 #[test]
 fn a_sync_lies_between_the_write_and_the_acknowledgement() {
@@ -21,8 +30,9 @@ fn a_sync_lies_between_the_write_and_the_acknowledgement() {
     let output = Command::new("strace")
         .args(["-f", "-y", "-e", "trace=pwrite64,write,fdatasync,fsync", "-o"])
         .arg(&trace)
-        .arg(example("acknowledge"))
-        .arg(dir.path().join("data"))
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "sync::runs_under_strace", "--ignored", "--nocapture"])
+        .env(DIRECTORY, dir.path().join("data"))
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -149,18 +159,10 @@ fn what(head: &str, tail: &str) -> Option<What> {
     match name {
         "fsync" | "fdatasync" => tail.trim_end().ends_with("= 0").then_some(What::Sync(file)),
         "write" if arguments.starts_with("1<") => {
-            let said = rest.strip_prefix(", \"acknowledged ")?;
+            let (_, said) = rest.split_once("acknowledged ")?;
             Some(What::Acknowledge(said.split_once("\\n")?.0.to_owned()))
         }
         "write" | "pwrite64" => Some(What::Write(file)),
         _ => None,
     }
-}
-
-/// An example of this crate, which cargo builds beside the tests.
-fn example(name: &str) -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let path = tests.ancestors().nth(2).unwrap().join("examples").join(name);
-    assert!(path.exists(), "{} is not there: cargo build --example {name}", path.display());
-    path
 }

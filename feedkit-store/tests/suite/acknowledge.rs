@@ -1,13 +1,8 @@
 //! Sends batches to the log and commits them to the history, one after the other, and says after each that it was
-//! acknowledged. Run under strace, it shows that the disk was synced before that:
-//!
-//! ```text
-//! strace -f -y -e trace=pwrite64,write,fdatasync,fsync target/debug/examples/acknowledge DIRECTORY
-//! ```
-
-#![allow(clippy::print_stdout, reason = "what it prints is what it is for")]
+//! acknowledged. Run under strace by [`sync`](super::sync).
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,14 +16,11 @@ use feedkit_core::{
 };
 use feedkit_store::sqlite::{Sqlite, SqliteOptions, USER_ACTIONS};
 
-const ROUNDS: usize = 5;
+pub(crate) const ROUNDS: usize = 5;
 const BATCH: usize = 3;
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    let Some(directory) = std::env::args_os().nth(1) else {
-        return Err(Error::invalid("name a directory"));
-    };
+/// Works in `directory`.
+pub(crate) async fn acknowledge(directory: &Path) -> Result<()> {
     let store = Sqlite::open(directory, SqliteOptions::default(), Arc::new(SystemClock)).await?;
     for round in 0..ROUNDS {
         let (values, at) = send(&store, round).await?;
@@ -56,7 +48,7 @@ async fn send(store: &Sqlite, round: usize) -> Result<(Vec<Bytes>, Position)> {
 /// Commits the records that end at `at`.
 async fn commit(store: &Sqlite, values: Vec<Bytes>, at: Position) -> Result<()> {
     let history = store.history();
-    let claim = history.claim(at.partition, "example").await?;
+    let claim = history.claim(at.partition, "feedkit").await?;
     let (now, place) = (SystemClock.now(), Place { log: store.log().incarnation(), partition: at.partition });
     let records: Vec<_> = (claim.position..at.offset)
         .zip(values)
