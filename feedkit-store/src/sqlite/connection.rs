@@ -54,7 +54,8 @@ pub(crate) fn open_writer(path: &Path, schema: &Schema, tuning: &Tuning) -> Resu
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)?;
         connection.pragma_update(None, "cache_size", -i64::from(tuning.writer_cache_kib))?;
-        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        // Not in memory: the pages that a savepoint may have to restore would stay there until the group's commit.
+        connection.pragma_update(None, "temp_store", "FILE")?;
         connection.pragma_update(None, "foreign_keys", false)?;
         schema.migrate(&mut connection, path)?;
         Ok(connection)
