@@ -80,10 +80,21 @@ impl PipelineStatus {
         partitions.chain(followers).collect()
     }
 
-    /// Whether the history and every follower have come as far as `target`, durably.
+    /// Whether the history and every follower have come as far as `target`, durably. A partition that has stopped
+    /// has not: its offsets may be those of another log.
     pub fn has_reached(&self, target: &Positions) -> bool {
+        let stopped = |(partition, _)| self.stopped(partition).is_some();
         self.positions().covers(target)
+            && !target.iter().any(stopped)
             && self.followers.values().all(|f| f.standby || f.durable.covers(target))
+    }
+
+    /// Why a partition has stopped, if it has.
+    fn stopped(&self, partition: Partition) -> Option<&str> {
+        match &self.partitions.get(&partition)?.state {
+            PartitionState::Stopped(why) => Some(why),
+            _ => None,
+        }
     }
 
     /// What keeps `target` from being reached however long one waits.
@@ -91,11 +102,8 @@ impl PipelineStatus {
         if self.ended {
             return Some("the pipeline has ended".to_owned());
         }
-        let stopped = self.partitions.iter().find_map(|(partition, status)| match &status.state {
-            PartitionState::Stopped(why) if status.position < target.of(*partition) => {
-                Some(format!("partition {partition} stopped: {why}"))
-            }
-            _ => None,
+        let stopped = target.iter().find_map(|(partition, _)| {
+            self.stopped(partition).map(|why| format!("partition {partition} stopped: {why}"))
         });
         stopped.or_else(|| {
             let (name, status) = self.followers.iter().find(|(_, f)| f.stopped)?;

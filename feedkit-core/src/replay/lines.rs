@@ -7,6 +7,9 @@ use bytes::Bytes;
 /// Longest line, in bytes; of a longer one the rest is passed over, and it will be rejected.
 pub const MAX_LINE: usize = 1 << 20;
 
+/// Some programs begin a UTF-8 file with it; it is no part of the first line.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// A line and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NumberedLine {
@@ -31,6 +34,9 @@ pub fn number_lines(
             break;
         }
         read += n;
+        if *next == 0 && line.starts_with(BYTE_ORDER_MARK) {
+            line.drain(..BYTE_ORDER_MARK.len());
+        }
         let bytes = line.trim_ascii_end();
         if !bytes.is_empty() {
             line.truncate(bytes.len());
@@ -85,5 +91,12 @@ mod tests {
         let seen: Vec<_> = lines.iter().map(|l| (l.number, l.bytes.len())).collect();
         assert_eq!(seen, [(0, 1), (3, MAX_LINE), (4, 4)]);
         assert_eq!(read, text.len() as u64);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_line() {
+        let mut reader = io::BufReader::new(&b"\xef\xbb\xbfa\n\xef\xbb\xbfb\n"[..]);
+        let (lines, read) = number_lines(&mut reader, &mut 0, 9).unwrap();
+        assert_eq!((&lines[0].bytes[..], lines[1].bytes.len(), read), (&b"a"[..], 4, 10));
     }
 }

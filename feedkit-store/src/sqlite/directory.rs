@@ -42,16 +42,20 @@ impl DataDir {
     /// The directory for reading, also beside a process that writes.
     pub(crate) fn open_reader(path: impl Into<PathBuf>) -> Result<DataDir> {
         let dir = DataDir { path: path.into(), lock: None };
-        for file in [dir.log(), dir.state()] {
-            match file.try_exists() {
-                Ok(true) => {}
-                Ok(false) => {
-                    let shown = dir.path.display();
-                    return Err(Error::fatal(format!(
-                        "there is no feedkit data in {shown}: `feedkit replay FILE --data {shown}` makes some"
-                    )));
-                }
-                Err(e) => return Err(fault(&dir.path, "cannot be read", e)),
+        let exists = |file: PathBuf| file.try_exists().map_err(|e| fault(&dir.path, "cannot be read", e));
+        let shown = dir.path.display();
+        match (exists(dir.log())?, exists(dir.state())?) {
+            (true, true) => {}
+            (false, false) => {
+                return Err(Error::fatal(format!(
+                    "there is no feedkit data in {shown}: `feedkit replay FILE --data {shown}` makes some"
+                )));
+            }
+            (log, _) => {
+                let (there, missing) = if log { ("log.db", "state.db") } else { ("state.db", "log.db") };
+                return Err(Error::fatal(format!(
+                    "{shown} has {there} but no {missing}: put it back, or let a feedkit that writes make a new one"
+                )));
             }
         }
         Ok(dir)

@@ -36,7 +36,7 @@ fn any_bytes_are_counted_or_rejected() {
         ("CRLF", format!("{LIKE}\r\n\r\n{}\r\n", comment("x")).into(), 2, 2, 0),
         // The last line is what UTF-16 leaves after its line end.
         ("UTF-16", utf16, 2, 0, 2),
-        ("a byte order mark", bom.into(), 1, 0, 1),
+        ("a byte order mark", bom.into(), 1, 1, 0),
         ("nothing", Vec::new(), 0, 0, 0),
         ("blank lines", b"\n \n\t\r\n".to_vec(), 0, 0, 0),
         // Unknown fields are passed over, however deep.

@@ -71,6 +71,9 @@ async fn a_truncated_or_recreated_log_is_never_passed_over() {
     for partition in 0..4 {
         assert!(stopped(&running, partition).unwrap().contains("recreated"));
     }
+    // The new log's offsets are below those that were committed: that is not to have reached them.
+    let error = running.handle.reached(&[(Partition(0), 1)].into_iter().collect()).await.unwrap_err();
+    assert!(error.to_string().contains("recreated"), "{error}");
     running.stop().await;
     assert_eq!(world.position(1).await, stood_at);
 }
