@@ -27,8 +27,20 @@ Examples:
   feedkit verify                      recounts everything and compares
 
 An event is one JSON object a line:
-  {\"userId\":\"u1\",\"postId\":\"p9\",\"type\":\"like\",\"timestamp\":\"2026-11-24T08:00:00Z\"}
+  {\"userId\":\"u1\",\"postId\":\"p9\",\"type\":\"like\",\"timestamp\":\"2025-01-01T08:00:00Z\"}
 type is like, unlike, post or comment; id (a UUIDv7), timestamp, text and attributes may be left out.
+
+Settings for --config, with their defaults:
+  data = \"feedkit-data\"
+  log = \"warn\"
+  [retention]
+  events_days = 3653   # raw events; totals stay
+  journal_days = 1     # beyond the slowest follower
+  log_days = 7         # records that have been read
+  [events]
+  extra_kinds = []     # such as [\"share\"]
+  [rules.spike]        # likewise rules.milestone, rules.user_rate
+  enabled = true
 
 Exit codes: 0 done, 1 failed (or verify found differences), 2 bad usage or configuration.";
 
@@ -38,7 +50,7 @@ pub struct Common {
     /// The directory that holds everything [default: ./feedkit-data]
     #[arg(long, global = true, value_name = "DIR", env = "FEEDKIT_DATA")]
     pub data: Option<PathBuf>,
-    /// A TOML file with settings; flags and FEEDKIT_… variables go before it
+    /// A TOML file with settings; flags, then FEEDKIT_DATA and FEEDKIT_LOG, go before it
     #[arg(long, global = true, value_name = "FILE", env = "FEEDKIT_CONFIG")]
     pub config: Option<PathBuf>,
     /// What to log to standard error: error, warn, info, debug, or a filter as `feedkit_core=debug,warn` [default: warn]
@@ -52,7 +64,8 @@ pub enum Command {
     ///
     /// Sending a file again adds nothing: a line without an id gets one that follows from the file's path, the
     /// line's number and its bytes. So a replay that was cut off is simply run again. A line without a timestamp
-    /// follows the one before by a millisecond.
+    /// follows the one before by a millisecond; the first of a file is dated a day before the file was first seen.
+    /// Standard input counts as one file: for another stream of lines without ids, give another --source.
     Replay(Replay),
     /// Print made-up events: Zipf-distributed posts, a viral post, a like farm
     Sample(Sample),
@@ -62,7 +75,7 @@ pub enum Command {
     Post(Post),
     /// What the rules raised, newest first
     Alerts(Listing),
-    /// Records that were no events, and why
+    /// Records that were not valid events, and why
     Rejected(Listing),
     /// Recount everything from the raw events and compare; exit code 1 if anything differs
     Verify(Json),
@@ -72,7 +85,7 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct Replay {
-    /// JSON lines; - is standard input
+    /// JSON lines; - is standard input (see --source)
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// max, or how many times their own pace: 1, 60, …
@@ -81,7 +94,7 @@ pub struct Replay {
     /// End with one line of JSON instead of a table
     #[arg(long)]
     pub json: bool,
-    /// The name from which ids follow, instead of each file's path
+    /// The name from which ids follow, instead of each file's path; tells streams on standard input apart
     #[arg(long, value_name = "NAME")]
     pub source: Option<String>,
 }
@@ -113,7 +126,7 @@ pub struct Top {
 pub enum By {
     /// Likes that stand
     Likes,
-    /// Likes that fade with time
+    /// Likes that fade, half of them each six hours: those of old files are tiny
     Trending,
 }
 

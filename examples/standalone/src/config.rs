@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use feedkit_alerts::RuleSet;
+use feedkit_alerts::RulesConfig;
 use serde::Deserialize;
 
 use crate::cli::Common;
@@ -22,8 +22,8 @@ pub struct Config {
     pub keep_log_days: u64,
     /// Kinds of events besides like, unlike, post and comment.
     pub extra_kinds: Vec<String>,
-    /// The alert rules' settings, as TOML.
-    pub rules: String,
+    /// The alert rules' settings.
+    pub rules: RulesConfig,
 }
 
 /// The file's form.
@@ -36,7 +36,8 @@ struct File {
     retention: Retention,
     #[serde(default)]
     events: Events,
-    rules: Option<toml::Table>,
+    #[serde(default)]
+    rules: RulesConfig,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -64,11 +65,7 @@ impl Config {
                 toml::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?
             }
         };
-        let rules = file.rules.map(|rules| toml::Table::from_iter([("rules".to_owned(), rules.into())]));
-        let rules = rules.map(|table| table.to_string()).unwrap_or_default();
-        if let Err(error) = RuleSet::from_toml(&rules) {
-            return Err(format!("rules: {error}"));
-        }
+        file.rules.rule_set().map_err(|e| format!("rules: {e}"))?;
         for kind in &file.events.extra_kinds {
             if !matches!(feedkit_core::EventKind::new(kind), Some(feedkit_core::EventKind::Other(_))) {
                 return Err(format!(
@@ -83,7 +80,7 @@ impl Config {
             keep_journal_days: file.retention.journal_days.unwrap_or(1),
             keep_log_days: file.retention.log_days.unwrap_or(7),
             extra_kinds: file.events.extra_kinds,
-            rules,
+            rules: file.rules,
         };
         if config.keep_events_days == 0 {
             return Err("retention.events_days: is 0, the least is 1".to_owned());

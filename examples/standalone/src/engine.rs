@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use feedkit_alerts::{AlertFollower, AlertOptions, OpenSource, Relay, RuleSet};
+use feedkit_alerts::{AlertFollower, AlertOptions, OpenSource, Relay};
 use feedkit_core::history::RetentionPolicy;
 use feedkit_core::pipeline::{PartitionState, PipelineHandle, PipelineStatus};
 use feedkit_core::source::{Resume, check_resume};
@@ -46,7 +46,7 @@ impl Engine {
         check_log(&store).await.map_err(|e| e.context(config.data.display()))?;
         let shutdown = CancellationToken::new();
 
-        let rules = RuleSet::from_toml(&config.rules)?;
+        let rules = config.rules.rule_set()?;
         // The directory is locked: no other process can be at work here, and none has to be waited for.
         let options = AlertOptions { owner: "feedkit".to_owned(), ..Default::default() };
         let alerts = AlertFollower::new(store.alert_log(), history.clone(), rules, clock.clone(), options)?;
@@ -163,8 +163,8 @@ async fn check_log(store: &Sqlite) -> Result<()> {
         check_resume(partition, &resume, store.log().incarnation(), 0..ends.of(partition), None).map_err(
             |gap| {
                 Error::gap(format!(
-                    "log.db is not the log that state.db was made from, or has lost its end ({gap}). Nothing was \
-                     changed. Put the right log.db back, or move state.db away: then all that is in this log is \
+                    "log.db is not the log that state.db was made from, or has lost its end ({gap}). No event was \
+                     taken in. Put the right log.db back, or move state.db away: then all that is in this log is \
                      counted anew"
                 ))
             },

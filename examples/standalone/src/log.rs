@@ -13,10 +13,20 @@ use tracing_subscriber::{EnvFilter, fmt};
 /// One cause is told so often, by however many parts of the pipeline it is met.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
-/// Begins to log what `filter` lets through.
-pub fn start(filter: &str) {
+/// Begins to log what `filter` lets through. The error says what a filter is.
+pub fn start(filter: &str) -> Result<(), String> {
+    let expected = || {
+        format!("--log {filter}: expected error, warn, info, debug, or a filter as `feedkit_core=debug,warn`")
+    };
+    // A bare word that is no level would be taken for a module's name, and mute everything.
+    let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
+    if filter.split(',').any(|part| !part.contains('=') && !is_level(part.trim())) {
+        return Err(expected());
+    }
+    let filter = EnvFilter::try_new(filter).map_err(|_| expected())?;
     let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
-    tracing_subscriber::registry().with(EnvFilter::new(filter)).with(Causes::default()).with(lines).init();
+    tracing_subscriber::registry().with(filter).with(Causes::default()).with(lines).init();
+    Ok(())
 }
 
 /// Holds warnings back whose cause was told a moment ago: on a full disk each partition and each follower tries

@@ -51,10 +51,15 @@ impl DataDir {
                     "there is no feedkit data in {shown}: `feedkit replay FILE --data {shown}` makes some"
                 )));
             }
-            (log, _) => {
-                let (there, missing) = if log { ("log.db", "state.db") } else { ("state.db", "log.db") };
+            (true, false) => {
                 return Err(Error::fatal(format!(
-                    "{shown} has {there} but no {missing}: put it back, or let a feedkit that writes make a new one"
+                    "{shown} has log.db but no state.db: put it back, or run `feedkit replay FILE --data {shown}`, \
+                     which first counts anew what the log still holds"
+                )));
+            }
+            (false, true) => {
+                return Err(Error::fatal(format!(
+                    "{shown} has state.db but no log.db: put it back, or move state.db away, too, and replay anew"
                 )));
             }
         }

@@ -34,6 +34,8 @@ pub async fn verify(json: bool, config: &Config) -> Result<ExitCode> {
 
 /// Computes all totals anew.
 pub async fn rebuild(config: &Config) -> Result<ExitCode> {
+    // A mistyped name must not make a directory.
+    Sqlite::open_read_only(&config.data, SqliteOptions::default()).await?;
     let store = Sqlite::open(&config.data, SqliteOptions::default(), Arc::new(SystemClock)).await?;
     store.history().rebuild_totals().await?;
     let found = store.history().verify().await?;

@@ -9,7 +9,7 @@ use feedkit_core::{Error, PostId, Result};
 
 use crate::cli;
 
-/// Prints events of six made-up hours: ordinary traffic, a post that goes viral, and one whose likes are bought.
+/// Prints events of some made-up hours, four at the default count: ordinary traffic, a post that goes viral, and one whose likes are bought.
 pub fn sample(args: &cli::Sample) -> Result<ExitCode> {
     let name = |text: &str| PostId::new(text).map_err(|e| Error::fatal(format!("{text} {e}")));
     let hours = |n: f64| Duration::from_secs_f64(3600.0 * n);

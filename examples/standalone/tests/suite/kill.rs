@@ -114,14 +114,15 @@ impl Campaign {
         self.place.run(&replay);
         let settled = self.judge();
 
-        // Now what repairs and tidies up.
-        for _ in 0..3 {
+        // Now what repairs and tidies up, no more often than the rest.
+        let times = |stage, tally: &Tally| if tally.of(stage) * 8 > tally.total() { 0 } else { 3 };
+        for _ in 0..times(stage::REBUILD, tally) {
             self.killed(&["rebuild"], stage::REBUILD, rng.random_range(1..3), tally);
             self.place.run(&["verify"]);
         }
         self.place.run(&["rebuild"]);
         assert_eq!(self.totals(), settled, "after a rebuild");
-        for _ in 0..3 {
+        for _ in 0..times(stage::RETENTION, tally) {
             self.killed(
                 &["--config", short, "replay", "/dev/null"],
                 stage::RETENTION,
