@@ -5,7 +5,7 @@ use feedkit_core::alert_log::Lease;
 use feedkit_core::follower::{Follower, FollowerPosition, Scope};
 use feedkit_core::history::History;
 use feedkit_core::journal::JournalEntry;
-use feedkit_core::{AlertLog, Clock, Error, ErrorKind, Offset, Partition, Result};
+use feedkit_core::{AlertLog, Clock, ErrorKind, Offset, Partition, Result};
 use tokio::sync::{Mutex, Notify};
 
 use crate::RuleSet;
@@ -90,11 +90,8 @@ impl<L: AlertLog, H: History> AlertFollower<L, H> {
             Err(e) if e.is_retriable() => state.work = Some(work),
             Err(_) => {}
         }
-        // The log's idea of what comes next is not ours, or not known: recovery settles it.
-        result.map_err(|e| match e.kind() {
-            ErrorKind::Uncertain => Error::gap("an alert step may have been written").with_source(e),
-            _ => e,
-        })
+        // Where the log's idea of what comes next is not ours, or not known, recovery settles it.
+        result
     }
 
     async fn call(&self, work: &mut Work, tenure: &mut Tenure, call: Call) -> Result<()> {

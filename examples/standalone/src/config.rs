@@ -82,8 +82,13 @@ impl Config {
             extra_kinds: file.events.extra_kinds,
             rules: file.rules,
         };
-        if config.keep_events_days == 0 {
-            return Err("retention.events_days: is 0, the least is 1".to_owned());
+        // A replay dates ids a day back; the alerts recover from a journal that is at most minutes behind.
+        for (key, days, least) in
+            [("events_days", config.keep_events_days, 2), ("journal_days", config.keep_journal_days, 1)]
+        {
+            if days < least {
+                return Err(format!("retention.{key}: is {days}, the least is {least}"));
+            }
         }
         Ok(config)
     }

@@ -27,6 +27,9 @@ const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(3);
 /// How long a stop waits for notifications to be published; what is left goes out at the next start.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(5);
 
+/// Four partitions commit together: that is as much as one transaction should hold.
+const MAX_BATCH: usize = 10_000;
+
 /// Everything, running.
 pub struct Engine {
     pub store: Sqlite,
@@ -61,7 +64,9 @@ impl Engine {
         let sink = store.log().sink(NOTIFICATIONS)?;
         let mut relay = Relay::new(store.alert_log(), sink, open, alerts.signals());
 
-        let source = store.log().member(USER_ACTIONS, "feedkit", SourceOptions::default()).await?;
+        let mut reading = SourceOptions::default();
+        reading.max_records = MAX_BATCH;
+        let source = store.log().member(USER_ACTIONS, "feedkit", reading).await?;
         let days = |n: u64| Duration::from_secs(n.saturating_mul(86_400));
         let keep = RetentionPolicy {
             events: days(config.keep_events_days),
@@ -77,8 +82,7 @@ impl Engine {
             .codec(JsonCodec::new(policy))
             .follower(alerts)
             .configure(|c| {
-                // Four partitions commit together: that is as much as one transaction should hold.
-                c.max_batch = 10_000;
+                c.max_batch = MAX_BATCH;
                 c.feed_effects = 20_000;
                 c.retention = Some((keep, RETENTION_EVERY));
                 c.shutdown_deadline = SHUTDOWN_DEADLINE;
@@ -95,13 +99,41 @@ impl Engine {
 
     /// Waits until everything up to `positions` is in the history and with every follower.
     pub async fn reached(&mut self, positions: &Positions) -> Result<()> {
+        let pipeline = self.pipeline.clone();
+        let reached = tokio::select! {
+            reached = pipeline.reached(positions) => reached,
+            error = self.fails() => return Err(error),
+        };
+        match reached {
+            Ok(status) => none_stopped(&status),
+            // The part that failed knows better why.
+            Err(error) => Err(tokio::time::timeout(SHUTDOWN_DEADLINE, self.fails()).await.unwrap_or(error)),
+        }
+    }
+
+    /// Waits for a part to fail for good: the pipeline, one of its partitions, or the relay.
+    pub async fn fails(&mut self) -> Error {
+        let mut pipeline = self.pipeline.clone();
+        let stopped = async {
+            loop {
+                if let Err(error) = none_stopped(&pipeline.status()) {
+                    return error;
+                }
+                if !pipeline.changed().await {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        let why = |what: &str, ended: std::result::Result<Result<()>, tokio::task::JoinError>| match ended {
+            Ok(Ok(())) => Error::fatal(format!("{what} has ended")),
+            Ok(Err(error)) => error,
+            Err(error) => Error::fatal(format!("{what} failed: {error}")),
+        };
         tokio::select! {
-            reached = self.pipeline.reached(positions) => none_stopped(&reached?),
-            ended = &mut self.running => match ended {
-                Ok(Ok(())) => Err(Error::fatal("the pipeline has ended")),
-                Ok(Err(error)) => Err(error),
-                Err(error) => Err(Error::fatal(format!("the pipeline failed: {error}"))),
-            },
+            biased;
+            ended = &mut self.running => why("the pipeline", ended),
+            ended = &mut self.relaying => why("the relay", ended),
+            error = stopped => error,
         }
     }
 
@@ -115,7 +147,7 @@ impl Engine {
             Err(error) => Err(Error::fatal(format!("a task failed: {error}"))),
         };
         let pipeline = if self.running.is_finished() { Ok(()) } else { ended(self.running.await) };
-        let relay = ended(self.relaying.await);
+        let relay = if self.relaying.is_finished() { Ok(()) } else { ended(self.relaying.await) };
         let trimmed = ended(self.trimming.await.map(Ok));
         self.store.close().await;
         pipeline.and(relay).and(trimmed).and(published.unwrap_or(Ok(())))

@@ -152,9 +152,13 @@ impl World {
                 some.extend(effects[&range.partition].iter().filter(within).map(|e| (range.partition, e)));
             }
             some.sort_by_key(|(partition, e)| (e.time, *partition, e.offset));
-            watermark = some.last().map_or(watermark, |(_, e)| e.time.max(watermark));
+            // Of many effects a tenth may lie beyond what the step has come to.
+            let beyond = if some.len() < 20 { 0 } else { some.len() / 10 };
+            let come_to = some.len().checked_sub(1 + beyond).map(|at| some[at].1.time);
+            watermark = come_to.map_or(watermark, |time| time.max(watermark));
             assert_eq!(step.watermark, watermark, "step {}", step.number);
-            let in_order = step.alerts.windows(2).all(|pair| pair[0].occurred_at <= pair[1].occurred_at);
+            let observed: Vec<_> = step.alerts.iter().filter(|n| n.kind != "FRAUD_RESOLVED").collect();
+            let in_order = observed.windows(2).all(|pair| pair[0].occurred_at <= pair[1].occurred_at);
             assert!(in_order, "step {} raises in another order than the effects'", step.number);
             let hashed: Vec<_> = some.iter().map(|(_, e)| hasher.hash(e)).collect();
             let raised = rules.run(&hashed, step.watermark);
@@ -290,7 +294,10 @@ impl Driver {
             Some(Ok(value)) => Some(Ok(value)),
             Some(Err(e)) if e.is_retriable() => Some(Err(())),
             Some(Err(e)) => {
-                assert!(matches!(e.kind(), ErrorKind::Gap | ErrorKind::Fenced), "{e:?}");
+                assert!(
+                    matches!(e.kind(), ErrorKind::Gap | ErrorKind::Fenced | ErrorKind::Uncertain),
+                    "{e:?}"
+                );
                 None
             }
             None => {

@@ -53,7 +53,7 @@ pub(super) async fn commit(
                         None => todo.push(batch),
                     }
                 }
-                ErrorKind::Data => todo.extend(split(&batch, &error).into_iter().rev().map(Arc::new)),
+                ErrorKind::Data => todo.extend(split(&batch, &error)?.into_iter().rev().map(Arc::new)),
                 _ => return Err(error),
             },
         }
@@ -110,37 +110,43 @@ async fn settled(history: &dyn History, batch: &CommitBatch) -> Result<Option<Co
     }
 }
 
-/// Halves a batch that cannot be stored; a single event becomes a rejected record.
-fn split(batch: &CommitBatch, error: &Error) -> Vec<CommitBatch> {
+/// Halves a batch that cannot be stored. Of a single event a rejected record is kept, of a single rejected record
+/// that it was there; if even that cannot be stored, no record is at fault.
+fn split(batch: &CommitBatch, error: &Error) -> Result<Vec<CommitBatch>> {
     let CommitBatch { from, to, .. } = *batch;
-    if batch.events.len() <= 1 {
-        let mut rejected = batch.rejected.clone();
-        for logged in &batch.events {
+    let mut offsets: Vec<_> = batch.events.iter().map(|e| e.offset).collect();
+    offsets.extend(batch.rejected.iter().map(|r| r.offset));
+    offsets.sort_unstable();
+    if offsets.len() > 1 {
+        let middle = offsets[offsets.len() / 2];
+        let half = |from, to, last| CommitBatch {
+            from,
+            to,
+            at_end: batch.at_end && last,
+            events: batch.events.iter().filter(|e| (from..to).contains(&e.offset)).cloned().collect(),
+            rejected: batch.rejected.iter().filter(|r| (from..to).contains(&r.offset)).cloned().collect(),
+            last: batch.last.filter(|_| last),
+            ..*batch
+        };
+        return Ok(vec![half(from, middle, false), half(middle, to, true)]);
+    }
+    let rejected = match (batch.events.first(), batch.rejected.first()) {
+        (Some(logged), _) => {
+            tracing::warn!(partition = batch.partition.0, offset = logged.offset, %error, "an event is set aside");
             let value = JsonCodec::encode(&logged.event);
             let fault =
                 InvalidEvent { reason: InvalidReason::Unstorable, field: None, detail: error.to_string() };
-            rejected.push(rejected_event(logged.offset, logged.event.time, fault, value));
+            rejected_event(logged.offset, logged.event.time, fault, value)
         }
-        // The rejected records themselves are at fault: keep only that they were there.
-        if batch.events.is_empty() {
-            for record in &mut rejected {
-                record.value = Bytes::new();
-            }
+        (None, Some(record)) if !record.value.is_empty() => {
+            Rejected { value: Bytes::new(), ..record.clone() }
         }
-        rejected.sort_by_key(|r| r.offset);
-        return vec![CommitBatch { events: Vec::new(), rejected, ..batch.clone() }];
-    }
-    let middle = batch.events[batch.events.len() / 2].offset;
-    let half = |from, to, last| CommitBatch {
-        from,
-        to,
-        at_end: batch.at_end && last,
-        events: batch.events.iter().filter(|e| (from..to).contains(&e.offset)).cloned().collect(),
-        rejected: batch.rejected.iter().filter(|r| (from..to).contains(&r.offset)).cloned().collect(),
-        last: batch.last.filter(|_| last),
-        ..*batch
+        _ => {
+            let message = format!("a batch is refused though no record can be at fault: {error}");
+            return Err(Error::corrupt(message));
+        }
     };
-    vec![half(from, middle, false), half(middle, to, true)]
+    Ok(vec![CommitBatch { events: Vec::new(), rejected: vec![rejected], ..batch.clone() }])
 }
 
 fn rejected_event(offset: u64, time: crate::Timestamp, fault: InvalidEvent, value: Bytes) -> Rejected {

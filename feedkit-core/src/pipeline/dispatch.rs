@@ -30,11 +30,16 @@ pub(super) async fn dispatch(
             event = source.next() => match event {
                 Ok(event) => {
                     waits.reset();
+                    shared.show_source(None);
                     dispatcher.handle(source, event);
                 }
                 Err(error) if error.is_retriable() => {
                     tracing::warn!(%error, "the source fails, trying again");
-                    waits.sleep().await;
+                    shared.show_source(Some(error.to_string()));
+                    tokio::select! {
+                        () = waits.sleep() => {}
+                        () = shutdown.cancelled() => {}
+                    }
                 }
                 Err(error) => break Err(error.context("the source ended")),
             },
@@ -75,7 +80,7 @@ struct Dispatcher {
     shared: Arc<Shared>,
     requests: mpsc::UnboundedSender<Request>,
     held: BTreeMap<Partition, Held>,
-    workers: JoinSet<(Partition, Result<()>)>,
+    workers: JoinSet<(Partition, Arc<Inbox>, Result<()>)>,
 }
 
 struct Held {
@@ -111,7 +116,9 @@ impl Dispatcher {
             }
             SourceEvent::Gap(gap) => {
                 let partition = gap.partition;
-                self.release(partition, None);
+                if let Some(held) = self.held.remove(&partition) {
+                    held.inbox.finish();
+                }
                 tracing::error!(%gap, "a partition stops: what is to be read is not in the log");
                 self.shared.set_state(partition, PartitionState::Stopped(gap.to_string()));
             }
@@ -131,8 +138,8 @@ impl Dispatcher {
             place,
         };
         self.shared.set_state(place.partition, PartitionState::Claiming);
-        self.held.insert(place.partition, Held { inbox, lost, closing });
-        self.workers.spawn(async move { (place.partition, worker.run(assigned).await) });
+        self.held.insert(place.partition, Held { inbox: inbox.clone(), lost, closing });
+        self.workers.spawn(async move { (place.partition, inbox, worker.run(assigned).await) });
     }
 
     fn release(&mut self, partition: Partition, guard: Option<RevokeGuard>) {
@@ -146,13 +153,16 @@ impl Dispatcher {
     fn ended(
         &mut self,
         source: &mut dyn EventSource,
-        ended: Result<(Partition, Result<()>), tokio::task::JoinError>,
+        ended: Result<(Partition, Arc<Inbox>, Result<()>), tokio::task::JoinError>,
     ) -> Result<()> {
-        let (partition, outcome) =
+        let (partition, inbox, outcome) =
             ended.map_err(|e| Error::fatal(format!("a partition's worker failed: {e}")).with_source(e))?;
         let Err(error) = outcome else { return Ok(()) };
-        source.pause(partition);
-        self.release(partition, None);
+        // The partition may have been assigned anew meanwhile, to another worker.
+        if self.held.get(&partition).is_some_and(|held| Arc::ptr_eq(&held.inbox, &inbox)) {
+            source.pause(partition);
+            self.release(partition, None);
+        }
         match error.kind() {
             ErrorKind::Fenced | ErrorKind::Gap => {
                 tracing::error!(partition = partition.0, %error, "a partition stops");

@@ -47,6 +47,7 @@ impl Driver {
     /// the follower is shown in the status; it stops nothing else.
     pub(super) async fn run(self, stop: CancellationToken) {
         let name = self.follower.name().to_owned();
+        let _shown = ShowPanic { name: name.clone(), status: self.status.clone() };
         let mut drive = Drive {
             waits: self.backoff.waits(),
             cursors: BTreeMap::new(),
@@ -69,6 +70,23 @@ impl Driver {
     }
 }
 
+/// A follower that panics must not look as if it were at work.
+struct ShowPanic {
+    name: String,
+    status: watch::Sender<PipelineStatus>,
+}
+
+impl Drop for ShowPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.status.send_modify(|status| {
+                let follower = status.followers.entry(self.name.clone()).or_default();
+                (follower.stopped, follower.trouble) = (true, Some("it panicked".to_owned()));
+            });
+        }
+    }
+}
+
 struct Drive {
     driver: Driver,
     cursors: BTreeMap<Partition, Cursor>,
@@ -83,11 +101,18 @@ impl Drive {
         let mut ticked = Instant::now();
         loop {
             let stopping = stop.is_cancelled();
-            let progress = match self.round().await {
-                Ok(progress) => {
-                    self.waits.reset();
-                    progress
-                }
+            let round = self.round().await;
+            let progress = matches!(round, Ok(true));
+            let due = ticked.elapsed() >= TICK;
+            let tick = if !progress || due { self.tick().await } else { Ok(()) };
+            if due || (!progress && ticked.elapsed() >= HELD) {
+                self.look_for_foreign_commits().await;
+            }
+            if !progress || due {
+                ticked = Instant::now();
+            }
+            match round.map(drop).and(tick) {
+                Ok(()) => self.waits.reset(),
                 Err(error) if may_pass(error.kind()) => {
                     self.trouble(&error);
                     if stopping {
@@ -100,14 +125,6 @@ impl Drive {
                     continue;
                 }
                 Err(error) => return Err(error),
-            };
-            if !progress || ticked.elapsed() >= TICK {
-                match self.tick().await {
-                    Ok(()) => {}
-                    Err(error) if may_pass(error.kind()) => self.trouble(&error),
-                    Err(error) => return Err(error),
-                }
-                ticked = Instant::now();
             }
             if !progress {
                 if stopping {
@@ -116,29 +133,38 @@ impl Drive {
                 let pause = if self.holds() { HELD } else { TICK };
                 tokio::select! {
                     () = self.driver.feed.changed() => {}
-                    () = tokio::time::sleep(pause) => self.look_for_foreign_commits().await,
+                    () = tokio::time::sleep(pause) => {}
                     () = stop.cancelled() => {}
                 }
             }
         }
     }
 
-    /// Hands over one run of each partition; whether there was any.
+    /// Hands over one run of each partition; whether there was any. One that fails keeps the others from nothing.
     async fn round(&mut self) -> Result<bool> {
-        let mut progress = false;
+        let (mut progress, mut failed) = (false, None);
         for partition in self.driver.feed.partitions() {
             let cursor = self.cursors.get(&partition).copied().unwrap_or(Cursor::Unknown);
             let at = match cursor {
                 Cursor::At(at) => at,
                 Cursor::Standby => continue,
-                Cursor::Unknown => match self.locate(partition).await? {
-                    Some(at) => at,
-                    None => continue,
+                Cursor::Unknown => match self.locate(partition).await {
+                    Ok(Some(at)) => at,
+                    Ok(None) => continue,
+                    Err(error) if may_pass(error.kind()) => {
+                        failed = Some(error);
+                        continue;
+                    }
+                    Err(error) => return Err(error),
                 },
             };
-            progress |= self.hand_over(partition, at).await?;
+            match self.hand_over(partition, at).await {
+                Ok(some) => progress |= some,
+                Err(error) if may_pass(error.kind()) => failed = Some(error),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(progress)
+        failed.map_or(Ok(progress), Err)
     }
 
     async fn hand_over(&mut self, partition: Partition, at: Offset) -> Result<bool> {
@@ -162,8 +188,8 @@ impl Drive {
                 if matches!(error.kind(), ErrorKind::Gap | ErrorKind::Fenced | ErrorKind::Uncertain) =>
             {
                 self.cursors.clear();
-                self.gaps += 1;
-                if self.gaps >= 3 && error.kind() == ErrorKind::Gap {
+                self.gaps = if error.kind() == ErrorKind::Gap { self.gaps + 1 } else { 0 };
+                if self.gaps >= 3 {
                     tracing::warn!(%error, "a follower does not find its way back");
                     self.rebuild(&error.to_string()).await?;
                 }
@@ -228,7 +254,14 @@ impl Drive {
 
     /// Lets the follower do what it does when idle, and notes what it has stored.
     async fn tick(&mut self) -> Result<()> {
-        self.driver.follower.tick().await?;
+        if let Err(error) = self.driver.follower.tick().await {
+            if error.kind() != ErrorKind::Retriable {
+                // What it held may be gone, or written: where it stands has to be asked.
+                self.cursors.clear();
+                self.driver.feed.wake();
+            }
+            return Err(error);
+        }
         let note = self.noted.is_none_or(|at| at.elapsed() >= 10 * TICK);
         for (partition, cursor) in self.cursors.clone() {
             match (self.driver.follower.position(partition).await?, cursor) {

@@ -24,6 +24,8 @@ struct State {
     records: usize,
     paused: bool,
     closed: bool,
+    /// Nothing more is put in: closed once it is empty.
+    last: bool,
     /// Kept for a revoked partition until its worker is done.
     guard: Option<RevokeGuard>,
 }
@@ -54,6 +56,12 @@ impl Inbox {
         pause
     }
 
+    /// Lets the worker end after all that is here: the log may not hold it any more.
+    pub(super) fn finish(&self) {
+        self.lock().last = true;
+        self.changed.notify_one();
+    }
+
     /// Lets the worker end after what it is doing; the rest is dropped, to be read again.
     pub(super) fn close(&self, guard: Option<RevokeGuard>) {
         let mut state = self.lock();
@@ -77,6 +85,9 @@ impl Inbox {
                 }
                 if let Some(taken) = state.take(most, self.limit) {
                     return Some(taken);
+                }
+                if state.last {
+                    return None;
                 }
             }
             changed.await;
@@ -136,6 +147,10 @@ mod tests {
         let taken = inbox.take(5).await.unwrap();
         assert_eq!((taken.batch, taken.resume), (batch(5, 6), false));
         inbox.put(batch(6, 7));
+        inbox.finish();
+        assert_eq!(inbox.take(5).await.unwrap().batch, batch(6, 7));
+        assert!(inbox.take(5).await.is_none());
+        inbox.put(batch(7, 8));
         inbox.close(None);
         assert!(inbox.take(5).await.is_none());
     }

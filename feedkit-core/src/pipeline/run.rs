@@ -23,7 +23,7 @@ use crate::{Clock, Codec, EventSource, Follower, History, JsonCodec, Result, Sys
 pub struct PipelineConfig {
     /// The consumer group; a history belongs to one.
     pub group: String,
-    /// Most records in one commit.
+    /// Most records in one commit; a batch that the source yields larger is not split.
     pub max_batch: usize,
     /// About so many effects are kept in memory for each follower and partition.
     pub feed_effects: usize,
@@ -151,11 +151,15 @@ impl Pipeline {
 }
 
 async fn retain(shared: Arc<Shared>, policy: RetentionPolicy, every: Duration, stop: CancellationToken) {
+    // At a start the followers have not said yet that they are there, and may need the journal to recover.
+    let forever = Duration::MAX;
+    let mut patient = RetentionPolicy { follower_silence: forever, journal: forever, ..policy.clone() };
     loop {
-        match shared.history.retain(&policy, shared.clock.now()).await {
+        match shared.history.retain(&patient, shared.clock.now()).await {
             Ok(dropped) => tracing::debug!(?dropped, "retention"),
             Err(error) => tracing::warn!(%error, "retention fails, trying again later"),
         }
+        patient.clone_from(&policy);
         tokio::select! {
             () = tokio::time::sleep(every) => {}
             () = stop.cancelled() => return,

@@ -14,6 +14,8 @@ pub struct PipelineStatus {
     pub partitions: BTreeMap<Partition, PartitionStatus>,
     /// The followers, by name.
     pub followers: BTreeMap<String, FollowerStatus>,
+    /// Why the source yields nothing, while it is being retried.
+    pub source_trouble: Option<String>,
     /// What became of all records since the pipeline started.
     pub counts: CommitCounts,
     /// Set when the pipeline has ended.
@@ -27,6 +29,15 @@ pub struct PartitionStatus {
     pub position: Offset,
     /// What its worker is doing.
     pub state: PartitionState,
+}
+
+impl PartitionStatus {
+    /// Another state, unless the partition has stopped: that stays to be seen until it is assigned anew.
+    pub(super) fn go_on(&mut self, state: PartitionState) {
+        if !matches!(self.state, PartitionState::Stopped(_)) {
+            self.state = state;
+        }
+    }
 }
 
 /// What a partition's worker is doing.
@@ -77,7 +88,8 @@ impl PipelineStatus {
         let followers = self.followers.iter().filter_map(|(name, status)| {
             status.trouble.as_ref().map(|why| format!("follower {name}: {why}"))
         });
-        partitions.chain(followers).collect()
+        let source = self.source_trouble.iter().map(|why| format!("the source: {why}"));
+        source.chain(partitions).chain(followers).collect()
     }
 
     /// Whether the history and every follower have come as far as `target`, durably. A partition that has stopped

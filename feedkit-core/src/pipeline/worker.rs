@@ -67,12 +67,10 @@ impl Worker {
             outcome = self.work(assigned) => outcome,
         };
         self.shared.status.send_modify(|status| {
-            let state = &mut status.partitions.entry(partition).or_default().state;
+            let status = status.partitions.entry(partition).or_default();
             match &outcome {
-                Err(error) => *state = PartitionState::Stopped(error.to_string()),
-                // Released because of a gap: that stays to be seen.
-                Ok(()) if matches!(state, PartitionState::Stopped(_)) => {}
-                Ok(()) => *state = PartitionState::Released,
+                Err(error) => status.state = PartitionState::Stopped(error.to_string()),
+                Ok(()) => status.go_on(PartitionState::Released),
             }
         });
         outcome
@@ -102,7 +100,8 @@ impl Worker {
                 Ok(claim) => {
                     self.shared.status.send_modify(|status| {
                         let status = status.partitions.entry(partition).or_default();
-                        (status.position, status.state) = (claim.position, PartitionState::Running);
+                        status.position = claim.position;
+                        status.go_on(PartitionState::Running);
                     });
                     let positions = [(partition, claim.position)].into_iter().collect();
                     for feed in &self.shared.feeds {
@@ -141,7 +140,8 @@ impl Worker {
                             status.counts += one.counts;
                         }
                         let status = status.partitions.entry(batch.partition).or_default();
-                        (status.position, status.state) = (batch.to, PartitionState::Running);
+                        status.position = batch.to;
+                        status.go_on(PartitionState::Running);
                     });
                     claim.position = batch.to;
                     return Ok(Some(claim));
@@ -209,11 +209,22 @@ impl Worker {
 
     fn trouble(&self, error: &Error) {
         tracing::warn!(partition = self.place.partition.0, %error, "trying again");
-        self.shared.set_state(self.place.partition, PartitionState::Retrying(error.to_string()));
+        self.shared.status.send_modify(|status| {
+            let status = status.partitions.entry(self.place.partition).or_default();
+            status.go_on(PartitionState::Retrying(error.to_string()));
+        });
     }
 }
 
 impl Shared {
+    pub(super) fn show_source(&self, trouble: Option<String>) {
+        self.status.send_if_modified(|status| {
+            let changed = status.source_trouble != trouble;
+            status.source_trouble = trouble;
+            changed
+        });
+    }
+
     pub(super) fn set_state(&self, partition: Partition, state: PartitionState) {
         self.status.send_modify(|status| status.partitions.entry(partition).or_default().state = state);
     }

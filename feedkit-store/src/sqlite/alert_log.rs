@@ -186,6 +186,16 @@ impl AlertLog for SqliteAlertLog {
     }
 }
 
+impl SqliteAlertLog {
+    /// How many alerts are kept. (Their numbers may have holes.)
+    pub async fn count(&self) -> Result<u64> {
+        let count = |connection: &Connection| -> Sql<u64> {
+            Ok(connection.query_row("SELECT count(*) FROM alerts", [], |row| row.get(0))?)
+        };
+        self.state.read(count).await
+    }
+}
+
 fn load_lease(connection: &Connection) -> Sql<Option<Lease>> {
     let mut select =
         connection.prepare_cached("SELECT owner, epoch, until FROM alert_lease WHERE shard = ?1")?;

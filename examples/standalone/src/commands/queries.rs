@@ -135,7 +135,7 @@ pub async fn rejected(args: &cli::Listing, config: &Config) -> Result<ExitCode> 
         };
         let shown: String = record.value.chars().take(120).collect();
         let place = format!("{}:{}", record.partition, record.offset);
-        table.add_row([place, record.reason.clone(), wrong, printable(&shown)]);
+        table.add_row([place, record.reason.clone(), printable(&wrong), printable(&shown)]);
     }
     output::line(&table)?;
     Ok(ExitCode::SUCCESS)

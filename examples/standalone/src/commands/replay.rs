@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use feedkit_core::history::CommitCounts;
 use feedkit_core::replay::{Origin, Progress, Replay};
-use feedkit_core::{AlertLog, Clock, Error, Positions, Result, SystemClock};
+use feedkit_core::{Clock, Error, Positions, Result, SystemClock};
 use feedkit_store::sqlite::USER_ACTIONS;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -86,9 +86,13 @@ async fn run(
     let started = Instant::now();
     let (mut lines, mut positions) = (0, Positions::new());
     let mut bytes_before = 0;
-    for file in &args.files {
+    for (place, file) in args.files.iter().enumerate() {
         let reader = open(file)?;
-        let name = args.source.clone().map_or_else(|| source_name(file), Ok)?;
+        let name = match &args.source {
+            Some(name) if place > 0 => format!("{name}#{place}"),
+            Some(name) => name.clone(),
+            None => source_name(file)?,
+        };
         let first_seen = engine.store.first_seen(&name, SystemClock.now()).await?;
         let replay = Replay::new(Arc::new(engine.store.log().sink(USER_ACTIONS)?), args.speed);
         let mut last = 0;
@@ -97,10 +101,12 @@ async fn run(
             bar.set_position(bytes_before + progress.bytes);
             bar.set_message(format!("{} events", lines + progress.lines));
         };
-        let replayed = replay
-            .run(reader, Origin::new(&name, first_seen), show, shutdown)
-            .await
-            .map_err(|e| e.context(file.display()))?;
+        let sending = replay.run(reader, Origin::new(&name, first_seen), show, shutdown);
+        let replayed = tokio::select! {
+            sent = sending => sent.map_err(|e| e.context(file.display()))?,
+            // Else events would be taken in that nobody counts.
+            error = engine.fails() => return Err(error),
+        };
         bytes_before += last;
         lines += replayed.lines;
         for (partition, offset) in replayed.positions.iter() {
@@ -153,9 +159,8 @@ fn show(summary: &Summary, json: bool) -> Result<()> {
     output::line(&format!("{:.2} s, {:.0} events/s", summary.seconds, summary.events_per_second))
 }
 
-/// Alerts are numbered without holes.
 async fn alerts_so_far(engine: &Engine) -> Result<u64> {
-    Ok(engine.store.alert_log().alerts(None, 1).await?.first().map_or(0, |(number, _)| *number))
+    engine.store.alert_log().count().await
 }
 
 fn open(file: &Path) -> Result<Box<dyn BufRead + Send>> {

@@ -146,6 +146,7 @@ fn configuration_names_the_key_at_fault() {
     for (text, named) in [
         ("[retention]\nevents_day = 3\n", "events_day"),
         ("[retention]\nevents_days = 0\n", "retention.events_days"),
+        ("[retention]\njournal_days = 0\n", "retention.journal_days"),
         ("[events]\nextra_kinds = [\"Share\"]\n", "Share"),
         ("[rules.spike]\nno_such = 1\n", "no_such"),
         ("data = 3\n", "data"),

@@ -96,7 +96,7 @@ impl Campaign {
         let old = place.path("old.jsonl");
         std::fs::write(&old, old_events(rng)).unwrap();
         let short = place.path("short.toml");
-        std::fs::write(&short, "[retention]\nevents_days = 60\njournal_days = 0\n").unwrap();
+        std::fs::write(&short, "[retention]\nevents_days = 60\njournal_days = 1\n").unwrap();
         Campaign { place, file, old, short }
     }
 
