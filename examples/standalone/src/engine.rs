@@ -28,7 +28,7 @@ const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(3);
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Four partitions commit together: that is as much as one transaction should hold.
-const MAX_BATCH: usize = 10_000;
+const MAX_BATCH: usize = 16_000;
 
 /// Everything, running.
 pub struct Engine {
