@@ -187,3 +187,84 @@ async fn a_backwards_clock_changes_nothing() {
     running.stop().await;
     world.check().await;
 }
+
+/// Holds what it is handed until it is ticked; its first ticks fail, and lose what it holds.
+struct Holding {
+    held: AtomicU64,
+    stored: AtomicU64,
+    failures: AtomicU64,
+}
+
+#[async_trait]
+impl Follower for Holding {
+    fn name(&self) -> &str {
+        "holding"
+    }
+    async fn position(&self, partition: Partition) -> Result<FollowerPosition> {
+        // Only partition 0 is of interest.
+        Ok(FollowerPosition::At(match partition {
+            Partition(0) => self.stored.load(Ordering::SeqCst),
+            _ => u64::MAX,
+        }))
+    }
+    async fn apply(&self, _: Partition, entries: &[Arc<JournalEntry>]) -> Result<Offset> {
+        self.held.store(entries[entries.len() - 1].to, Ordering::SeqCst);
+        Ok(entries[entries.len() - 1].to)
+    }
+    async fn rebuild(&self, _: &dyn History) -> Result<()> {
+        Err(Error::fatal("cannot be rebuilt"))
+    }
+    async fn tick(&self) -> Result<()> {
+        let held = self.held.load(Ordering::SeqCst);
+        if held > self.stored.load(Ordering::SeqCst) && self.failures.fetch_add(1, Ordering::SeqCst) < 2 {
+            self.held.store(self.stored.load(Ordering::SeqCst), Ordering::SeqCst);
+            return Err(Error::uncertain("the connection broke"));
+        }
+        self.stored.store(held, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_a_failing_tick_has_lost_is_handed_over_again() {
+    let world = World::new();
+    let (held, stored, failures) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let running = Running::start(world.bare_pipeline().follower(Holding { held, stored, failures }));
+    world.send(60, 500).await;
+    let end = world.ends().of(Partition(0));
+    until("all is stored", async || {
+        running.handle.status().followers["holding"].durable.of(Partition(0)) == end
+    })
+    .await;
+    running.stop().await;
+}
+
+/// Panics at its first entry.
+struct Panicking;
+
+#[async_trait]
+impl Follower for Panicking {
+    fn name(&self) -> &str {
+        "panicking"
+    }
+    async fn position(&self, _: Partition) -> Result<FollowerPosition> {
+        Ok(FollowerPosition::At(0))
+    }
+    async fn apply(&self, _: Partition, _: &[Arc<JournalEntry>]) -> Result<Offset> {
+        panic!("a bug in a follower of one's own, as this test wants it");
+    }
+    async fn rebuild(&self, _: &dyn History) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_follower_that_panics_is_seen_to_have_stopped() {
+    let world = World::new();
+    let running = Running::start(world.pipeline(world.history.clone()).follower(Panicking));
+    world.send(61, 300).await;
+    let error = running.handle.reached(&world.ends()).await.unwrap_err().to_string();
+    assert!(error.contains("panicking") && error.contains("panicked"), "{error}");
+    running.stop().await;
+    world.check().await;
+}
