@@ -98,16 +98,18 @@ struct Drive {
 
 impl Drive {
     async fn go(&mut self, stop: &CancellationToken) -> Result<()> {
-        let mut ticked = Instant::now();
+        let (mut ticked, mut looked) = (Instant::now(), Instant::now());
         loop {
             let stopping = stop.is_cancelled();
+            // Before the round, so that what is found is handed over at once; busy or not.
+            if looked.elapsed() >= TICK {
+                self.look_for_foreign_commits().await;
+                looked = Instant::now();
+            }
             let round = self.round().await;
             let progress = matches!(round, Ok(true));
             let due = ticked.elapsed() >= TICK;
             let tick = if !progress || due { self.tick().await } else { Ok(()) };
-            if due || (!progress && ticked.elapsed() >= HELD) {
-                self.look_for_foreign_commits().await;
-            }
             if !progress || due {
                 ticked = Instant::now();
             }

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use feedkit_core::follower::{Follower, FollowerPosition};
+use feedkit_core::follower::{Follower, FollowerPosition, Scope};
 use feedkit_core::history::{JournalRead, RetentionPolicy};
 use feedkit_core::journal::JournalEntry;
 use feedkit_core::memory::{MemoryCounters, MemoryHistory};
-use feedkit_core::pipeline::CounterFollower;
+use feedkit_core::pipeline::{CounterFollower, PartitionState};
 use feedkit_core::trending::Trending;
 use feedkit_core::{CounterStore, Error, ErrorKind, History, Offset, Partition, Result, Timestamp};
 
@@ -267,4 +267,51 @@ async fn a_follower_that_panics_is_seen_to_have_stopped() {
     assert!(error.contains("panicking") && error.contains("panicked"), "{error}");
     running.stop().await;
     world.check().await;
+}
+
+/// Notes how far it has come with every partition, whoever commits it.
+struct Everywhere(std::sync::Mutex<feedkit_core::Positions>);
+
+#[async_trait]
+impl Follower for Everywhere {
+    fn name(&self) -> &str {
+        "everywhere"
+    }
+    fn scope(&self) -> Scope {
+        Scope::All
+    }
+    async fn position(&self, partition: Partition) -> Result<FollowerPosition> {
+        Ok(FollowerPosition::At(self.0.lock().unwrap().of(partition)))
+    }
+    async fn apply(&self, partition: Partition, entries: &[Arc<JournalEntry>]) -> Result<Offset> {
+        let to = entries[entries.len() - 1].to;
+        self.0.lock().unwrap().set(partition, to);
+        Ok(to)
+    }
+    async fn rebuild(&self, _: &dyn History) -> Result<()> {
+        Err(Error::fatal("cannot be rebuilt"))
+    }
+}
+
+#[tokio::test]
+async fn one_of_all_partitions_sees_what_others_commit_while_it_is_busy() {
+    let world = World::new();
+    let first = Running::start(world.bare_pipeline().follower(Everywhere(Default::default())));
+    let second = Running::start(world.bare_pipeline());
+    until("both have partitions", async || {
+        let held =
+            |r: &Running| r.handle.status().partitions.values().any(|p| p.state == PartitionState::Running);
+        held(&first) && held(&second)
+    })
+    .await;
+    world.send(62, 600).await;
+    let foreign = world.ends();
+    // Something of its own to do, every few milliseconds, until the other's commits have come.
+    until("all partitions are followed", async || {
+        world.send(63, 3).await;
+        first.handle.status().followers["everywhere"].durable.covers(&foreign)
+    })
+    .await;
+    first.stop().await;
+    second.stop().await;
 }
