@@ -11,6 +11,8 @@ mod error;
 mod event;
 pub mod failpoint;
 pub mod follower;
+#[cfg(feature = "gateway")]
+pub mod gateway;
 pub mod history;
 mod id;
 pub mod journal;

@@ -1,0 +1,2 @@
+//! The processor.
+fn main() {}

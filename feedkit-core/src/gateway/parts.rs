@@ -1,0 +1,81 @@
+//! What a gateway is made of: the backends it hands events to and asks, behind their traits.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::health::Health;
+use crate::{
+    AlertLog, Authorizer, Clock, CounterStore, EventSink, EventSource, Position, Queries, RateLimiter,
+    Result, TokenVerifier,
+};
+
+/// The parts of a gateway. All are shared; none is owned.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where events go; a 202 is answered when it has acknowledged.
+    pub sink: Arc<dyn EventSink>,
+    /// Historical answers.
+    pub queries: Arc<dyn Queries>,
+    /// Real-time answers. Without, or while it is away, the history answers and says so.
+    pub counters: Option<Arc<dyn CounterStore>>,
+    /// What moderators read.
+    pub alerts: Arc<dyn AlertLog>,
+    /// Opens readers of the notifications' log, for pushes and for recovery by cursor.
+    pub notifications: Arc<dyn OpenSource>,
+    /// Waits until a write can be read, for `after=POSITION`.
+    pub visibility: Arc<dyn Visibility>,
+    /// Believes tokens.
+    pub tokens: Arc<dyn TokenVerifier>,
+    /// Says who may do what.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// How often writes are allowed.
+    pub limits: Limits,
+    /// What readiness is made of.
+    pub health: Arc<dyn Health>,
+    /// The time now.
+    pub clock: Arc<dyn Clock>,
+    /// Where the gateway's metrics are registered, beside those of the program around it.
+    pub metrics: prometheus::Registry,
+}
+
+/// The limiters of writes. `None`: no limit.
+#[derive(Clone, Default)]
+pub struct Limits {
+    /// By user.
+    pub user: Option<Arc<dyn RateLimiter>>,
+    /// By client address.
+    pub address: Option<Arc<dyn RateLimiter>>,
+    /// For those with the scope [`WRITE_ANY`](crate::access::WRITE_ANY), by user; they are in no other.
+    pub write_any: Option<Arc<dyn RateLimiter>>,
+    /// Whether writes pass while a limiter is away (`true`), or are answered 503.
+    pub pass_when_away: bool,
+}
+
+/// Opens readers of a log, each in broadcast mode.
+///
+/// # Contract
+///
+/// Each reader is assigned all partitions, and starts where its [`Assigned`](crate::source::Assigned) is answered.
+#[async_trait]
+pub trait OpenSource: Send + Sync + 'static {
+    /// A new reader.
+    async fn open(&self) -> Result<Box<dyn EventSource>>;
+}
+
+/// Knows how far reads have come.
+///
+/// # Contract
+///
+/// [`wait`](Visibility::wait) returns once the history and the counters show all that lies before `position`. It
+/// sets no deadline of its own, and may be dropped at any time.
+///
+/// # Errors
+///
+/// [`Invalid`](crate::ErrorKind::Invalid) for a partition that the log does not have;
+/// [`Retriable`](crate::ErrorKind::Retriable) when it cannot be told now.
+#[async_trait]
+pub trait Visibility: Send + Sync + 'static {
+    /// Waits until `position` is visible.
+    async fn wait(&self, position: Position) -> Result<()>;
+}
