@@ -19,6 +19,7 @@ use crate::{Offset, Partition, Result};
 ///   it changes nothing and fails as [`Gap`](crate::ErrorKind::Gap).
 /// - Two processes may call `apply` with the same entries at once: the stored position decides, and the effects
 ///   are there once.
+/// - One process calls `apply` for several partitions at once, for one partition never.
 /// - `apply` returns the next offset it wants. It may hold what it was given for later (its `position` is then
 ///   behind); what it holds is given again after a crash.
 /// - After [`rebuild`](Follower::rebuild) it is as if it had applied all entries up to the history's positions.

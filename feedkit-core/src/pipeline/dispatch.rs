@@ -48,6 +48,9 @@ pub(super) async fn dispatch(
                 Request::StillHeld(partition, reply) => {
                     let _ = reply.send(source.still_held(partition).await);
                 }
+                Request::Ends(reply) => {
+                    let _ = reply.send(source.ends().await);
+                }
             },
             Some(ended) = dispatcher.workers.join_next() => {
                 if let Err(error) = dispatcher.ended(source, ended) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -14,8 +15,7 @@ use super::status::{FollowerStatus, PipelineStatus};
 use crate::failpoint::{self, stage};
 use crate::follower::{Follower, FollowerPosition, Scope};
 use crate::history::{History, JournalRead};
-use crate::journal::JournalEntry;
-use crate::{ErrorKind, Offset, Partition, Result};
+use crate::{Error, ErrorKind, Offset, Partition, Result};
 
 /// About so many effects are handed over at a time, so that partitions take turns.
 const RUN: usize = 8_000;
@@ -87,6 +87,46 @@ impl Drop for ShowPanic {
     }
 }
 
+/// What came of one partition's turn.
+enum Handed {
+    Nothing,
+    /// The follower has taken a run, and wants this offset next.
+    Taken(Partition, Offset),
+    /// The journal no longer reaches back to where the follower stands.
+    Expired(String),
+    /// The follower stands elsewhere.
+    Refused(Error),
+    /// Nothing was handed over, or the follower cannot take it now.
+    Failed(Error),
+}
+
+impl Driver {
+    async fn hand_over(&self, partition: Partition, at: Offset) -> Handed {
+        let entries = match self.feed.next(partition, at, RUN) {
+            Next::Entries(run) => run,
+            Next::Nothing => return Handed::Nothing,
+            Next::InJournal => match self.history.journal(partition, at, RUN).await {
+                Ok(JournalRead::Entries(run)) if run.is_empty() => return Handed::Nothing,
+                Ok(JournalRead::Entries(run)) => run,
+                Ok(JournalRead::Expired(start)) => {
+                    return Handed::Expired(format!(
+                        "it stands at {at} of partition {partition}, the journal begins at {start}"
+                    ));
+                }
+                Err(error) => return Handed::Failed(error),
+            },
+        };
+        failpoint::reach(stage::FOLLOWER);
+        match self.follower.apply(partition, &entries).await {
+            Ok(next) => Handed::Taken(partition, next),
+            Err(error) => match error.kind() {
+                ErrorKind::Gap | ErrorKind::Fenced | ErrorKind::Uncertain => Handed::Refused(error),
+                _ => Handed::Failed(error),
+            },
+        }
+    }
+}
+
 struct Drive {
     driver: Driver,
     cursors: BTreeMap<Partition, Cursor>,
@@ -142,25 +182,31 @@ impl Drive {
         }
     }
 
-    /// Hands over one run of each partition; whether there was any. One that fails keeps the others from nothing.
+    /// Hands over one run of each partition, all side by side: what one waits for from its store keeps the others
+    /// from nothing. Whether there was any.
     async fn round(&mut self) -> Result<bool> {
         let (mut progress, mut failed) = (false, None);
+        let mut due = Vec::new();
         for partition in self.driver.feed.partitions() {
             let cursor = self.cursors.get(&partition).copied().unwrap_or(Cursor::Unknown);
-            let at = match cursor {
-                Cursor::At(at) => at,
-                Cursor::Standby => continue,
+            match cursor {
+                Cursor::At(at) => due.push((partition, at)),
+                Cursor::Standby => {}
                 Cursor::Unknown => match self.locate(partition).await {
-                    Ok(Some(at)) => at,
-                    Ok(None) => continue,
-                    Err(error) if may_pass(error.kind()) => {
-                        failed = Some(error);
-                        continue;
-                    }
+                    Ok(Some(at)) => due.push((partition, at)),
+                    Ok(None) => {}
+                    Err(error) if may_pass(error.kind()) => failed = Some(error),
                     Err(error) => return Err(error),
                 },
-            };
-            match self.hand_over(partition, at).await {
+            }
+        }
+        let driver = &self.driver;
+        let handed = join_all(due.into_iter().map(|(partition, at)| driver.hand_over(partition, at))).await;
+        // Those that went well first: a failure may ask for all positions anew.
+        let (taken, others): (Vec<_>, Vec<_>) =
+            handed.into_iter().partition(|h| matches!(h, Handed::Taken(..)));
+        for handed in taken.into_iter().chain(others) {
+            match self.settle(handed).await {
                 Ok(some) => progress |= some,
                 Err(error) if may_pass(error.kind()) => failed = Some(error),
                 Err(error) => return Err(error),
@@ -169,14 +215,11 @@ impl Drive {
         failed.map_or(Ok(progress), Err)
     }
 
-    async fn hand_over(&mut self, partition: Partition, at: Offset) -> Result<bool> {
-        let Some(entries) = self.entries(partition, at).await? else { return Ok(true) };
-        if entries.is_empty() {
-            return Ok(false);
-        }
-        failpoint::reach(stage::FOLLOWER);
-        match self.driver.follower.apply(partition, &entries).await {
-            Ok(next) => {
+    /// What follows from one partition's turn; whether anything moved.
+    async fn settle(&mut self, handed: Handed) -> Result<bool> {
+        match handed {
+            Handed::Nothing => Ok(false),
+            Handed::Taken(partition, next) => {
                 self.gaps = 0;
                 self.cursors.insert(partition, Cursor::At(next));
                 self.show(|status| {
@@ -186,9 +229,11 @@ impl Drive {
                 });
                 Ok(true)
             }
-            Err(error)
-                if matches!(error.kind(), ErrorKind::Gap | ErrorKind::Fenced | ErrorKind::Uncertain) =>
-            {
+            Handed::Expired(why) => {
+                self.rebuild(&why).await?;
+                Ok(true)
+            }
+            Handed::Refused(error) => {
                 self.cursors.clear();
                 self.gaps = if error.kind() == ErrorKind::Gap { self.gaps + 1 } else { 0 };
                 if self.gaps >= 3 {
@@ -197,24 +242,7 @@ impl Drive {
                 }
                 Err(error)
             }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// What follows on `at`; `None` when the journal no longer reaches back and the follower was rebuilt.
-    async fn entries(&mut self, partition: Partition, at: Offset) -> Result<Option<Vec<Arc<JournalEntry>>>> {
-        match self.driver.feed.next(partition, at, RUN) {
-            Next::Entries(run) => Ok(Some(run)),
-            Next::Nothing => Ok(Some(Vec::new())),
-            Next::InJournal => match self.driver.history.journal(partition, at, RUN).await? {
-                JournalRead::Entries(run) => Ok(Some(run)),
-                JournalRead::Expired(start) => {
-                    let why =
-                        format!("it stands at {at} of partition {partition}, the journal begins at {start}");
-                    self.rebuild(&why).await?;
-                    Ok(None)
-                }
-            },
+            Handed::Failed(error) => Err(error),
         }
     }
 
@@ -302,7 +330,7 @@ impl Drive {
         }
     }
 
-    fn trouble(&self, error: &crate::Error) {
+    fn trouble(&self, error: &Error) {
         tracing::warn!(follower = self.driver.follower.name(), %error, "trying again");
         self.show(|status| status.trouble = Some(error.to_string()));
     }

@@ -72,6 +72,11 @@ impl Inbox {
         self.changed.notify_one();
     }
 
+    /// Whether the worker is to end.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// All that waits, merged, up to about `most` records (a batch is not split). `None` when closed.
     ///
     /// Cancel-safe.

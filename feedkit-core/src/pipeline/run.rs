@@ -25,6 +25,9 @@ pub struct PipelineConfig {
     pub group: String,
     /// Most records in one commit; a batch that the source yields larger is not split.
     pub max_batch: usize,
+    /// Whether the log may get more partitions later. Keys move then, and to keep each key's order a new partition
+    /// waits until the others have been read past their ends as of when it was assigned.
+    pub partitions_may_grow: bool,
     /// About so many effects are kept in memory for each follower and partition.
     pub feed_effects: usize,
     /// How failed calls are repeated.
@@ -40,6 +43,7 @@ impl Default for PipelineConfig {
         PipelineConfig {
             group: "feedkit".to_owned(),
             max_batch: 20_000,
+            partitions_may_grow: false,
             feed_effects: 40_000,
             backoff: Backoff::default(),
             shutdown_deadline: Duration::from_secs(10),

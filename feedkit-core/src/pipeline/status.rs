@@ -47,6 +47,8 @@ pub enum PartitionState {
     /// Taking the partition over.
     #[default]
     Claiming,
+    /// A new partition, begun when the older ones have been read as far as they reached when it came.
+    Waiting,
     /// Reading and committing.
     Running,
     /// Trying again what failed for this reason.

@@ -14,10 +14,13 @@ use crate::codec::Place;
 use crate::effect::LoggedEvent;
 use crate::history::{Claim, CommitBatch, Rejected};
 use crate::source::{Assigned, Batch, Resume};
-use crate::{Clock, Codec, Error, ErrorKind, History, Partition, Result};
+use crate::{Clock, Codec, Error, ErrorKind, History, Partition, Positions, Result};
 
 /// Decoding goes on for so many records before others get their turn.
 const DECODE_RUN: usize = 512;
+
+/// How often a new partition looks how far the older ones have come.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// What all workers share.
 pub(super) struct Shared {
@@ -35,6 +38,8 @@ pub(super) enum Request {
     Resume(Partition),
     /// Is the partition still ours?
     StillHeld(Partition, oneshot::Sender<Result<bool>>),
+    /// Where does the log end now?
+    Ends(oneshot::Sender<Result<Positions>>),
 }
 
 /// One assigned partition.
@@ -79,6 +84,10 @@ impl Worker {
     async fn work(&self, assigned: Assigned) -> Result<()> {
         let mut claim = self.claim().await?;
         assigned.resume(Resume { offset: claim.position, log: claim.log, last: claim.last });
+        if self.shared.config.partitions_may_grow && claim.position == 0 {
+            // What is read meanwhile waits in the inbox, which has the partition paused when it is full.
+            self.wait_for_older(&claim).await?;
+        }
         while let Some(Taken { batch, resume }) = self.inbox.take(self.shared.config.max_batch).await {
             if resume {
                 // Fails only when the loop has ended, which ends this worker too.
@@ -89,6 +98,67 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// Of this partition nothing was committed yet, of others there was: the log may have grown, and what its
+    /// keys did before lies in those. They go first, up to where they end now.
+    async fn wait_for_older(&self, claim: &Claim) -> Result<()> {
+        let partition = self.place.partition;
+        let mut waits = self.shared.config.backoff.waits();
+        let target: Positions = loop {
+            match self.older_ends().await {
+                Ok(target) => break target,
+                Err(error) if error.is_retriable() => {
+                    self.trouble(&error);
+                    waits.sleep().await;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        while !self.inbox.is_closed() {
+            match self.shared.history.positions().await {
+                Ok(positions) if positions.covers(&target) => break,
+                Ok(_) => {
+                    let mut news = false;
+                    self.shared.status.send_modify(|status| {
+                        let status = status.partitions.entry(partition).or_default();
+                        news = status.state != PartitionState::Waiting;
+                        status.go_on(PartitionState::Waiting);
+                    });
+                    if news {
+                        tracing::info!(
+                            partition = partition.0,
+                            ?target,
+                            "a new partition waits for the older ones"
+                        );
+                    }
+                }
+                Err(error) if error.is_retriable() => self.trouble(&error),
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        self.shared.status.send_modify(|status| {
+            let status = status.partitions.entry(partition).or_default();
+            status.position = claim.position;
+            status.go_on(PartitionState::Running);
+        });
+        Ok(())
+    }
+
+    /// Where the partitions that were committed from end now.
+    async fn older_ends(&self) -> Result<Positions> {
+        let older = self.shared.history.positions().await?;
+        let older: Vec<_> =
+            older.iter().filter(|(p, at)| *p != self.place.partition && *at > 0).map(|(p, _)| p).collect();
+        if older.is_empty() {
+            return Ok(Positions::new());
+        }
+        let (reply, answer) = oneshot::channel();
+        let ended = || Error::fenced("the source has ended");
+        self.requests.send(Request::Ends(reply)).map_err(|_| ended())?;
+        let ends = answer.await.map_err(|_| ended())??;
+        Ok(older.into_iter().map(|p| (p, ends.of(p))).collect())
     }
 
     /// Takes the partition over, however long that takes.

@@ -103,7 +103,7 @@ impl Group {
     }
 
     /// Gives each member an equal share, moving as few partitions as that takes.
-    fn share_out(&mut self, partitions: usize) {
+    pub(super) fn share_out(&mut self, partitions: usize) {
         let count = self.members.len();
         if count == 0 {
             return self.target.clear();

@@ -31,7 +31,7 @@ const MAX_BATCH: usize = 20_000;
 ///
 /// Nothing is durable, and nothing expires by itself. What can happen to a real log can be made to happen to this
 /// one: see [`skip`](Self::skip), [`truncate`](Self::truncate), [`expire_before`](Self::expire_before),
-/// [`recreate`](Self::recreate) and [`expel`](Self::expel).
+/// [`recreate`](Self::recreate), [`grow`](Self::grow) and [`expel`](Self::expel).
 ///
 /// ```
 /// use feedkit_core::memory::MemoryLog;
@@ -166,6 +166,16 @@ impl MemoryLog {
         let mut state = self.state();
         state.incarnation = Uuid::now_v7().as_u128();
         state.partitions.iter_mut().for_each(|p| *p = PartitionLog::default());
+        drop(state);
+        self.0.changed.0.notify_waiters();
+    }
+
+    /// Makes it a log of so many partitions; it never gets fewer. Keys move, as in other logs that grow. For tests.
+    pub fn grow(&self, partitions: u32) {
+        let mut state = self.state();
+        let count = state.partitions.len().max(partitions as usize);
+        state.partitions.resize_with(count, PartitionLog::default);
+        state.groups.values_mut().for_each(|g| g.share_out(count));
         drop(state);
         self.0.changed.0.notify_waiters();
     }

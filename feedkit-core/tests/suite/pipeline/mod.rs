@@ -2,6 +2,7 @@
 
 mod followers;
 mod gaps;
+mod growth;
 mod hooked;
 mod moving;
 mod stores;

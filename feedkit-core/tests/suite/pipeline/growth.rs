@@ -1,0 +1,75 @@
+//! A log that gets more partitions: keys move, and their order must hold all the same.
+
+use feedkit_core::pipeline::PartitionState;
+use feedkit_core::sink::NewRecord;
+use feedkit_core::{EventSink, History, Partition, PostId, Queries};
+
+use super::hooked::{Act, Hooked};
+use super::world::{Running, World, until};
+
+const USERS: usize = 200;
+
+/// Every user does `kind` to post `p`.
+async fn all(world: &World, kind: &str) {
+    let record = |user: usize| {
+        let value = format!(r#"{{"userId":"u{user}","postId":"p","type":"{kind}"}}"#);
+        NewRecord::keyed(format!("u{user}"), value.into())
+    };
+    for outcome in world.log.send((0..USERS).map(record).collect()).await {
+        outcome.unwrap();
+    }
+}
+
+async fn likes(world: &World) -> i64 {
+    world.history.post(&PostId::new("p").unwrap()).await.unwrap().map_or(0, |post| post.likes)
+}
+
+#[tokio::test]
+async fn what_a_key_did_before_the_log_grew_goes_first() {
+    let world = World::new();
+    let running = world.start();
+    all(&world, "comment").await;
+    running.handle.reached(&world.ends()).await.unwrap();
+    running.stop().await;
+    // The likes lie in the old partitions, the unlikes of the same users partly in new ones.
+    all(&world, "like").await;
+    world.log.grow(8);
+    all(&world, "unlike").await;
+    // The old ones are slow.
+    let slow = Hooked::new(world.history.clone(), |batch| match batch.partition {
+        Partition(old) if old < 4 => Act::Hold,
+        _ => Act::Pass,
+    });
+    let pipeline = world.pipeline(slow.clone()).configure(|config| config.partitions_may_grow = true);
+    let running = Running::start(pipeline);
+    slow.held.notified().await;
+    let waiting = |running: &Running| {
+        let status = running.handle.status();
+        (4..8)
+            .all(|p| status.partitions.get(&Partition(p)).is_some_and(|p| p.state == PartitionState::Waiting))
+    };
+    until("the new partitions wait", async || waiting(&running)).await;
+    slow.go_on.add_permits(1000);
+    until("all is committed", async || world.history.positions().await.unwrap().covers(&world.ends())).await;
+    running.handle.reached(&world.ends()).await.unwrap();
+    assert_eq!(likes(&world).await, 0, "an unlike went before its like");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_log_that_grows_under_traffic_is_read_whole() {
+    let world = World::new();
+    let pipeline =
+        world.pipeline(world.history.clone()).configure(|config| config.partitions_may_grow = true);
+    let running = Running::start(pipeline);
+    world.send(71, 800).await;
+    world.log.grow(8);
+    world.send(72, 800).await;
+    all(&world, "like").await;
+    until("all is committed", async || running.handle.status().positions().covers(&world.ends())).await;
+    running.handle.reached(&world.ends()).await.unwrap();
+    running.stop().await;
+    assert_eq!(likes(&world).await, USERS as i64);
+    let totals = world.history.verify().await.unwrap();
+    assert_eq!(totals.difference_count, 0, "{totals:?}");
+}
