@@ -5,10 +5,13 @@ mod baseline;
 mod compare;
 mod events;
 mod follower;
+mod load;
 mod memory;
 mod rules;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -76,6 +79,47 @@ enum Command {
         #[arg(long, default_value_t = 3)]
         runs: usize,
     },
+    /// A bare poem handler that checks a token, reads an event and answers 202; until it is ended
+    Bare {
+        #[arg(long)]
+        listen: SocketAddr,
+        /// The file with the secret that tokens are signed with
+        #[arg(long)]
+        secret: PathBuf,
+        /// Hands each event to this broker first, and waits for all acknowledgements
+        #[arg(long)]
+        kafka: Option<String>,
+        #[arg(long, default_value = "user-actions")]
+        topic: String,
+    },
+    /// Load over HTTP on a loopback address: as fast as it answers
+    Http {
+        #[arg(long)]
+        address: SocketAddr,
+        #[arg(long)]
+        secret: PathBuf,
+        #[arg(long, default_value_t = 256)]
+        connections: usize,
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// Batches of so many events instead of single ones
+        #[arg(long, conflicts_with = "read")]
+        batch: Option<usize>,
+        /// Reads of this path instead; {} becomes a post's id
+        #[arg(long)]
+        read: Option<String>,
+    },
+    /// From a POST to the author's socket, with other events behind; the server raises milestones at one like
+    Push {
+        #[arg(long)]
+        address: SocketAddr,
+        #[arg(long)]
+        secret: PathBuf,
+        #[arg(long, default_value_t = 400)]
+        samples: u32,
+        #[arg(long, default_value_t = 1000)]
+        behind: u32,
+    },
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -92,5 +136,42 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Command::Rules { keys } => Ok(rules::measure_all(keys)?),
         Command::Alerts => Ok(tokio::runtime::Runtime::new()?.block_on(alerts::measure())?),
         Command::Follower { data, runs } => follower::catch_up(&data, runs),
+        Command::Bare { listen, secret, kafka, topic } => {
+            let kafka = kafka.as_deref().map(|bootstrap| (bootstrap, topic.as_str()));
+            tokio::runtime::Runtime::new()?.block_on(load::bare::serve(listen, &secret, kafka))
+        }
+        Command::Http { address, secret, connections, seconds, batch, read } => {
+            on_loopback(address)?;
+            let kind = match (batch, read) {
+                (Some(count), _) => load::http::Kind::Batch(count),
+                (None, Some(path)) => load::http::Kind::Read(path),
+                (None, None) => load::http::Kind::Single,
+            };
+            let load = load::http::Load {
+                address,
+                connections,
+                duration: Duration::from_secs(seconds),
+                warm_up: Duration::from_secs(2),
+                kind,
+            };
+            let tokens = load::token::Tokens::read(&secret)?;
+            let answers = one_thread()?.block_on(load::http::run(load, &tokens))?;
+            answers.print(&address.to_string());
+            Ok(())
+        }
+        Command::Push { address, secret, samples, behind } => {
+            on_loopback(address)?;
+            let tokens = load::token::Tokens::read(&secret)?;
+            one_thread()?.block_on(load::push::run(load::push::Push { address, samples, behind }, &tokens))
+        }
     }
+}
+
+/// The load takes as little of the machine as it can.
+fn one_thread() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+fn on_loopback(address: SocketAddr) -> Result<(), String> {
+    address.ip().is_loopback().then_some(()).ok_or_else(|| format!("{address} is no loopback address"))
 }
