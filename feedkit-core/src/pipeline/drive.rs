@@ -142,7 +142,7 @@ impl Drive {
         loop {
             let stopping = stop.is_cancelled();
             // Before the round, so that what is found is handed over at once; busy or not.
-            if looked.elapsed() >= TICK {
+            if self.driver.feed.take_look() || looked.elapsed() >= TICK {
                 self.look_for_foreign_commits().await;
                 looked = Instant::now();
             }

@@ -1,6 +1,7 @@
 //! The journal's newest entries, handed to a follower in memory.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
@@ -15,6 +16,8 @@ pub(super) struct Feed {
     limit: usize,
     state: Mutex<BTreeMap<Partition, Lane>>,
     changed: Notify,
+    /// Others may have committed.
+    look: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +42,7 @@ pub(super) enum Next {
 impl Feed {
     /// Keeps about `limit` effects for each partition.
     pub(super) fn new(limit: usize) -> Self {
-        Feed { limit, state: Mutex::default(), changed: Notify::new() }
+        Feed { limit, state: Mutex::default(), changed: Notify::new(), look: AtomicBool::new(false) }
     }
 
     /// Adds an entry just committed.
@@ -102,6 +105,17 @@ impl Feed {
     /// Waits for an entry, or for [`wake`](Feed::wake).
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
+    }
+
+    /// Ends the wait, and has the history's positions looked at.
+    pub(super) fn look(&self) {
+        self.look.store(true, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// Whether the history's positions are to be looked at. Asked once.
+    pub(super) fn take_look(&self) -> bool {
+        self.look.swap(false, Ordering::Relaxed)
     }
 
     /// Ends the wait.

@@ -100,7 +100,7 @@ impl Pipeline {
 
     /// A view of the pipeline's state, to be kept while it runs.
     pub fn handle(&self) -> PipelineHandle {
-        PipelineHandle { status: self.shared.status.subscribe() }
+        PipelineHandle { status: self.shared.status.subscribe(), feeds: self.shared.feeds.clone() }
     }
 
     /// Runs until `shutdown` is cancelled: then stops reading, finishes the commits under way, lets the followers

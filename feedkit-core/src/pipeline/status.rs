@@ -1,9 +1,11 @@
 //! What a pipeline is doing, to be read from outside.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::feed::Feed;
 use crate::history::CommitCounts;
 use crate::{Error, Offset, Partition, Positions, Result};
 
@@ -133,6 +135,7 @@ impl PipelineStatus {
 #[derive(Debug, Clone)]
 pub struct PipelineHandle {
     pub(super) status: watch::Receiver<PipelineStatus>,
+    pub(super) feeds: Vec<Arc<Feed>>,
 }
 
 impl PipelineHandle {
@@ -159,6 +162,11 @@ impl PipelineHandle {
             true => Ok(end),
             false => Err(Error::fatal(end.hopeless(target).unwrap_or_default())),
         }
+    }
+
+    /// Another process may have committed: followers of all partitions look now, instead of within a second.
+    pub fn look(&self) {
+        self.feeds.iter().for_each(|feed| feed.look());
     }
 
     /// Waits for the next change of the state; `false` when there will be none.
