@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::http::{Caller, Metrics};
 use super::{Parts, Problem, Settings};
 use crate::access::Identity;
-use crate::{Clock, ErrorKind, TokenVerifier};
+use crate::{Clock, Error, ErrorKind, Result, TokenVerifier};
 
 /// What all requests share.
 pub(crate) struct State {
@@ -77,11 +77,21 @@ impl State {
     ///
     /// As those of [`identify`](State::identify).
     pub(crate) async fn verify(&self, token: &str) -> Result<Identity, Problem> {
-        let verified = self.parts.tokens.verify(token, self.parts.clock.now()).await;
+        let verify = self.parts.tokens.verify(token, self.parts.clock.now());
+        let verified = self.in_time("the verifier of tokens", verify).await;
         verified.map_err(|error| match error.kind() {
             ErrorKind::Invalid => Problem::unauthenticated(error.to_string()),
             _ => Problem::from(error),
         })
+    }
+
+    /// What `call` gives, if it does so within the [time for an answer](Settings::answer_timeout).
+    pub(crate) async fn in_time<T>(&self, whose: &str, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let limit = self.settings.answer_timeout;
+        match tokio::time::timeout(limit, call).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Error::retriable(format!("{whose} did not answer within {limit:?}"))),
+        }
     }
 
     /// Runs `task` until it ends, at the latest until the time to stop is over; shutdown waits for it. A task that

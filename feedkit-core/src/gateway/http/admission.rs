@@ -78,7 +78,8 @@ impl State {
     ) -> Result<Option<Allowance>, Problem> {
         static AWAY: Seldom = Seldom::new();
         // Limiters may share a store.
-        let spending = match limiter.spend(&format!("{name}:{key}"), cost).await {
+        let key = format!("{name}:{key}");
+        let spending = match self.in_time("the limiter", limiter.spend(&key, cost)).await {
             Ok(spending) => spending,
             Err(error) => {
                 self.metrics.limiter_failures.inc();

@@ -19,11 +19,14 @@ use poem::endpoint::DynEndpoint;
 use poem::http::uri::Scheme;
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Addr, Response};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::server::Streams;
 use super::watched::{Activity, Open, Watched};
+
+/// How long a request may take to begin when the gateway already stops.
+const LAST_HEAD: Duration = Duration::from_millis(200);
 
 /// What answers requests.
 pub(super) type SharedEndpoint = Arc<dyn DynEndpoint<Output = Response>>;
@@ -48,9 +51,7 @@ impl Connection {
         let Connection { endpoint, activity, peer, local, quiet, stopping, killed } = self;
         let requests = Requests { endpoint, activity: Arc::clone(&activity), peer, local };
         let mut serving = pin!(http.serve_connection_with_upgrades(io, requests));
-        let mut looks = tokio::time::interval(quiet.max(Duration::from_millis(1)));
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        looks.reset();
+        let mut looks = looks_every(quiet);
         let mut seen = activity.look();
         let mut ending = false;
         loop {
@@ -66,6 +67,9 @@ impl Connection {
                 () = stopping.cancelled(), if !ending => {
                     ending = true;
                     serving.as_mut().graceful_shutdown();
+                    // A head that has begun to come has as long, and then nobody waits for it.
+                    looks = looks_every(quiet.min(LAST_HEAD));
+                    seen = activity.look();
                 }
                 _ = looks.tick() => {
                     // A second look, so that nothing is cut off that has only just begun.
@@ -84,6 +88,13 @@ impl Connection {
             }
         }
     }
+}
+
+fn looks_every(period: Duration) -> Interval {
+    let mut looks = tokio::time::interval(period.max(Duration::from_millis(1)));
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks.reset();
+    looks
 }
 
 /// Hands requests to the endpoint.

@@ -8,15 +8,15 @@ use tokio::net::TcpStream;
 
 use super::world::{World, like, post, until, within};
 
-fn hasty() -> World {
+fn hasty(header_timeout: Duration) -> World {
     let mut world = World::new();
-    world.settings.header_timeout = Duration::from_millis(50);
+    world.settings.header_timeout = header_timeout;
     world
 }
 
 #[tokio::test]
 async fn a_head_that_does_not_come_is_not_waited_for() {
-    let gateway = hasty().start().await;
+    let gateway = hasty(Duration::from_millis(50)).start().await;
     for start in
         ["", "P", "PRI * HTT", "GET /health/live HT", "GET /health/live HTTP/1.1\r\nHost: x\r\nX-A: "]
     {
@@ -35,7 +35,7 @@ async fn a_head_that_does_not_come_is_not_waited_for() {
 
 #[tokio::test]
 async fn a_quiet_http_2_connection_ends_and_one_with_a_request_does_not() {
-    let mut world = hasty();
+    let mut world = hasty(Duration::from_secs(1));
     world.settings.answer_timeout = super::world::PATIENCE;
     let gateway = world.start().await;
     let stream = TcpStream::connect(gateway.address).await.unwrap();
@@ -54,7 +54,7 @@ async fn a_quiet_http_2_connection_ends_and_one_with_a_request_does_not() {
     let waiting = tokio::spawn(sender.send_request(request("p-wait")));
     until(|| world.sink.calls().len() == 1).await;
     // As long as it takes to be looked at several times.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     let second = within(sender.send_request(request("p9"))).await.unwrap();
     assert_eq!(second.status(), 202);
     assert_eq!(second.headers()["x-content-type-options"], "nosniff");
@@ -107,7 +107,7 @@ async fn requests_follow_each_other_on_one_connection() {
 
 #[tokio::test]
 async fn a_client_that_reads_nothing_is_cut_off() {
-    let world = hasty();
+    let world = hasty(Duration::from_millis(50));
     let gateway = world.start().await;
     let mut client = gateway.client().await;
     let ask = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);

@@ -9,7 +9,7 @@ use super::world::{PATIENCE, World, like, post, until, within};
 #[tokio::test]
 async fn it_is_unready_first_then_accepts_no_more_then_finishes_then_flushes() {
     let mut world = World::new();
-    world.settings.drain = Duration::from_secs(1);
+    world.settings.drain = Duration::from_secs(3);
     (world.settings.answer_timeout, world.settings.shutdown_deadline) = (PATIENCE, PATIENCE);
     let gateway = world.start().await;
     let mut waiting = gateway.client().await;
@@ -70,4 +70,21 @@ async fn a_gateway_that_is_dropped_leaves_nothing_behind() {
     gateway.task.abort();
     assert_eq!(waiting.hung_up().await, "");
     until(|| world.sink.open.receiver_count() == 0).await;
+}
+
+#[tokio::test]
+async fn connections_without_a_request_do_not_hold_it_up() {
+    let mut world = World::new();
+    (world.settings.header_timeout, world.settings.shutdown_deadline) = (PATIENCE, PATIENCE);
+    let gateway = world.start().await;
+    let mut held = Vec::new();
+    for start in
+        ["", "PRI * HTT", "GET /health/live HTTP/1.1\r\nHost: x\r\nX-A: ", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
+    {
+        let mut client = gateway.client().await;
+        client.write(start).await;
+        held.push(client);
+    }
+    until(|| world.connections() == 4).await;
+    gateway.stop().await;
 }
