@@ -9,6 +9,7 @@
 //!
 //! [`Gateway`] puts them together.
 
+#[expect(clippy::module_inception, reason = "it holds the type of this name")]
 mod gateway;
 pub mod health;
 mod http;
