@@ -9,8 +9,10 @@
 //!
 //! [`Gateway`] puts them together.
 
+#[expect(clippy::module_inception, reason = "it holds the type of this name")]
 mod gateway;
 pub mod health;
+mod http;
 pub mod parts;
 pub mod problem;
 pub mod settings;

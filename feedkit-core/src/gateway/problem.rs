@@ -1,12 +1,15 @@
 //! What is answered when something is wrong: RFC 9457 problem details.
 
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::{Error, ErrorKind, InvalidEvent};
+use crate::codec::{InvalidEvent, InvalidReason};
+use crate::{Error, ErrorKind};
 
 /// What is wrong with a request, or with answering it.
 ///
@@ -94,7 +97,11 @@ impl Problem {
 
     /// The problem as an answer, naming the request.
     pub fn answer(&self, request_id: &str) -> Response {
-        let body = serde_json::to_vec(&self.body(Some(request_id))).unwrap_or_default();
+        self.render(Some(request_id))
+    }
+
+    fn render(&self, request_id: Option<&str>) -> Response {
+        let body = serde_json::to_vec(&self.body(request_id)).unwrap_or_default();
         let mut answer = Response::builder()
             .status(self.status)
             .header(header::CONTENT_TYPE, "application/problem+json")
@@ -149,6 +156,9 @@ pub(crate) fn seconds(wait: Duration) -> u64 {
 
 impl From<InvalidEvent> for Problem {
     fn from(invalid: InvalidEvent) -> Self {
+        if invalid.reason == InvalidReason::Malformed {
+            return Problem::malformed(invalid.to_string());
+        }
         let problem = Problem::invalid(invalid.to_string());
         match invalid.field {
             Some(field) => problem.field(field),
@@ -160,14 +170,20 @@ impl From<InvalidEvent> for Problem {
 /// What a backend's error is to a client: the details stay in the log.
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
+        static AWAY: Seldom = Seldom::new();
+        static FAILS: Seldom = Seldom::new();
         match error.kind() {
             ErrorKind::Invalid => Problem::invalid(error.to_string()),
             ErrorKind::Retriable | ErrorKind::Uncertain => {
-                tracing::warn!(%error, "a backend cannot answer");
+                if AWAY.due() {
+                    tracing::warn!(?error, "a backend cannot answer");
+                }
                 Problem::unavailable("a backend cannot answer now").retry_after(Duration::from_secs(1))
             }
             _ => {
-                tracing::error!(%error, "a backend fails");
+                if FAILS.due() {
+                    tracing::error!(?error, "a backend fails");
+                }
                 Problem::internal("a backend fails; see the gateway's log")
             }
         }
@@ -180,12 +196,38 @@ impl poem::error::ResponseError for Problem {
     }
 
     fn as_response(&self) -> Response {
-        self.answer("")
+        self.nameless()
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        self.answer("")
+        self.nameless()
+    }
+}
+
+impl Problem {
+    /// For an endpoint, which need not know the request's name: the outermost endpoint finds the problem in the
+    /// answer and names the request.
+    fn nameless(&self) -> Response {
+        let mut answer = self.render(None);
+        answer.extensions_mut().insert(self.clone());
+        answer
+    }
+}
+
+/// Lets one line a second through: a backend that is away fails every request.
+pub(crate) struct Seldom(AtomicU64);
+
+impl Seldom {
+    pub(crate) const fn new() -> Self {
+        Seldom(AtomicU64::new(0))
+    }
+
+    /// Whether a line is due.
+    pub(crate) fn due(&self) -> bool {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        let second = START.elapsed().as_secs() + 1;
+        self.0.fetch_max(second, Ordering::Relaxed) < second
     }
 }

@@ -17,11 +17,13 @@ pub struct Settings {
     pub max_body_bytes: usize,
     /// Bytes of a batch's body, on the wire and again when decompressed.
     pub max_batch_bytes: usize,
+    /// Bytes of all bodies that wait in memory for their rest, beyond the first 64 KiB of each; beyond, 503.
+    pub max_buffered_bytes: usize,
     /// Events of one batch.
     pub max_batch_events: usize,
     /// Events that wait for the log at the same time; beyond, 503.
     pub max_in_flight: usize,
-    /// How long a request's head may take to arrive.
+    /// How long a request's head may take to arrive, and a connection without requests is kept.
     pub header_timeout: Duration,
     /// How long a body may take to arrive.
     pub body_timeout: Duration,
@@ -81,6 +83,7 @@ impl Default for Settings {
             events: EventPolicy::default(),
             max_body_bytes: 256 * 1024,
             max_batch_bytes: 4 * 1024 * 1024,
+            max_buffered_bytes: 128 * 1024 * 1024,
             max_batch_events: 1000,
             max_in_flight: 20_000,
             header_timeout: Duration::from_secs(10),

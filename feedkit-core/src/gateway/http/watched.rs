@@ -1,0 +1,150 @@
+//! A socket that knows whether anything moves.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use prometheus::IntGauge;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// A connection's socket. It is counted, and holds its place among the connections, until it is dropped: also when
+/// it has been handed on as a WebSocket.
+pub(super) struct Watched {
+    stream: TcpStream,
+    activity: Arc<Activity>,
+    connections: IntGauge,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Watched {
+    pub(super) fn new(
+        stream: TcpStream,
+        slot: OwnedSemaphorePermit,
+        connections: IntGauge,
+    ) -> (Self, Arc<Activity>) {
+        connections.inc();
+        let activity = Arc::<Activity>::default();
+        (Watched { stream, activity: Arc::clone(&activity), connections, _slot: slot }, activity)
+    }
+
+    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Ready(_) => {
+                self.activity.writes.fetch_add(1, Ordering::Relaxed);
+                self.activity.blocked.store(false, Ordering::Relaxed);
+            }
+            Poll::Pending => self.activity.blocked.store(true, Ordering::Relaxed),
+        }
+        written
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.connections.dec();
+    }
+}
+
+/// What happens on a connection.
+#[derive(Default)]
+pub(super) struct Activity {
+    /// Requests that have come.
+    begun: AtomicU64,
+    /// Requests whose answers have been sent, or dropped.
+    done: AtomicU64,
+    /// Writes that the socket took.
+    writes: AtomicU64,
+    /// Whether the socket takes no more at present.
+    blocked: AtomicBool,
+}
+
+/// What had happened at some time.
+pub(super) struct Look {
+    begun: u64,
+    done: u64,
+    writes: u64,
+    blocked: bool,
+}
+
+impl Activity {
+    /// What has happened until now.
+    pub(super) fn look(&self) -> Look {
+        // The done ones first: a request cannot seem done before it has begun.
+        let done = self.done.load(Ordering::Acquire);
+        Look {
+            done,
+            begun: self.begun.load(Ordering::Acquire),
+            writes: self.writes.load(Ordering::Relaxed),
+            blocked: self.blocked.load(Ordering::Relaxed),
+        }
+    }
+
+    /// A request has come; it is done when what is returned is dropped.
+    pub(super) fn open(activity: &Arc<Activity>) -> Open {
+        activity.begun.fetch_add(1, Ordering::AcqRel);
+        Open(Arc::clone(activity))
+    }
+}
+
+impl Look {
+    /// No request is open, and none has come since.
+    pub(super) fn is_quiet_since(&self, before: &Look) -> bool {
+        self.begun == self.done && self.begun == before.begun
+    }
+
+    /// There is something to write, and the client has taken none of it since.
+    pub(super) fn is_stuck_since(&self, before: &Look) -> bool {
+        self.blocked && before.blocked && self.writes == before.writes
+    }
+}
+
+/// A request that is not done.
+pub(super) struct Open(Arc<Activity>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.done.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
