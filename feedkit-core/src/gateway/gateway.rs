@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::state::State;
-use super::{Parts, Settings};
+use super::{Parts, Settings, openapi, reads};
 
 /// A gateway: routes to mount in a poem application, or to serve alone.
 #[derive(Clone)]
@@ -15,5 +15,11 @@ impl Gateway {
     /// A gateway of these parts.
     pub fn new(parts: Parts, settings: Settings) -> Self {
         Gateway { state: Arc::new(State::new(parts, settings)) }
+    }
+
+    /// The routes, to mount in a poem application.
+    pub fn routes(&self) -> poem::Route {
+        let route = reads::routes(poem::Route::new(), &self.state);
+        openapi::routes(route, &self.state)
     }
 }
