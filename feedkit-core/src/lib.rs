@@ -3,6 +3,7 @@
 pub mod access;
 pub mod alert;
 pub mod alert_log;
+pub mod cache;
 pub mod clock;
 pub mod codec;
 pub mod counters;
@@ -34,6 +35,7 @@ pub mod testkit;
 pub use access::{Authorizer, RateLimiter, TokenVerifier};
 pub use alert::AlertRule;
 pub use alert_log::AlertLog;
+pub use cache::AnswerCache;
 pub use clock::{Clock, SystemClock};
 pub use codec::{Codec, EventPolicy, InvalidEvent, JsonCodec};
 pub use counters::CounterStore;

@@ -13,7 +13,7 @@ pub trait Health: Send + Sync + 'static {
 }
 
 /// One component's condition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Component {
     /// Its name, such as `log` or `counters`.
     pub name: String,
@@ -25,7 +25,7 @@ pub struct Component {
 }
 
 /// How a component is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Condition {
     /// Well.

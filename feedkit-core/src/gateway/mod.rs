@@ -5,6 +5,8 @@
 //! | [`parts`] | what a gateway is made of, and what it asks of the rest |
 //! | [`settings`] | its bounds, each with a default that is safe |
 //! | [`problem`] | what is answered when something is wrong (RFC 9457) |
+//! | [`jwt`] | tokens: believing them, and signing one's own |
+//! | [`openapi`] | the API as an OpenAPI document |
 //! | [`health`] | whether a gateway is fit to take requests, component by component |
 //!
 //! [`Gateway`] puts them together.
@@ -13,8 +15,11 @@
 mod gateway;
 pub mod health;
 mod http;
+pub mod jwt;
+pub mod openapi;
 pub mod parts;
 pub mod problem;
+mod reads;
 pub mod settings;
 mod state;
 
@@ -22,4 +27,5 @@ pub use gateway::Gateway;
 pub use health::{Component, Condition, Health};
 pub use parts::{OpenSource, Parts, Visibility};
 pub use problem::Problem;
+pub use reads::LocalCache;
 pub use settings::Settings;

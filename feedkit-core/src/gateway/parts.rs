@@ -1,13 +1,14 @@
 //! What a gateway is made of: the backends it hands events to and asks, behind their traits.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::health::Health;
 use crate::{
-    AlertLog, Authorizer, Clock, CounterStore, EventSink, EventSource, Position, Queries, RateLimiter,
-    Result, TokenVerifier,
+    AlertLog, AnswerCache, Authorizer, Clock, CounterStore, EventSink, EventSource, Position, Queries,
+    RateLimiter, Result, TokenVerifier,
 };
 
 /// The parts of a gateway. All are shared; none is owned.
@@ -19,6 +20,8 @@ pub struct Parts {
     pub queries: Arc<dyn Queries>,
     /// Real-time answers. Without, or while it is away, the history answers and says so.
     pub counters: Option<Arc<dyn CounterStore>>,
+    /// Where historical answers are kept for a while. Gateways that share one share the work.
+    pub cache: Arc<dyn AnswerCache>,
     /// What moderators read.
     pub alerts: Arc<dyn AlertLog>,
     /// Opens readers of the notifications' log, for pushes and for recovery by cursor.
@@ -78,4 +81,9 @@ pub trait OpenSource: Send + Sync + 'static {
 pub trait Visibility: Send + Sync + 'static {
     /// Waits until `position` is visible.
     async fn wait(&self, position: Position) -> Result<()>;
+
+    /// How old what can be read now is, where it is known. Answers at once.
+    fn age(&self) -> Option<Duration> {
+        None
+    }
 }

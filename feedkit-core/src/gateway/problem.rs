@@ -29,6 +29,8 @@ pub struct Problem {
     pub field: Option<String>,
     /// When to try again.
     pub retry_after: Option<Duration>,
+    /// How old the answer is that could be given now.
+    pub age: Option<Duration>,
 }
 
 macro_rules! kinds {
@@ -43,6 +45,7 @@ macro_rules! kinds {
                     detail: detail.into(),
                     field: None,
                     retry_after: None,
+                    age: None,
                 }
             })*
 
@@ -95,6 +98,12 @@ impl Problem {
         self
     }
 
+    /// Says how old the answer is that could be given now.
+    pub fn age(mut self, age: Duration) -> Self {
+        self.age = Some(age);
+        self
+    }
+
     /// The problem as an answer, naming the request.
     pub fn answer(&self, request_id: &str) -> Response {
         self.render(Some(request_id))
@@ -123,6 +132,7 @@ impl Problem {
             status: self.status.as_u16(),
             detail: &self.detail,
             field: self.field.as_deref(),
+            age: self.age.map(seconds),
             request_id,
         }
     }
@@ -144,6 +154,9 @@ pub struct ProblemBody<'a> {
     /// The field at fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
+    /// Seconds, rounded up, by which the answer that could be given now is behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    age: Option<u64>,
     /// To be named when asking an operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,

@@ -9,6 +9,7 @@ use super::batch::PostBatch;
 use super::events::PostEvent;
 use super::probes::{Live, Ready, ShowMetrics};
 use crate::gateway::state::State;
+use crate::gateway::{openapi, reads};
 
 const EVENTS: &str = "/api/events";
 const BATCH: &str = "/api/events/batch";
@@ -21,6 +22,8 @@ pub(crate) fn routes(state: &Arc<State>) -> impl Endpoint<Output = Response> + u
         .at("/health/live", get(Live))
         .at("/health/ready", get(Ready(Arc::clone(state))))
         .at("/metrics", get(ShowMetrics(Arc::clone(state))));
+    let route = reads::routes(route, state);
+    let route = openapi::routes(route, state);
     Outermost::new(Arc::clone(state), route)
 }
 

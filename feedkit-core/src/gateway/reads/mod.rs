@@ -1,0 +1,34 @@
+//! What can be read over HTTP: posts, comments, activity, top lists, one's likes, and alerts.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `routes` | which path leads where, and what the reads share |
+//! | `post`, `comments`, `activity`, `top`, `liked`, `alerts` | one call each, with its answer |
+//! | `params`, `cursor` | query parameters and page cursors, checked |
+//! | `standing` | backends that a read can do without |
+//! | `cached`, `local_cache` | historical answers, kept for a while, with one query for many readers |
+
+mod activity;
+mod alerts;
+mod cached;
+mod comments;
+mod cursor;
+mod liked;
+mod local_cache;
+mod params;
+mod post;
+mod routes;
+mod standing;
+mod top;
+
+pub use local_cache::LocalCache;
+pub(crate) use routes::routes;
+pub(crate) use {
+    activity::ActivityAnswer,
+    alerts::AlertsAnswer,
+    comments::CommentsAnswer,
+    liked::{LikedAnswer, MAX_POSTS},
+    params::{DEFAULT_LIMIT, MAX_LIMIT},
+    post::PostAnswer,
+    top::TopAnswer,
+};
