@@ -70,7 +70,13 @@ impl Gateway {
 
     /// Runs what works beside the routes, for as long as `stopped` has not ended.
     async fn work_until(&self, stopped: impl Future<Output = Result<()>>) -> Result<()> {
-        stopped.await
+        let done = CancellationToken::new();
+        let stopped = async {
+            let _done = done.clone().drop_guard();
+            stopped.await
+        };
+        let (worked, stopped) = tokio::join!(self.state.live.run(done.clone()), stopped);
+        stopped.and(worked)
     }
 
     /// Waits for `shutdown`, then stops in order.
@@ -94,6 +100,7 @@ impl Gateway {
             state.unanswered.wait().await;
             let flushed = state.parts.sink.flush().await;
             state.closing.cancel();
+            state.live.close().await;
             state.tasks_ended().await;
             connections_ended.as_mut().await;
             flushed

@@ -17,6 +17,7 @@ pub mod health;
 mod http;
 pub mod jwt;
 pub mod openapi;
+mod live;
 pub mod parts;
 pub mod problem;
 mod reads;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::http::{Caller, Metrics};
+use super::live::Hub;
 use super::{Parts, Problem, Settings};
 use crate::access::Identity;
 use crate::{Clock, Error, ErrorKind, Result, TokenVerifier};
@@ -31,6 +32,8 @@ pub(crate) struct State {
     /// Cancelled when the time to stop is over: whatever still runs is dropped.
     pub(crate) killed: CancellationToken,
     tasks: TaskTracker,
+    /// Sockets and streams.
+    pub(crate) live: Arc<Hub>,
     /// Set when the gateway stops: it is not ready any more.
     draining: AtomicBool,
 }
@@ -49,6 +52,7 @@ impl State {
             closing: CancellationToken::new(),
             killed: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            live: Hub::new(&parts, &settings),
             draining: AtomicBool::new(false),
             parts,
             settings,

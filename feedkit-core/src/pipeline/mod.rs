@@ -17,6 +17,6 @@ mod status;
 mod worker;
 
 pub use counter_follower::CounterFollower;
-pub use retry::Backoff;
+pub use retry::{Backoff, Waits};
 pub use run::{Pipeline, PipelineBuilder, PipelineConfig};
 pub use status::{FollowerStatus, PartitionState, PartitionStatus, PipelineHandle, PipelineStatus};

@@ -49,6 +49,7 @@ impl Endpoint for Ready {
             false => Component::up("gateway"),
         }];
         components.extend(self.0.parts.health.components());
+        components.push(self.0.live.component());
         let worst = components.iter().map(|c| c.condition).max().unwrap_or(Condition::Up);
         let (code, status) = match worst {
             Condition::Up => (StatusCode::OK, "ready"),

@@ -9,7 +9,7 @@ use super::batch::PostBatch;
 use super::events::PostEvent;
 use super::probes::{Live, Ready, ShowMetrics};
 use crate::gateway::state::State;
-use crate::gateway::{openapi, reads};
+use crate::gateway::{live, openapi, reads};
 
 const EVENTS: &str = "/api/events";
 const BATCH: &str = "/api/events/batch";
@@ -24,6 +24,7 @@ pub(crate) fn routes(state: &Arc<State>) -> impl Endpoint<Output = Response> + u
         .at("/metrics", get(ShowMetrics(Arc::clone(state))));
     let route = reads::routes(route, state);
     let route = openapi::routes(route, state);
+    let route = live::routes(route, state);
     Outermost::new(Arc::clone(state), route)
 }
 

@@ -1,0 +1,43 @@
+//! The fan-out: notifications and counts pushed to WebSockets and to streams of server-sent events.
+//!
+//! One reader follows the notifications' log for all clients. It keeps the last of them in memory, and puts each
+//! into the outboxes of those who listen. A client that comes back with a cursor gets what it missed from that
+//! memory, else from the log.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `hub` | what all clients share; runs and stops it |
+//! | `reader` | follows the log |
+//! | `registry` | how far the reader is, and who listens to what: one lock, so that nothing falls between |
+//! | `tail` | the last notifications |
+//! | `recovery` | reads what was missed from the log |
+//! | `subscriptions` | one client's channels |
+//! | `outbox` | what waits to be sent to one client |
+//! | `counts` | asks for counts and hands out what changed |
+//! | `socket`, `session` | WebSocket: the upgrade, and the talk after it |
+//! | `stream` | server-sent events |
+//! | `admission` | how many clients there are |
+//! | `frame`, `channel`, `cursor`, `ending` | what is said on the wire |
+
+mod admission;
+mod channel;
+mod counts;
+mod cursor;
+mod ending;
+mod frame;
+mod hub;
+mod metrics;
+mod origin;
+mod outbox;
+mod reader;
+mod recovery;
+mod registry;
+mod routes;
+mod session;
+mod socket;
+mod stream;
+mod subscriptions;
+mod tail;
+
+pub(crate) use hub::Hub;
+pub(crate) use routes::routes;
