@@ -11,6 +11,7 @@
 
 mod gateway;
 pub mod health;
+mod page;
 pub mod parts;
 pub mod problem;
 pub mod settings;
