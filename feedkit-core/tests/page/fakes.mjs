@@ -11,7 +11,9 @@ export class Time {
       now: () => this.now,
       setTimeout: (run, wait) => {
         const id = this.#next++;
-        this.#timers.set(id, { run, at: this.now + Math.max(0, wait) });
+        // As browsers do it: what does not fit into 31 bits fires at once.
+        const taken = wait > 0 && wait < 2 ** 31 ? wait : 0;
+        this.#timers.set(id, { run, at: this.now + taken });
         return id;
       },
       clearTimeout: (id) => this.#timers.delete(id),

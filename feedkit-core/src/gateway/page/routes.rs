@@ -56,7 +56,8 @@ impl Served {
     fn new(asset: &Asset) -> Self {
         Served {
             bytes: Bytes::from_static(asset.bytes),
-            etag: HeaderValue::try_from(asset.etag()).expect("quoted hexadecimal digits are a header's value"),
+            etag: HeaderValue::try_from(asset.etag())
+                .expect("quoted hexadecimal digits are a header's value"),
             content_type: asset.content_type(),
         }
     }
@@ -73,20 +74,28 @@ impl Served {
         }
     }
 
-    /// The page; where it is nested, its address has to end in a slash for the relative ones to hold.
     fn answer_page(&self, request: &Request) -> Response {
         let asked = request.original_uri();
-        if asked.path().ends_with('/') {
-            return self.answer(request);
+        match with_slash(asked.path(), asked.query()) {
+            None => self.answer(request),
+            Some(location) => Response::builder()
+                .status(StatusCode::PERMANENT_REDIRECT)
+                .header(header::LOCATION, location)
+                .finish(),
         }
-        let query = asked.query().map(|query| format!("?{query}")).unwrap_or_default();
-        // Relative to the last segment: a proxy before us may have taken another part of the path away.
-        let last = asked.path().rsplit('/').next().unwrap_or_default();
-        Response::builder()
-            .status(StatusCode::PERMANENT_REDIRECT)
-            .header(header::LOCATION, format!("./{last}/{query}"))
-            .finish()
     }
+}
+
+/// Where a page is nested, its address has to end in a slash for the relative ones in it to hold. The address to go
+/// to, or `None` if all is well.
+fn with_slash(path: &str, query: Option<&str>) -> Option<String> {
+    if path.ends_with('/') {
+        return None;
+    }
+    // Relative to the last segment: a proxy before us may have taken another part of the path away.
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    Some(format!("./{last}/{query}"))
 }
 
 /// Whether the browser has the present content already.
@@ -124,7 +133,9 @@ mod tests {
             assert_eq!(header_of(&answer, "content-type"), "text/html; charset=utf-8");
             assert_eq!(header_of(&answer, "cache-control"), "no-cache");
             let policy = header_of(&answer, "content-security-policy");
-            for rule in ["default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-ancestors 'none'"] {
+            for rule in
+                ["default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-ancestors 'none'"]
+            {
                 assert!(policy.split("; ").any(|part| part == rule), "{rule} is missing in {policy}");
             }
             assert!(!policy.contains("unsafe"), "{policy}");
@@ -162,11 +173,13 @@ mod tests {
         assert_eq!(other.status(), StatusCode::OK);
     }
 
-    #[tokio::test]
-    async fn a_nested_page_gets_the_slash_that_its_addresses_need() {
-        let answer = ask("/nested?a=b", &[]).await;
-        assert_eq!(answer.status(), StatusCode::PERMANENT_REDIRECT);
-        assert_eq!(header_of(&answer, "location"), "./nested/?a=b");
+    #[test]
+    fn a_nested_page_gets_the_slash_that_its_addresses_need() {
+        assert_eq!(with_slash("/", None), None);
+        assert_eq!(with_slash("/nested/", Some("a=b")), None);
+        assert_eq!(with_slash("/nested", None).unwrap(), "./nested/");
+        assert_eq!(with_slash("/a/nested", Some("a=b")).unwrap(), "./nested/?a=b");
+        assert_eq!(with_slash("//elsewhere.example", None).unwrap(), "./elsewhere.example/");
     }
 
     #[test]
@@ -176,10 +189,22 @@ mod tests {
             // Examples of the client's documentation, and the names of XML's vocabularies, load nothing.
             let text = text.replace("https://feed.example", "").replace("http://www.w3.org/2000/svg", "");
             assert!(!text.contains("http://") && !text.contains("https://"), "{} names a host", asset.name);
-            for way in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "style=", "onclick=\""] {
+            for way in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "style=",
+                "onclick=\"",
+            ] {
                 assert!(!text.contains(way), "{} has {way}", asset.name);
             }
-            assert!(!asset.name.ends_with(".html") || !text.contains("<style"), "{} has inline styles", asset.name);
+            assert!(
+                !asset.name.ends_with(".html") || !text.contains("<style"),
+                "{} has inline styles",
+                asset.name
+            );
         }
         let page = std::str::from_utf8(PAGE.bytes).unwrap();
         assert_eq!(page.matches("<script").count(), page.matches("src=\"assets/page.js\"").count());

@@ -128,6 +128,7 @@ export class Chart {
     const bar = this.#chosen === null ? null : bars[this.#chosen];
     const text = bar ? `${name(bar.start)}: ${spell(series, bar.parts)}` : '';
     this.#readout.textContent = text || (this.#data?.note ?? '');
+    this.#readout.classList.toggle('chosen', text !== '');
     if (this.#spoken.textContent !== text && this.#svg.matches(':focus')) this.#spoken.textContent = text;
   }
 

@@ -360,7 +360,7 @@ export class FeedkitClient {
 
   #closed(code, reason) {
     this.#drop();
-    const why = REASONS[code] ?? (reason || 'the connection was lost');
+    const why = REASONS[code] ?? (reason || 'no answer from the gateway');
     switch (code) {
       case CloseCode.FORBIDDEN:
       case CloseCode.POLICY:
