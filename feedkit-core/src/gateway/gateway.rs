@@ -99,9 +99,7 @@ impl Gateway {
             state.unanswered.close();
             state.unanswered.wait().await;
             let flushed = state.parts.sink.flush().await;
-            state.closing.cancel();
             state.live.close().await;
-            state.tasks_ended().await;
             connections_ended.as_mut().await;
             flushed
         };
@@ -112,9 +110,7 @@ impl Gateway {
             }
             Err(_) => {
                 let requests = state.unanswered.len();
-                state.closing.cancel();
                 state.killed.cancel();
-                state.tasks_ended().await;
                 connections_ended.await;
                 let deadline = state.settings.shutdown_deadline;
                 Err(Error::uncertain(format!(

@@ -18,6 +18,7 @@ mod http;
 pub mod jwt;
 pub mod openapi;
 mod live;
+mod page;
 pub mod parts;
 pub mod problem;
 mod reads;

@@ -27,11 +27,8 @@ pub(crate) struct State {
     pub(crate) buffered_kib: Semaphore,
     /// Has a token for each request that is not answered yet.
     pub(crate) unanswered: TaskTracker,
-    /// Cancelled when sockets and streams have to close, with 1012, and what serves them has to end.
-    pub(crate) closing: CancellationToken,
     /// Cancelled when the time to stop is over: whatever still runs is dropped.
     pub(crate) killed: CancellationToken,
-    tasks: TaskTracker,
     /// Sockets and streams.
     pub(crate) live: Arc<Hub>,
     /// Set when the gateway stops: it is not ready any more.
@@ -49,9 +46,7 @@ impl State {
             in_flight: Semaphore::new(in_flight),
             buffered_kib: Semaphore::new(buffered_kib),
             unanswered: TaskTracker::new(),
-            closing: CancellationToken::new(),
             killed: CancellationToken::new(),
-            tasks: TaskTracker::new(),
             live: Hub::new(&parts, &settings),
             draining: AtomicBool::new(false),
             parts,
@@ -96,21 +91,6 @@ impl State {
             Ok(answer) => answer,
             Err(_) => Err(Error::retriable(format!("{whose} did not answer within {limit:?}"))),
         }
-    }
-
-    /// Runs `task` until it ends, at the latest until the time to stop is over; shutdown waits for it. A task that
-    /// serves a client ends soon after [`closing`](State::closing) is cancelled.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let killed = self.killed.child_token();
-        self.tasks.spawn(async move {
-            killed.run_until_cancelled(task).await;
-        });
-    }
-
-    /// Waits until all that was [spawned](State::spawn) has ended.
-    pub(crate) async fn tasks_ended(&self) {
-        self.tasks.close();
-        self.tasks.wait().await;
     }
 
     /// From now on the gateway is not ready.

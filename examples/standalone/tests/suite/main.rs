@@ -1,6 +1,7 @@
 //! The program as its users run it.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod browser;
 mod commands;
 #[cfg(feature = "failpoints")]
 mod disk;

@@ -9,7 +9,7 @@ use super::batch::PostBatch;
 use super::events::PostEvent;
 use super::probes::{Live, Ready, ShowMetrics};
 use crate::gateway::state::State;
-use crate::gateway::{live, openapi, reads};
+use crate::gateway::{live, openapi, page, reads};
 
 const EVENTS: &str = "/api/events";
 const BATCH: &str = "/api/events/batch";
@@ -25,6 +25,7 @@ pub(crate) fn routes(state: &Arc<State>) -> impl Endpoint<Output = Response> + u
     let route = reads::routes(route, state);
     let route = openapi::routes(route, state);
     let route = live::routes(route, state);
+    let route = page::routes(route, state);
     Outermost::new(Arc::clone(state), route)
 }
 
