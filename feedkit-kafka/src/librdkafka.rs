@@ -16,16 +16,16 @@ pub(crate) fn line(level: Level, facility: &str, text: &str) {
     }
 }
 
-/// The topic and its new and old id, if the line says that a topic's id has changed. From nothing counts too.
-pub(crate) fn topic_id<'l>(text: &'l str, topic: &str) -> Option<(&'l str, &'l str)> {
+/// The topic's id, if the line says that it has changed. That includes the first time that the client learns it.
+pub(crate) fn topic_id<'l>(text: &'l str, topic: &str) -> Option<&'l str> {
     let (_, rest) = text.split_once("Topic ")?;
     let (name, rest) = rest.split_once(" changed id from ")?;
-    let (old, new) = rest.split_once(" to ")?;
-    (name == topic).then_some((old.trim(), new.trim()))
+    let (_, id) = rest.split_once(" to ")?;
+    (name == topic && id != NO_ID && !id.is_empty()).then_some(id)
 }
 
-/// What librdkafka prints for the id of a topic that it does not know, or that has none.
-pub(crate) const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+/// What stands for the id of a topic that is not there, or has none.
+const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
 
 #[cfg(test)]
 mod tests {
@@ -34,8 +34,9 @@ mod tests {
     #[test]
     fn a_topics_id_is_found_in_the_line() {
         let line = "[thrd:main]: Topic user-actions changed id from AAAAAAAAAAAAAAAAAAAAAA to 9uiwUqWmQwOrUYh6BSYJmw";
-        assert_eq!(topic_id(line, "user-actions"), Some((NO_ID, "9uiwUqWmQwOrUYh6BSYJmw")));
+        assert_eq!(topic_id(line, "user-actions"), Some("9uiwUqWmQwOrUYh6BSYJmw"));
         assert_eq!(topic_id(line, "actions"), None);
+        assert_eq!(topic_id("Topic t changed id from 9uiwUqWmQwOrUYh6BSYJmw to AAAAAAAAAAAAAAAAAAAAAA", "t"), None);
         assert_eq!(topic_id("Topic user-actions partition 1 Leader 1", "user-actions"), None);
     }
 }

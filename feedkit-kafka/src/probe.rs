@@ -22,6 +22,9 @@ use crate::librdkafka;
 /// The longest that a question may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long lines are waited for.
+const LINES: Duration = Duration::from_millis(20);
+
 pub(crate) struct Probe {
     topic: String,
     client: BaseConsumer<Ids>,
@@ -35,9 +38,7 @@ struct Ids {
 
 impl ClientContext for Ids {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        if let Some((_, id)) = librdkafka::topic_id(text, &self.topic)
-            && id != librdkafka::NO_ID
-        {
+        if let Some(id) = librdkafka::topic_id(text, &self.topic) {
             *self.id.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.to_owned());
         }
         // Asked for by this client alone, for the line above.
@@ -99,12 +100,8 @@ impl Probe {
     pub(crate) fn incarnation(&self) -> Result<u128> {
         // Brings the line with the id, if it is another than the client knew.
         self.partitions()?;
-        self.serve();
-        let cluster = self
-            .client
-            .client()
-            .fetch_cluster_id(PATIENCE)
-            .ok_or_else(|| Error::retriable("the cluster does not tell its id"))?;
+        // Lines wait in a queue; serving it for a time takes in all of them.
+        let _ = self.client.poll(LINES);
         let id = self.client.context().id.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if id.is_none() {
             tracing::warn!(
@@ -112,8 +109,17 @@ impl Probe {
                 "the broker gives topics no ids: a topic that is made anew is known by its records only"
             );
         }
-        let name = format!("{cluster}\0{}\0{}", self.topic, id.unwrap_or_default());
-        Ok(xxh3_128(name.as_bytes()))
+        self.incarnation_of(&id.unwrap_or_default())
+    }
+
+    /// The incarnation of the topic when this is its id.
+    pub(crate) fn incarnation_of(&self, id: &str) -> Result<u128> {
+        let cluster = self
+            .client
+            .client()
+            .fetch_cluster_id(PATIENCE)
+            .ok_or_else(|| Error::retriable("the cluster does not tell its id"))?;
+        Ok(xxh3_128(format!("{cluster}\0{}\0{id}", self.topic).as_bytes()))
     }
 
     pub(crate) fn ends(&self, partitions: &[Partition]) -> Result<Positions> {
@@ -166,9 +172,11 @@ impl Probe {
         Ok(offsets)
     }
 
-    /// Takes in the client's lines.
+    /// Takes in the client's lines, a few more than a question brings.
     fn serve(&self) {
-        while self.client.poll(Duration::ZERO).is_some() {}
+        for _ in 0..16 {
+            let _ = self.client.poll(Duration::ZERO);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use feedkit_core::source::{Resume, check_resume};
+use feedkit_core::source::{GapReason, Resume, check_resume};
 use feedkit_core::{Offset, Partition};
 use tokio::sync::oneshot;
 
@@ -24,14 +24,15 @@ impl Consumer {
         let mut starts = Vec::new();
         for (partition, resume, log) in answered {
             let Some(held) = held.get(&partition).cloned() else { continue };
-            if let Err(gap) = check_resume(partition, &resume, log, held.clone(), None) {
-                let mut inner = self.meeting.lock();
-                if let Some(lane) = inner.lanes.get_mut(&partition) {
-                    lane.next = resume.offset;
-                    lane.from = resume.offset;
+            let gap = match log {
+                Some(log) => check_resume(partition, &resume, log, held.clone(), None).err().map(|g| g.reason),
+                None => Some(GapReason::Recreated),
+            };
+            if let Some(reason) = gap {
+                if let Some(lane) = self.meeting.lock().lanes.get_mut(&partition) {
+                    (lane.from, lane.next) = (resume.offset, resume.offset);
                 }
-                drop(inner);
-                self.stop_at_gap(partition, Some(held), gap.reason);
+                self.stop_at_gap(partition, Some(held), reason);
                 continue;
             }
             // The record read last is read again, to be compared: see Lane::push.
@@ -46,8 +47,8 @@ impl Consumer {
         self.read_from(starts);
     }
 
-    /// The partitions that were answered, with their answers and their log's incarnation.
-    fn answered(&self) -> Vec<(Partition, Resume, u128)> {
+    /// The partitions that were answered, with their answers and their log's incarnation, if it still is the log's.
+    fn answered(&self) -> Vec<(Partition, Resume, Option<u128>)> {
         let mut inner = self.meeting.lock();
         let mut answered = Vec::new();
         for (partition, lane) in &mut inner.lanes {
@@ -59,7 +60,7 @@ impl Consumer {
                 }
             }
             if let Phase::Answered(resume) = lane.phase {
-                answered.push((*partition, resume, lane.log));
+                answered.push((*partition, resume, (!lane.gone).then_some(lane.log)));
             }
         }
         answered

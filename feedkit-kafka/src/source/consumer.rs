@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use feedkit_core::source::{Gap, GapReason, RevokeGuard, Revoked};
@@ -10,7 +11,7 @@ use feedkit_core::{Error, Offset, Partition, Timestamp};
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset as Place, TopicPartitionList};
 use tokio::sync::mpsc;
@@ -29,14 +30,12 @@ const POLL: Duration = Duration::from_millis(10);
 const RUN: u32 = 256;
 /// A question to the brokers that failed is asked again after so long.
 pub(super) const ASK_AGAIN: Duration = Duration::from_millis(500);
-/// So long an answer to [`Question`] may take.
-const HEARTBEAT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Everything the thread works with.
 pub(super) struct Consumer {
     pub(super) topic: String,
     pub(super) options: SourceOptions,
-    pub(super) client: BaseConsumer<Callbacks>,
+    pub(super) client: Arc<BaseConsumer<Callbacks>>,
     pub(super) probe: Arc<Probe>,
     pub(super) meeting: Arc<Meeting>,
     /// `false`: a broadcast reader.
@@ -55,20 +54,13 @@ pub(super) struct Consumer {
     /// When partitions of a broadcast reader were last looked for.
     refreshed: Option<Instant>,
     committed: Instant,
-    commits: u64,
-    waiting: Vec<Waiting>,
+    /// Questions that the group's coordinator is being asked.
+    asking: Vec<JoinHandle<()>>,
 }
 
 struct Revoking {
     partitions: Vec<Partition>,
     guard: mpsc::Receiver<()>,
-    until: Instant,
-}
-
-/// A question that is answered when a commit is.
-struct Waiting {
-    question: Question,
-    commit: u64,
     until: Instant,
 }
 
@@ -93,7 +85,7 @@ impl Consumer {
         Ok(Consumer {
             topic,
             options,
-            client,
+            client: Arc::new(client),
             probe,
             meeting,
             member,
@@ -105,8 +97,7 @@ impl Consumer {
             measured: now,
             refreshed: None,
             committed: now,
-            commits: 0,
-            waiting: Vec::new(),
+            asking: Vec::new(),
         })
     }
 
@@ -159,8 +150,17 @@ impl Consumer {
             match said {
                 Said::Assigned(_) => give_back(&self.client, None),
                 Said::Revoked { partitions, .. } => self.let_go(&partitions),
-                Said::Recreated | Said::Committed(..) => {}
+                Said::Id(_) => {}
             }
+        }
+        if !self.asking.is_empty() {
+            // Ends the waits for a coordinator that does not answer.
+            if self.client.close_queue().is_ok() {
+                while !self.client.closed() {
+                    let _ = self.client.poll(Duration::from_millis(100));
+                }
+            }
+            join(std::mem::take(&mut self.asking));
         }
         // Dropping the client leaves the group.
     }
@@ -208,7 +208,8 @@ impl Consumer {
     ) -> std::sync::MutexGuard<'m, super::meeting::Inner> {
         let (records, bytes) = (self.options.max_records, self.options.max_bytes);
         if let Some(lane) = inner.lanes.get_mut(&partition) {
-            lane.ready = true;
+            // There is another record at hand.
+            (lane.ready, lane.unmeasured, lane.at_end) = (true, false, false);
         }
         self.meeting.tell();
         let start = Instant::now();
@@ -244,8 +245,7 @@ impl Consumer {
                     self.new.extend(partitions);
                 }
                 Said::Revoked { partitions, lost } => self.revoke(partitions, lost),
-                Said::Recreated => self.recreated(),
-                Said::Committed(nth, error) => self.answer(nth, error),
+                Said::Id(id) => self.is_now(&id),
             }
         }
         self.release();
@@ -386,74 +386,39 @@ impl Consumer {
         let reading = inner.lanes.iter().filter(|(_, lane)| lane.is_reading());
         let list = self.list(reading.map(|(p, lane)| (*p, place(lane.from))));
         drop(inner);
-        self.start_commit(&list);
-    }
-
-    fn start_commit(&mut self, list: &TopicPartitionList) -> bool {
-        if list.count() == 0 {
-            return false;
-        }
-        match self.client.commit(list, CommitMode::Async) {
-            Ok(()) => {
-                self.commits += 1;
-                true
-            }
-            Err(error) => {
-                tracing::debug!(%error, "offsets for lag tools cannot be written");
-                false
-            }
+        if list.count() > 0
+            && let Err(error) = self.client.commit(&list, CommitMode::Async)
+        {
+            tracing::debug!(%error, "offsets for lag tools cannot be written");
         }
     }
 
-    /// Begins to answer what the reader asks: a commit is refused to a member that the group has given up.
+    /// Answers what the reader asks. The group's coordinator refuses a commit to a member that it has given up.
     fn ask(&mut self) {
         let questions = std::mem::take(&mut self.meeting.lock().questions);
-        for question in questions {
-            let from = self.meeting.lock().lanes.get(&question.partition).map(|lane| lane.from);
-            let held = from.filter(|_| self.read.contains(&question.partition));
-            match held {
-                // Manual assignments are nobody else's.
-                _ if !self.member => drop(question.reply.send(Ok(from.is_some()))),
-                None => drop(question.reply.send(Ok(from.is_some()))),
-                Some(from) => {
-                    let list = self.list([(question.partition, place(from))]);
-                    if self.start_commit(&list) {
-                        let until = Instant::now() + HEARTBEAT_PATIENCE;
-                        self.waiting.push(Waiting { question, commit: self.commits, until });
-                    } else {
-                        let again = Error::retriable("the group's coordinator cannot be asked now");
-                        drop(question.reply.send(Err(again)));
-                    }
-                }
-            }
-        }
-        let now = Instant::now();
-        let (late, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|w| w.until <= now);
-        self.waiting = waiting;
-        let late: Vec<Waiting> = late;
-        for Waiting { question, .. } in late {
-            drop(question.reply.send(Err(Error::retriable("the group's coordinator does not answer"))));
-        }
-    }
-
-    fn answer(&mut self, nth: u64, error: Option<Code>) {
-        let (answered, waiting) =
-            std::mem::take(&mut self.waiting).into_iter().partition::<Vec<_>, _>(|w| w.commit <= nth);
-        self.waiting = waiting;
-        for Waiting { question, .. } in answered {
-            let held = match error {
-                None => Ok(self.meeting.lock().lanes.contains_key(&question.partition)),
-                Some(
-                    Code::UnknownMemberId
-                    | Code::IllegalGeneration
-                    | Code::FencedInstanceId
-                    | Code::FencedMemberEpoch
-                    | Code::AssignmentLost,
-                ) => Ok(false),
-                Some(code) => Err(Error::retriable(format!("the group's coordinator answers: {code}"))),
+        for Question { partition, reply } in questions {
+            let from = self.meeting.lock().lanes.get(&partition).map(|lane| lane.from);
+            // A manual assignment is nobody else's; what is not read yet was assigned a moment ago.
+            let asks = from.filter(|_| self.member && self.read.contains(&partition));
+            let Some(from) = asks else {
+                drop(reply.send(Ok(from.is_some())));
+                continue;
             };
-            drop(question.reply.send(held));
+            let list = self.list([(partition, place(from))]);
+            let (client, meeting) = (Arc::clone(&self.client), Arc::clone(&self.meeting));
+            // librdkafka answers a commit only to who waits for it, and that may take as long as the broker is away.
+            let asking = std::thread::Builder::new().name("feedkit-kafka-held".to_owned()).spawn(move || {
+                let answer = client.commit(&list, CommitMode::Sync);
+                // Dropped before it is answered: the last to let go of the client is the consumer's thread.
+                drop(client);
+                drop(reply.send(held(answer, || meeting.lock().lanes.contains_key(&partition))));
+            });
+            // A reply that was dropped is answered too.
+            self.asking.extend(asking);
         }
+        let (ended, asking) = std::mem::take(&mut self.asking).into_iter().partition(JoinHandle::is_finished);
+        self.asking = asking;
+        join(ended);
     }
 
     fn failed(&mut self, error: KafkaError) {
@@ -511,6 +476,29 @@ impl Consumer {
             debug_assert!(added.is_ok(), "every place used here has a number");
         }
         list
+    }
+}
+
+/// What the coordinator's answer says about a partition that is held here, as far as is known.
+fn held(answer: KafkaResult<()>, known: impl FnOnce() -> bool) -> feedkit_core::Result<bool> {
+    match answer {
+        Ok(()) => Ok(known()),
+        Err(KafkaError::ConsumerCommit(
+            Code::UnknownMemberId
+            | Code::IllegalGeneration
+            | Code::FencedInstanceId
+            | Code::FencedMemberEpoch
+            | Code::AssignmentLost,
+        )) => Ok(false),
+        Err(error) => Err(failed("asking the group's coordinator", error)),
+    }
+}
+
+fn join(threads: Vec<JoinHandle<()>>) {
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a thread that asked the group's coordinator has panicked");
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What librdkafka calls back with, while the consumer's thread polls it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use feedkit_core::Partition;
@@ -25,8 +25,6 @@ pub(super) struct Callbacks {
     said: Mutex<VecDeque<Said>>,
     /// Nobody will act: partitions are given back at once.
     pub(super) closing: AtomicBool,
-    /// Commits of offsets that have been answered.
-    commits_answered: AtomicU64,
 }
 
 /// What the group, or the topic, has come to.
@@ -34,10 +32,8 @@ pub(super) struct Callbacks {
 pub(super) enum Said {
     Assigned(Vec<Partition>),
     Revoked { partitions: Vec<Partition>, lost: bool },
-    /// The topic is another one under the same name.
-    Recreated,
-    /// A commit was answered: the how manieth, and with which error.
-    Committed(u64, Option<Code>),
+    /// What is read from here on is of the topic with this id.
+    Id(String),
 }
 
 impl Callbacks {
@@ -48,7 +44,6 @@ impl Callbacks {
             debug,
             said: Mutex::default(),
             closing: AtomicBool::new(false),
-            commits_answered: AtomicU64::new(0),
         }
     }
 
@@ -69,11 +64,8 @@ impl Callbacks {
 
 impl ClientContext for Callbacks {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        if let Some((old, _)) = librdkafka::topic_id(text, &self.topic)
-            && !old.is_empty()
-            && old != librdkafka::NO_ID
-        {
-            self.say(Said::Recreated);
+        if let Some(id) = librdkafka::topic_id(text, &self.topic) {
+            self.say(Said::Id(id.to_owned()));
         }
         if self.debug || !matches!(level, RDKafkaLogLevel::Debug) {
             librdkafka::line(level, facility, text);
@@ -105,11 +97,6 @@ impl ConsumerContext for Callbacks {
             true => Said::Assigned(partitions),
             false => Said::Revoked { partitions, lost: consumer.assignment_lost() },
         });
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        let nth = self.commits_answered.fetch_add(1, Ordering::Relaxed) + 1;
-        self.say(Said::Committed(nth, result.err().map(|e| e.rdkafka_error_code().unwrap_or(Code::Unknown))));
     }
 }
 

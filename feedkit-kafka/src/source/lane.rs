@@ -17,6 +17,8 @@ pub(super) struct Lane {
     pub(super) phase: Phase,
     /// The incarnation of the log that it was assigned from.
     pub(super) log: u128,
+    /// The log is another one by now.
+    pub(super) gone: bool,
     /// `Assigned` has been taken.
     pub(super) told: bool,
     /// By who reads.
@@ -81,6 +83,7 @@ impl Lane {
         Lane {
             phase: Phase::Asked(answer),
             log,
+            gone: false,
             told: false,
             paused: false,
             held_back: false,
@@ -150,19 +153,33 @@ impl Lane {
 
     /// Whether there is something to be taken.
     pub(super) fn has_something(&self) -> bool {
-        self.ready && !self.paused && self.told && (self.next > self.from || self.gap.is_some())
+        let records = match self.unmeasured {
+            true => self.len() > 1,
+            false => self.next > self.from,
+        };
+        self.ready && !self.paused && self.told && (records || self.gap.is_some())
     }
 
-    /// Takes what is there: a batch before a gap.
+    /// Takes what is there: a batch before a gap. The last record stays while it is not known whether it is the
+    /// last of the log: a batch that says so must not be empty.
     pub(super) fn take(&mut self, partition: Partition) -> Option<Taken> {
-        if self.next > self.from {
-            let (from, to) = (self.from, self.next);
-            self.from = to;
-            self.ready = self.gap.is_some();
-            let records = std::mem::take(&mut self.records);
-            return Some(Taken::Records(Untied { partition, from, to, at_end: self.at_end, records }));
+        if !self.has_something() {
+            return None;
         }
-        self.gap.take().map(Taken::Gap)
+        if self.next == self.from {
+            return self.gap.take().map(Taken::Gap);
+        }
+        let mut records = std::mem::take(&mut self.records);
+        let mut to = self.next;
+        if self.unmeasured
+            && let Some(last) = records.split_last()
+        {
+            to = last.entries[0].offset;
+            self.records = last;
+        }
+        let from = std::mem::replace(&mut self.from, to);
+        self.ready = self.gap.is_some();
+        Some(Taken::Records(Untied { partition, from, to, at_end: self.at_end, records }))
     }
 }
 
@@ -203,6 +220,16 @@ impl Records {
         self.entries.push(Entry { offset, time, key, value: at, end: self.bytes.len() });
     }
 
+    /// The last record by itself.
+    fn split_last(&mut self) -> Option<Records> {
+        let mut entry = self.entries.pop()?;
+        let start = entry.key.unwrap_or(entry.value);
+        let bytes = self.bytes.split_off(start);
+        entry.key = entry.key.map(|_| 0);
+        (entry.value, entry.end) = (entry.value - start, entry.end - start);
+        Some(Records { bytes, entries: vec![entry] })
+    }
+
     fn untie(self) -> Vec<Record> {
         let bytes = Bytes::from(self.bytes);
         let record = |entry: Entry| Record {
@@ -239,11 +266,18 @@ mod tests {
         push(&mut lane, 8, None, "");
         push(&mut lane, 9, Some(""), "w");
         assert!(!lane.has_something());
-        (lane.ready, lane.at_end) = (true, true);
+        lane.ready = true;
         let Some(Taken::Records(untied)) = lane.take(Partition(2)) else { panic!("nothing is taken") };
         let batch = untied.into_batch();
-        assert_eq!((batch.partition, batch.from, batch.to, batch.at_end), (Partition(2), 5, 10, true));
-        let found: Vec<_> = batch.records.iter().map(|r| (r.offset, r.key.as_deref(), &r.value[..])).collect();
+        // The last stays: there may be more.
+        assert_eq!((batch.from, batch.to, batch.at_end, batch.records.len()), (5, 9, false, 2));
+        (lane.ready, lane.at_end, lane.unmeasured) = (true, true, false);
+        let mut records = batch.records;
+        let Some(Taken::Records(untied)) = lane.take(Partition(2)) else { panic!("nothing is taken") };
+        let batch = untied.into_batch();
+        assert_eq!((batch.partition, batch.from, batch.to, batch.at_end), (Partition(2), 9, 10, true));
+        records.extend(batch.records);
+        let found: Vec<_> = records.iter().map(|r| (r.offset, r.key.as_deref(), &r.value[..])).collect();
         assert_eq!(found, [(5, Some(&b"k"[..]), &b"v"[..]), (8, None, b""), (9, Some(b""), b"w")]);
         assert!(lane.take(Partition(2)).is_none());
     }

@@ -145,14 +145,27 @@ impl Consumer {
         }
     }
 
-    /// The topic is another one now, and what librdkafka reads from here on is not what was to be read.
-    pub(super) fn recreated(&mut self) {
-        let inner = self.meeting.lock();
-        let reading = inner.lanes.iter().filter(|(_, lane)| lane.is_reading());
-        let partitions: Vec<_> = reading.map(|(partition, _)| *partition).collect();
+    /// What librdkafka reads from here on is of the topic with this id: not what was to be read, unless it is the one
+    /// that partitions were assigned from.
+    pub(super) fn is_now(&mut self, id: &str) {
+        let log = match self.probe.incarnation_of(id) {
+            Ok(log) => log,
+            Err(error) => return self.cannot_ask(error),
+        };
+        let mut inner = self.meeting.lock();
+        let mut reading = Vec::new();
+        for (partition, lane) in inner.lanes.iter_mut().filter(|(_, lane)| lane.log != log) {
+            lane.gone = true;
+            if lane.is_reading() {
+                reading.push(*partition);
+            }
+        }
         drop(inner);
-        let held = self.probe.held(&partitions).unwrap_or_default();
-        for partition in partitions {
+        if reading.is_empty() {
+            return;
+        }
+        let held = self.probe.held(&reading).unwrap_or_default();
+        for partition in reading {
             self.stop_at_gap(partition, held.get(&partition).cloned(), GapReason::Recreated);
         }
     }
