@@ -1,0 +1,42 @@
+//! librdkafka's own lines, for `tracing`.
+
+use rdkafka::config::RDKafkaLogLevel as Level;
+
+/// Passes a line of librdkafka's on, under the target `librdkafka`.
+pub(crate) fn line(level: Level, facility: &str, text: &str) {
+    // One set of properties serves producers and consumers: each warns of what is the other's.
+    let level = if facility == "CONFWARN" { Level::Debug } else { level };
+    match level {
+        Level::Emerg | Level::Alert | Level::Critical | Level::Error => {
+            tracing::error!(target: "librdkafka", facility, "{text}");
+        }
+        Level::Warning => tracing::warn!(target: "librdkafka", facility, "{text}"),
+        Level::Notice | Level::Info => tracing::info!(target: "librdkafka", facility, "{text}"),
+        Level::Debug => tracing::debug!(target: "librdkafka", facility, "{text}"),
+    }
+}
+
+/// The topic's id, if the line says that it has changed. That includes the first time that the client learns it.
+pub(crate) fn topic_id<'l>(text: &'l str, topic: &str) -> Option<&'l str> {
+    let (_, rest) = text.split_once("Topic ")?;
+    let (name, rest) = rest.split_once(" changed id from ")?;
+    let (_, id) = rest.split_once(" to ")?;
+    (name == topic && id != NO_ID && !id.is_empty()).then_some(id)
+}
+
+/// What stands for the id of a topic that is not there, or has none.
+const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topics_id_is_found_in_the_line() {
+        let line = "[thrd:main]: Topic user-actions changed id from AAAAAAAAAAAAAAAAAAAAAA to 9uiwUqWmQwOrUYh6BSYJmw";
+        assert_eq!(topic_id(line, "user-actions"), Some("9uiwUqWmQwOrUYh6BSYJmw"));
+        assert_eq!(topic_id(line, "actions"), None);
+        assert_eq!(topic_id("Topic t changed id from 9uiwUqWmQwOrUYh6BSYJmw to AAAAAAAAAAAAAAAAAAAAAA", "t"), None);
+        assert_eq!(topic_id("Topic user-actions partition 1 Leader 1", "user-actions"), None);
+    }
+}

@@ -1,0 +1,186 @@
+//! A client beside producer and consumer that asks about the topic: its partitions, how far they reach, its id.
+//!
+//! On the consumer's own connection a question would wait behind the fetch that waits for records.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use feedkit_core::{Error, Offset, Partition, Positions, Result, Timestamp};
+use rdkafka::client::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::{Offset as Place, TopicPartitionList};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::config::Kafka;
+use crate::failure::failed;
+use crate::librdkafka;
+
+/// The longest that a question may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long lines are waited for.
+const LINES: Duration = Duration::from_millis(20);
+
+pub(crate) struct Probe {
+    topic: String,
+    client: BaseConsumer<Ids>,
+}
+
+/// Notes the topic's id when librdkafka says it.
+struct Ids {
+    topic: String,
+    id: Mutex<Option<String>>,
+}
+
+impl ClientContext for Ids {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        if let Some(id) = librdkafka::topic_id(text, &self.topic) {
+            *self.id.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.to_owned());
+        }
+        // Asked for by this client alone, for the line above.
+        if !matches!(level, RDKafkaLogLevel::Debug) {
+            librdkafka::line(level, facility, text);
+        }
+    }
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, "{reason}");
+    }
+    fn stats_raw(&self, _: &[u8]) {}
+}
+impl ConsumerContext for Ids {}
+
+impl Probe {
+    pub(crate) fn new(kafka: &Kafka) -> Result<Self> {
+        let context = Ids { topic: kafka.topic.clone(), id: Mutex::default() };
+        let client = BaseConsumer::from_config_and_context(&kafka.probe_config(), context)
+            .map_err(|error| failed("the client that asks about the topic", error))?;
+        Ok(Probe { topic: kafka.topic.clone(), client })
+    }
+
+    /// Asks on a thread where that may take its time.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        probe: Arc<Probe>,
+        ask: impl FnOnce(&Probe) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        tokio::task::spawn_blocking(move || ask(&probe))
+            .await
+            .map_err(|error| Error::retriable("asking about the topic was given up").with_source(error))?
+    }
+
+    pub(crate) async fn ends_async(probe: Arc<Probe>) -> Result<Positions> {
+        Self::blocking(probe, |probe| probe.ends(&probe.partitions()?)).await
+    }
+
+    /// The partitions that the topic has.
+    pub(crate) fn partitions(&self) -> Result<Vec<Partition>> {
+        let metadata = self
+            .client
+            .fetch_metadata(Some(&self.topic), PATIENCE)
+            .map_err(|error| failed(format_args!("topic {}", self.topic), error))?;
+        let found = metadata.topics().first();
+        if let Some(code) = found.and_then(|topic| topic.error()) {
+            let code = rdkafka::error::RDKafkaErrorCode::from(code);
+            return Err(failed(format_args!("topic {}", self.topic), KafkaError::MetadataFetch(code)));
+        }
+        let ids = found.into_iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id());
+        let mut partitions: Vec<_> = ids.filter_map(|id| u32::try_from(id).ok()).map(Partition).collect();
+        if partitions.is_empty() {
+            return Err(Error::retriable(format!("topic {} is not there", self.topic)));
+        }
+        partitions.sort();
+        Ok(partitions)
+    }
+
+    /// A hash of the cluster, the topic's name and the topic's id: another when the topic was made anew. A broker
+    /// that gives topics no ids (older than 2.8) leaves it at cluster and name.
+    pub(crate) fn incarnation(&self) -> Result<u128> {
+        // Brings the line with the id, if it is another than the client knew.
+        self.partitions()?;
+        // Lines wait in a queue; serving it for a time takes in all of them.
+        let _ = self.client.poll(LINES);
+        let id = self.client.context().id.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if id.is_none() {
+            tracing::warn!(
+                topic = self.topic,
+                "the broker gives topics no ids: a topic that is made anew is known by its records only"
+            );
+        }
+        self.incarnation_of(&id.unwrap_or_default())
+    }
+
+    /// The incarnation of the topic when this is its id.
+    pub(crate) fn incarnation_of(&self, id: &str) -> Result<u128> {
+        let cluster = self
+            .client
+            .client()
+            .fetch_cluster_id(PATIENCE)
+            .ok_or_else(|| Error::retriable("the cluster does not tell its id"))?;
+        Ok(xxh3_128(format!("{cluster}\0{}\0{id}", self.topic).as_bytes()))
+    }
+
+    pub(crate) fn ends(&self, partitions: &[Partition]) -> Result<Positions> {
+        let found = self.places(partitions.iter().map(|partition| (*partition, Place::End)))?;
+        Ok(found.into_iter().collect())
+    }
+
+    /// What is held of each partition.
+    pub(crate) fn held(&self, partitions: &[Partition]) -> Result<BTreeMap<Partition, Range<Offset>>> {
+        let starts = self.places(partitions.iter().map(|partition| (*partition, Place::Beginning)))?;
+        let ends = self.places(partitions.iter().map(|partition| (*partition, Place::End)))?;
+        Ok(starts
+            .into_iter()
+            .filter_map(|(partition, start)| Some((partition, start..*ends.get(&partition)?)))
+            .collect())
+    }
+
+    pub(crate) fn positions_at(&self, time: Timestamp) -> Result<Positions> {
+        let partitions = self.partitions()?;
+        let mut positions = self.ends(&partitions)?;
+        let wanted = partitions.iter().map(|p| (*p, Place::Offset(time.as_millis().max(0))));
+        for (partition, offset) in self.places(wanted)? {
+            positions.set(partition, offset);
+        }
+        Ok(positions)
+    }
+
+    /// Translates places (the beginning, the end, a time in milliseconds) into offsets, all at once. As a consumer
+    /// that reads committed sees it: a transaction that is under way lies behind the end.
+    fn places(
+        &self,
+        wanted: impl Iterator<Item = (Partition, Place)>,
+    ) -> Result<BTreeMap<Partition, Offset>> {
+        let place = |error| failed(format_args!("topic {}: asking for offsets", self.topic), error);
+        let mut list = TopicPartitionList::new();
+        for (partition, at) in wanted {
+            list.add_partition_offset(&self.topic, number(partition), at).map_err(place)?;
+        }
+        let found = self.client.offsets_for_times(list, PATIENCE).map_err(place)?;
+        self.serve();
+        let mut offsets = BTreeMap::new();
+        for element in found.elements() {
+            element.error().map_err(place)?;
+            if let (Ok(partition), Place::Offset(offset)) = (u32::try_from(element.partition()), element.offset())
+                && let Ok(offset) = Offset::try_from(offset)
+            {
+                offsets.insert(Partition(partition), offset);
+            }
+        }
+        Ok(offsets)
+    }
+
+    /// Takes in the client's lines, a few more than a question brings.
+    fn serve(&self) {
+        for _ in 0..16 {
+            let _ = self.client.poll(Duration::ZERO);
+        }
+    }
+}
+
+/// A partition's number as Kafka counts.
+pub(crate) fn number(partition: Partition) -> i32 {
+    i32::try_from(partition.0).unwrap_or(i32::MAX)
+}

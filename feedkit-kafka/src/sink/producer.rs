@@ -1,0 +1,56 @@
+//! The producer, which is replaced when it breaks.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use feedkit_core::Result;
+use rdkafka::ClientConfig;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::producer::ThreadedProducer;
+
+use super::delivery::{Deliveries, Reports};
+use crate::failure::failed;
+
+pub(crate) type Producer = ThreadedProducer<Reports>;
+
+/// Hands out the producer that works.
+pub(crate) struct Producers {
+    config: ClientConfig,
+    deliveries: Arc<Deliveries>,
+    current: Mutex<Arc<Producer>>,
+}
+
+impl Producers {
+    pub(crate) fn new(config: ClientConfig, deliveries: Arc<Deliveries>) -> Result<Self> {
+        let current = Mutex::new(Arc::new(make(&config, &deliveries)?));
+        Ok(Producers { config, deliveries, current })
+    }
+
+    pub(crate) fn current(&self) -> Arc<Producer> {
+        Arc::clone(&self.lock())
+    }
+
+    /// Puts another in the place of `broken`, unless somebody has done so already.
+    pub(crate) fn replace(&self, broken: &Arc<Producer>) -> Result<Arc<Producer>> {
+        let mut current = self.lock();
+        if !Arc::ptr_eq(&current, broken) {
+            return Ok(Arc::clone(&current));
+        }
+        let new = Arc::new(make(&self.config, &self.deliveries)?);
+        // Ends when the last send that uses it lets go; what it had left is reported as uncertain.
+        *current = Arc::clone(&new);
+        drop(current);
+        self.deliveries.producers_broken.fetch_add(1, Relaxed);
+        tracing::warn!("Kafka has fenced or forgotten the producer; a new one takes its place");
+        Ok(new)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<Producer>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn make(config: &ClientConfig, deliveries: &Arc<Deliveries>) -> Result<Producer> {
+    ThreadedProducer::from_config_and_context(config, Reports(Arc::clone(deliveries)))
+        .map_err(|error| failed("the producer", error))
+}

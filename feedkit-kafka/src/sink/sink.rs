@@ -1,0 +1,151 @@
+//! Sending to a topic.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use feedkit_core::sink::NewRecord;
+use feedkit_core::{Error, EventSink, Position, Result};
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::producer::{BaseRecord, Producer as _};
+use tokio::time::Instant;
+
+use super::delivery::{Deliveries, Send, SinkStats};
+use super::producer::{Producer, Producers};
+use crate::config::{Kafka, SinkOptions};
+use crate::failure::{breaks_producer, undelivered};
+
+/// librdkafka has reported by its own time-out; this is for its being late.
+const GRACE: Duration = Duration::from_secs(5);
+/// A full queue is looked at again after so long, whatever was reported.
+const FULL_QUEUE_POLL: Duration = Duration::from_millis(20);
+/// Others get their turn after so many records.
+const ENQUEUE_RUN: usize = 512;
+
+/// Appends to a topic.
+///
+/// Idempotent, acknowledged by all in-sync replicas, compressed with lz4; a key's partition is that of Java's
+/// default partitioner. Sends that run at once share requests. Before a sink is dropped,
+/// [flush](EventSink::flush) it: what is under way then is given up, and dropping takes up to a second.
+pub struct KafkaSink {
+    topic: String,
+    options: SinkOptions,
+    deliveries: Arc<Deliveries>,
+    producers: Producers,
+}
+
+impl KafkaSink {
+    pub(crate) fn new(kafka: Kafka, options: SinkOptions) -> Result<Self> {
+        let deliveries = Arc::new(Deliveries::default());
+        let producers = Producers::new(kafka.producer_config(&options), Arc::clone(&deliveries))?;
+        Ok(KafkaSink { topic: kafka.topic, options, deliveries, producers })
+    }
+
+    /// What it has done so far.
+    pub fn stats(&self) -> SinkStats {
+        let under_way = self.producers.current().in_flight_count();
+        self.deliveries.stats(usize::try_from(under_way).unwrap_or(0))
+    }
+}
+
+#[async_trait]
+impl EventSink for KafkaSink {
+    async fn send(&self, batch: Vec<NewRecord>) -> Vec<Result<Position>> {
+        if batch.is_empty() {
+            return Vec::new();
+        }
+        let deadline = Instant::now() + self.options.delivery_timeout;
+        let send = self.deliveries.begin(batch.len());
+        self.enqueue(&send, &batch, deadline).await;
+        drop(batch);
+        // librdkafka times each record from when it was handed over, which the last was at the deadline at worst.
+        let last = deadline + self.options.delivery_timeout + GRACE;
+        while !send.is_done() {
+            if tokio::time::timeout_at(last, send.done.notified()).await.is_err() {
+                self.deliveries.end(&send);
+                break;
+            }
+        }
+        send.take(|| Error::uncertain("Kafka has not said in time whether it took the record"))
+    }
+
+    async fn flush(&self) -> Result<()> {
+        let end = Instant::now() + 2 * self.options.delivery_timeout + GRACE;
+        loop {
+            let mut settled = std::pin::pin!(self.deliveries.settled.notified());
+            settled.as_mut().enable();
+            let open = self.deliveries.under_way();
+            if open == 0 {
+                return Ok(());
+            }
+            if tokio::time::timeout_at(end, settled).await.is_err() {
+                return Err(Error::retriable(format!("{open} sends to {} have no outcome yet", self.topic)));
+            }
+        }
+    }
+}
+
+impl KafkaSink {
+    /// Hands the records to librdkafka, in order.
+    async fn enqueue(&self, send: &Arc<Send>, batch: &[NewRecord], deadline: Instant) {
+        // If this future is dropped, only what was handed over still has an outcome to come.
+        let mut handed = Handed { deliveries: &self.deliveries, send, next: 0 };
+        let mut producer = self.producers.current();
+        for (place, record) in batch.iter().enumerate() {
+            handed.next = place;
+            if place % ENQUEUE_RUN == ENQUEUE_RUN - 1 {
+                tokio::task::yield_now().await;
+            }
+            while let Err(code) = self.hand_over(&producer, send.tag(place), record) {
+                let outcome = match code {
+                    Code::QueueFull if Instant::now() < deadline => {
+                        self.wait_for_room(deadline).await;
+                        continue;
+                    }
+                    code if breaks_producer(code) => match self.producers.replace(&producer) {
+                        Ok(new) => {
+                            producer = new;
+                            continue;
+                        }
+                        Err(error) => error,
+                    },
+                    code => undelivered(code),
+                };
+                self.deliveries.settle(send, place, Err(outcome));
+                break;
+            }
+        }
+        handed.next = batch.len();
+    }
+
+    fn hand_over(&self, producer: &Producer, tag: usize, record: &NewRecord) -> Result<(), Code> {
+        let mut message = BaseRecord::with_opaque_to(&self.topic, tag).payload(&record.value[..]);
+        message.key = record.key.as_deref();
+        producer.send(message).map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(Code::Unknown))
+    }
+
+    async fn wait_for_room(&self, deadline: Instant) {
+        let look_again = deadline.min(Instant::now() + FULL_QUEUE_POLL);
+        let _ = tokio::time::timeout_at(look_again, self.deliveries.room.notified()).await;
+    }
+}
+
+struct Handed<'a> {
+    deliveries: &'a Deliveries,
+    send: &'a Arc<Send>,
+    /// The first that may not have been handed over.
+    next: usize,
+}
+
+impl Drop for Handed<'_> {
+    fn drop(&mut self) {
+        self.deliveries.abandon(self.send, self.next);
+    }
+}
+
+impl fmt::Debug for KafkaSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSink").field("topic", &self.topic).field("options", &self.options).finish()
+    }
+}

@@ -1,0 +1,84 @@
+//! From a reader's answer to reading.
+
+use std::time::Instant;
+
+use feedkit_core::source::{GapReason, Resume, check_resume};
+use feedkit_core::{Offset, Partition};
+use tokio::sync::oneshot;
+
+use super::consumer::{Consumer, place};
+use super::lane::Phase;
+
+impl Consumer {
+    /// Takes the answers that have come, and begins to read where they say, if the log holds it.
+    pub(super) fn take_answers(&mut self) {
+        let answered = self.answered();
+        if answered.is_empty() || Instant::now() < self.ask_again {
+            return;
+        }
+        let partitions: Vec<_> = answered.iter().map(|(partition, ..)| *partition).collect();
+        let held = match self.probe.held(&partitions) {
+            Ok(held) => held,
+            Err(error) => return self.cannot_ask(error),
+        };
+        let mut starts = Vec::new();
+        for (partition, resume, log) in answered {
+            let Some(held) = held.get(&partition).cloned() else { continue };
+            let gap = match log {
+                Some(log) => check_resume(partition, &resume, log, held.clone(), None).err().map(|g| g.reason),
+                None => Some(GapReason::Recreated),
+            };
+            if let Some(reason) = gap {
+                if let Some(lane) = self.meeting.lock().lanes.get_mut(&partition) {
+                    (lane.from, lane.next) = (resume.offset, resume.offset);
+                }
+                self.stop_at_gap(partition, Some(held), reason);
+                continue;
+            }
+            // The record read last is read again, to be compared: see Lane::push.
+            let expected = resume.last.filter(|l| l.offset < resume.offset && held.contains(&l.offset));
+            let start = expected.map_or(resume.offset, |last| last.offset);
+            let mut inner = self.meeting.lock();
+            if let Some(lane) = inner.lanes.get_mut(&partition) {
+                lane.begin(resume.offset, expected);
+                starts.push((partition, start));
+            }
+        }
+        self.read_from(starts);
+    }
+
+    /// The partitions that were answered, with their answers and their log's incarnation, if it still is the log's.
+    fn answered(&self) -> Vec<(Partition, Resume, Option<u128>)> {
+        let mut inner = self.meeting.lock();
+        let mut answered = Vec::new();
+        for (partition, lane) in &mut inner.lanes {
+            if let Phase::Asked(answer) = &mut lane.phase {
+                match answer.try_recv() {
+                    Ok(resume) => lane.phase = Phase::Answered(resume),
+                    Err(oneshot::error::TryRecvError::Closed) => lane.stop(None),
+                    Err(oneshot::error::TryRecvError::Empty) => {}
+                }
+            }
+            if let Phase::Answered(resume) = lane.phase {
+                answered.push((*partition, resume, (!lane.gone).then_some(lane.log)));
+            }
+        }
+        answered
+    }
+
+    /// librdkafka begins where the answers say: the offsets are part of the assignment.
+    fn read_from(&mut self, starts: Vec<(Partition, Offset)>) {
+        if starts.is_empty() {
+            return;
+        }
+        let list = self.list(starts.iter().map(|(partition, start)| (*partition, place(*start))));
+        use rdkafka::consumer::Consumer as _;
+        match self.client.incremental_assign(&list) {
+            Ok(()) => self.read.extend(starts.into_iter().map(|(partition, _)| partition)),
+            Err(error) => {
+                let error = crate::failure::failed(format_args!("topic {}: reading", self.topic), error);
+                self.cannot_ask(error);
+            }
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! What was read of one partition and not yet taken.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use feedkit_core::source::{Batch, Gap, Record, RecordMark, Resume};
+use feedkit_core::{Offset, Partition, Timestamp};
+use tokio::sync::oneshot;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The longest that the consumer waits for a full lane before it pauses the partition.
+pub(super) const PATIENCE: Duration = Duration::from_millis(250);
+
+/// A partition that is ours.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) phase: Phase,
+    /// The incarnation of the log that it was assigned from.
+    pub(super) log: u128,
+    /// The log is another one by now.
+    pub(super) gone: bool,
+    /// `Assigned` has been taken.
+    pub(super) told: bool,
+    /// By who reads.
+    pub(super) paused: bool,
+    /// In librdkafka, because the lane was full.
+    pub(super) held_back: bool,
+    /// How long the consumer waits when the lane is full. Shorter after it waited in vain, so that a slow partition
+    /// does not keep the others waiting over and over.
+    pub(super) patience: Duration,
+    /// The next offset to be taken.
+    pub(super) from: Offset,
+    /// The next offset to be read: where the lane's records end.
+    pub(super) next: Offset,
+    records: Records,
+    /// What is in the lane may be taken.
+    pub(super) ready: bool,
+    /// The log held nothing more when `next` was last looked at.
+    pub(super) at_end: bool,
+    /// Something has come since it was last compared with the end.
+    pub(super) unmeasured: bool,
+    /// librdkafka has said that it stands at the end, and nothing has come since.
+    pub(super) stands: bool,
+    /// Read once more from `next`: if nothing lies before this end, it is a hole.
+    pub(super) hole: Option<Offset>,
+    /// The record that must lie at its offset.
+    pub(super) expected: Option<RecordMark>,
+    /// Told after the records before it.
+    pub(super) gap: Option<Gap>,
+}
+
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Assigned; the answer is to come.
+    Asked(oneshot::Receiver<Resume>),
+    /// Answered; to be compared with what the log holds.
+    Answered(Resume),
+    /// Being read.
+    Reading,
+    /// Given up by who reads, or stopped at a gap.
+    Stopped,
+}
+
+/// Records, their bytes in one piece.
+#[derive(Debug, Default)]
+struct Records {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    offset: Offset,
+    time: Timestamp,
+    /// Where the key begins, if there is one. It ends where the value begins.
+    key: Option<usize>,
+    value: usize,
+    end: usize,
+}
+
+impl Lane {
+    pub(super) fn new(log: u128, answer: oneshot::Receiver<Resume>) -> Self {
+        Lane {
+            phase: Phase::Asked(answer),
+            log,
+            gone: false,
+            told: false,
+            paused: false,
+            held_back: false,
+            patience: PATIENCE,
+            from: 0,
+            next: 0,
+            records: Records::default(),
+            ready: false,
+            at_end: false,
+            unmeasured: false,
+            stands: false,
+            hole: None,
+            expected: None,
+            gap: None,
+        }
+    }
+
+    pub(super) fn is_reading(&self) -> bool {
+        matches!(self.phase, Phase::Reading)
+    }
+
+    /// Reading begins at `at`.
+    pub(super) fn begin(&mut self, at: Offset, expected: Option<RecordMark>) {
+        self.phase = Phase::Reading;
+        (self.from, self.next) = (at, at);
+        self.expected = expected;
+    }
+
+    /// Takes a record in, unless it lies before what is to be read. An error: the record is not the one expected.
+    pub(super) fn push(&mut self, offset: Offset, time: Timestamp, key: Option<&[u8]>, value: &[u8]) -> Result<(), ()> {
+        if let Some(expected) = self.expected.take()
+            && expected.offset == offset
+            && (RecordMark { offset, time, hash: xxh3_64(value) }) != expected
+        {
+            return Err(());
+        }
+        if offset < self.next {
+            return Ok(());
+        }
+        self.records.push(offset, time, key, value);
+        self.next = offset + 1;
+        (self.unmeasured, self.at_end, self.stands, self.hole) = (true, false, false, None);
+        Ok(())
+    }
+
+    /// Everything up to `end` was looked through: there are no records.
+    pub(super) fn skip_to(&mut self, end: Offset) {
+        self.next = self.next.max(end);
+        (self.hole, self.unmeasured) = (None, true);
+    }
+
+    /// Nothing more is read of it.
+    pub(super) fn stop(&mut self, gap: Option<Gap>) {
+        self.phase = Phase::Stopped;
+        self.gap = gap;
+        self.ready = true;
+        (self.expected, self.hole, self.unmeasured) = (None, None, false);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.records.entries.len()
+    }
+
+    pub(super) fn is_full(&self, records: usize, bytes: usize) -> bool {
+        self.records.entries.len() >= records || self.records.bytes.len() >= bytes
+    }
+
+    /// Whether there is something to be taken.
+    pub(super) fn has_something(&self) -> bool {
+        let records = match self.unmeasured {
+            true => self.len() > 1,
+            false => self.next > self.from,
+        };
+        self.ready && !self.paused && self.told && (records || self.gap.is_some())
+    }
+
+    /// Takes what is there: a batch before a gap. The last record stays while it is not known whether it is the
+    /// last of the log: a batch that says so must not be empty.
+    pub(super) fn take(&mut self, partition: Partition) -> Option<Taken> {
+        if !self.has_something() {
+            return None;
+        }
+        if self.next == self.from {
+            return self.gap.take().map(Taken::Gap);
+        }
+        let mut records = std::mem::take(&mut self.records);
+        let mut to = self.next;
+        if self.unmeasured
+            && let Some(last) = records.split_last()
+        {
+            to = last.entries[0].offset;
+            self.records = last;
+        }
+        let from = std::mem::replace(&mut self.from, to);
+        self.ready = self.gap.is_some();
+        Some(Taken::Records(Untied { partition, from, to, at_end: self.at_end, records }))
+    }
+}
+
+pub(super) enum Taken {
+    Records(Untied),
+    Gap(Gap),
+}
+
+/// A batch whose records are still in one piece: they are told apart outside of the lock.
+pub(super) struct Untied {
+    partition: Partition,
+    from: Offset,
+    to: Offset,
+    at_end: bool,
+    records: Records,
+}
+
+impl Untied {
+    pub(super) fn count(&self) -> (u64, u64) {
+        (self.records.entries.len() as u64, self.records.bytes.len() as u64)
+    }
+
+    pub(super) fn into_batch(self) -> Batch {
+        let Untied { partition, from, to, at_end, records } = self;
+        Batch { partition, from, to, at_end, records: records.untie() }
+    }
+}
+
+impl Records {
+    fn push(&mut self, offset: Offset, time: Timestamp, key: Option<&[u8]>, value: &[u8]) {
+        let key = key.map(|key| {
+            let at = self.bytes.len();
+            self.bytes.extend_from_slice(key);
+            at
+        });
+        let at = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.entries.push(Entry { offset, time, key, value: at, end: self.bytes.len() });
+    }
+
+    /// The last record by itself.
+    fn split_last(&mut self) -> Option<Records> {
+        let mut entry = self.entries.pop()?;
+        let start = entry.key.unwrap_or(entry.value);
+        let bytes = self.bytes.split_off(start);
+        entry.key = entry.key.map(|_| 0);
+        (entry.value, entry.end) = (entry.value - start, entry.end - start);
+        Some(Records { bytes, entries: vec![entry] })
+    }
+
+    fn untie(self) -> Vec<Record> {
+        let bytes = Bytes::from(self.bytes);
+        let record = |entry: Entry| Record {
+            offset: entry.offset,
+            time: entry.time,
+            key: entry.key.map(|key| bytes.slice(key..entry.value)),
+            value: bytes.slice(entry.value..entry.end),
+        };
+        self.entries.into_iter().map(record).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lane() -> Lane {
+        let mut lane = Lane::new(1, oneshot::channel().1);
+        lane.told = true;
+        lane.begin(5, None);
+        lane
+    }
+
+    fn push(lane: &mut Lane, offset: Offset, key: Option<&str>, value: &str) {
+        let time = Timestamp::from_millis(offset as i64);
+        lane.push(offset, time, key.map(str::as_bytes), value.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn records_come_out_as_they_went_in() {
+        let mut lane = lane();
+        push(&mut lane, 3, None, "before");
+        push(&mut lane, 5, Some("k"), "v");
+        push(&mut lane, 8, None, "");
+        push(&mut lane, 9, Some(""), "w");
+        assert!(!lane.has_something());
+        lane.ready = true;
+        let Some(Taken::Records(untied)) = lane.take(Partition(2)) else { panic!("nothing is taken") };
+        let batch = untied.into_batch();
+        // The last stays: there may be more.
+        assert_eq!((batch.from, batch.to, batch.at_end, batch.records.len()), (5, 9, false, 2));
+        (lane.ready, lane.at_end, lane.unmeasured) = (true, true, false);
+        let mut records = batch.records;
+        let Some(Taken::Records(untied)) = lane.take(Partition(2)) else { panic!("nothing is taken") };
+        let batch = untied.into_batch();
+        assert_eq!((batch.partition, batch.from, batch.to, batch.at_end), (Partition(2), 9, 10, true));
+        records.extend(batch.records);
+        let found: Vec<_> = records.iter().map(|r| (r.offset, r.key.as_deref(), &r.value[..])).collect();
+        assert_eq!(found, [(5, Some(&b"k"[..]), &b"v"[..]), (8, None, b""), (9, Some(b""), b"w")]);
+        assert!(lane.take(Partition(2)).is_none());
+    }
+
+    #[test]
+    fn the_record_before_must_be_the_one_known() {
+        let mark = RecordMark { offset: 4, time: Timestamp::from_millis(4), hash: xxh3_64(b"x") };
+        for (offset, value, same) in [(4, "x", true), (4, "y", false), (5, "y", true)] {
+            let mut lane = lane();
+            lane.expected = Some(mark);
+            let pushed = lane.push(offset, Timestamp::from_millis(4), None, value.as_bytes());
+            assert_eq!(pushed.is_ok(), same, "{offset} {value}");
+            assert_eq!(lane.len(), usize::from(offset == 5));
+        }
+    }
+
+    #[test]
+    fn a_gap_comes_after_what_was_read_before_it() {
+        let mut lane = lane();
+        push(&mut lane, 5, None, "a");
+        let gap = Gap {
+            partition: Partition(0),
+            wanted: 6,
+            start: 9,
+            end: 12,
+            reason: feedkit_core::source::GapReason::Expired,
+        };
+        lane.stop(Some(gap));
+        assert!(matches!(lane.take(Partition(0)), Some(Taken::Records(_))));
+        assert!(lane.has_something());
+        assert!(matches!(lane.take(Partition(0)), Some(Taken::Gap(_))));
+        assert!(!lane.has_something());
+    }
+}

@@ -1,0 +1,172 @@
+//! What lies between a lane's records and the log's end: nothing, a hole, or a gap.
+
+use std::time::{Duration, Instant};
+
+use feedkit_core::Partition;
+use feedkit_core::source::GapReason;
+use rdkafka::consumer::Consumer as _;
+
+use super::consumer::{Consumer, place};
+use crate::probe::number;
+
+/// Ends are asked for at most so often; records that come in between wait for it.
+const MEASURE: Duration = Duration::from_millis(4);
+/// When librdkafka stands at an end and nothing follows for so long, what lies before the end is looked at again.
+const HOLE: Duration = Duration::from_millis(100);
+
+impl Consumer {
+    /// Whether something waits to be compared with the end.
+    pub(super) fn unmeasured(&self) -> bool {
+        self.meeting.lock().lanes.values().any(|lane| lane.is_reading() && lane.unmeasured)
+    }
+
+    /// Nothing more has come for now: what has come is compared with the end, and handed over.
+    ///
+    /// Who reads wants to know at once whether a batch is the last for now, so it waits for the answer: a fraction
+    /// of a millisecond, on a connection of its own.
+    pub(super) fn drained(&mut self) {
+        let now = Instant::now();
+        let waited = now - self.measured;
+        let inner = self.meeting.lock();
+        let reading = inner.lanes.iter().filter(|(_, lane)| lane.is_reading());
+        let (mut fresh, mut standing) = (Vec::new(), Vec::new());
+        for (partition, lane) in reading {
+            if lane.unmeasured {
+                fresh.push(*partition);
+            } else if lane.stands && lane.hole.is_none() && !lane.held_back {
+                standing.push(*partition);
+            }
+        }
+        drop(inner);
+        if !fresh.is_empty() {
+            if waited < MEASURE {
+                std::thread::sleep(Duration::from_micros(200));
+                return;
+            }
+            self.measure(&fresh);
+        } else if !standing.is_empty() && waited >= HOLE && now >= self.ask_again {
+            self.look_for_holes(&standing);
+        }
+    }
+
+    fn measure(&mut self, partitions: &[Partition]) {
+        self.measured = Instant::now();
+        let ends = self.probe.ends(partitions);
+        self.measured = self.measured.max(Instant::now());
+        let mut inner = self.meeting.lock();
+        for partition in partitions {
+            let Some(lane) = inner.lanes.get_mut(partition) else { continue };
+            lane.unmeasured = false;
+            lane.ready = true;
+            // Where the brokers do not say, it is not known to be the end.
+            lane.at_end = ends.as_ref().is_ok_and(|ends| ends.of(*partition) == lane.next);
+        }
+        drop(inner);
+        if let Ok(ends) = ends {
+            self.meeting.counters.measured(ends.iter());
+        }
+        self.meeting.tell();
+    }
+
+    /// librdkafka stands at the end of what it was told of.
+    pub(super) fn stands(&mut self, partition: i32) {
+        let Ok(partition) = u32::try_from(partition).map(Partition) else { return };
+        let mut inner = self.meeting.lock();
+        let Some(lane) = inner.lanes.get_mut(&partition) else { return };
+        match lane.hole.take() {
+            // Read anew from `next` after this end was known, and nothing was found.
+            Some(end) if lane.is_reading() && lane.next < end => lane.skip_to(end),
+            _ => lane.stands = true,
+        }
+    }
+
+    /// Control records, and records of transactions that were given up, are not told of: only the end shows that
+    /// they are there. Whether they are all there is, another reading from the same place will tell.
+    fn look_for_holes(&mut self, partitions: &[Partition]) {
+        self.measured = Instant::now();
+        let ends = match self.probe.ends(partitions) {
+            Ok(ends) => ends,
+            Err(error) => {
+                tracing::debug!(%error, "the ends cannot be asked for");
+                self.ask_again = self.measured + super::consumer::ASK_AGAIN;
+                return;
+            }
+        };
+        self.meeting.counters.measured(ends.iter());
+        for partition in partitions {
+            let end = ends.of(*partition);
+            let mut inner = self.meeting.lock();
+            let Some(lane) = inner.lanes.get_mut(partition) else { continue };
+            lane.stands = false;
+            if end <= lane.next {
+                continue;
+            }
+            lane.hole = Some(end);
+            let next = lane.next;
+            drop(inner);
+            self.read_again(*partition, next);
+        }
+    }
+
+    fn read_again(&self, partition: Partition, next: u64) {
+        let sought = self.client.seek(&self.topic, number(partition), place(next), Duration::from_secs(1));
+        if let Err(error) = sought {
+            tracing::debug!(partition = partition.0, %error, "reading once more from {next} failed");
+            if let Some(lane) = self.meeting.lock().lanes.get_mut(&partition) {
+                (lane.hole, lane.stands) = (None, true);
+            }
+        }
+    }
+
+    /// Some partition's position is not held by the log; librdkafka does not tell which.
+    pub(super) fn out_of_range(&mut self) {
+        let inner = self.meeting.lock();
+        let reading = inner.lanes.iter().filter(|(_, lane)| lane.is_reading());
+        let reading: Vec<_> = reading.map(|(partition, lane)| (*partition, lane.next)).collect();
+        drop(inner);
+        let partitions: Vec<_> = reading.iter().map(|(partition, _)| *partition).collect();
+        let held = match self.probe.held(&partitions) {
+            Ok(held) => held,
+            Err(error) => return self.cannot_ask(error),
+        };
+        for (partition, next) in reading {
+            let Some(held) = held.get(&partition).cloned() else { continue };
+            if next < held.start {
+                self.stop_at_gap(partition, Some(held), GapReason::Expired);
+            } else if next > held.end {
+                self.stop_at_gap(partition, Some(held), GapReason::Truncated);
+            } else {
+                // The one compared with has expired since, or this was not the partition meant.
+                if let Some(lane) = self.meeting.lock().lanes.get_mut(&partition) {
+                    lane.expected = None;
+                }
+                self.read_again(partition, next);
+            }
+        }
+    }
+
+    /// What librdkafka reads from here on is of the topic with this id: not what was to be read, unless it is the one
+    /// that partitions were assigned from.
+    pub(super) fn is_now(&mut self, id: &str) {
+        let log = match self.probe.incarnation_of(id) {
+            Ok(log) => log,
+            Err(error) => return self.cannot_ask(error),
+        };
+        let mut inner = self.meeting.lock();
+        let mut reading = Vec::new();
+        for (partition, lane) in inner.lanes.iter_mut().filter(|(_, lane)| lane.log != log) {
+            lane.gone = true;
+            if lane.is_reading() {
+                reading.push(*partition);
+            }
+        }
+        drop(inner);
+        if reading.is_empty() {
+            return;
+        }
+        let held = self.probe.held(&reading).unwrap_or_default();
+        for partition in reading {
+            self.stop_at_gap(partition, held.get(&partition).cloned(), GapReason::Recreated);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Topics of their own, and a reader that takes events until something holds.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use feedkit_core::sink::NewRecord;
+use feedkit_core::source::{Batch, Gap, Record, Resume, RevokeGuard, SourceEvent};
+use feedkit_core::{EventSink, EventSource, Offset, Partition, Position};
+use feedkit_kafka::admin::{TopicSettings, create_topics};
+use feedkit_kafka::{GroupProtocol, Kafka, KafkaSource, SinkOptions, SourceOptions};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::topic_partition_list::{Offset as Place, TopicPartitionList};
+
+/// The longest that anything which must happen may take.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The broker to use, or `None` when the test is to be skipped.
+pub fn broker() -> Option<String> {
+    variable("FEEDKIT_TEST_KAFKA")
+}
+
+/// The jars to start brokers from, or `None` when the test is to be skipped.
+pub fn jars() -> Option<String> {
+    variable("FEEDKIT_TEST_KAFKA_JARS")
+}
+
+fn variable(name: &str) -> Option<String> {
+    let value = std::env::var(name).ok().filter(|value| !value.is_empty());
+    if value.is_none() {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "{name} is not set");
+        eprintln!("skipped: feedkit-kafka: {name} is not set");
+    }
+    value
+}
+
+/// A name that no other test, of this run or another, has.
+pub fn unique(what: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{what}-{}-{:x}-{next}", std::process::id(), rand::random::<u32>())
+}
+
+/// A fresh topic.
+pub async fn topic(broker: &str, partitions: u32) -> Kafka {
+    let kafka = Kafka::new(broker, unique("test"));
+    let settings = TopicSettings::new(&kafka.topic).partitions(partitions);
+    create_topics(&kafka, &[settings]).await.unwrap();
+    kafka
+}
+
+pub fn cooperative() -> GroupProtocol {
+    GroupProtocol::Cooperative {
+        session_timeout: Duration::from_secs(6),
+        heartbeat_interval: Duration::from_millis(100),
+    }
+}
+
+/// Small batches, and members that notice each other quickly.
+pub fn small(protocol: GroupProtocol) -> SourceOptions {
+    let mut options = SourceOptions::default();
+    options.max_records = 14;
+    options.protocol = protocol;
+    options.partition_refresh = Duration::from_millis(300);
+    options.statistics_interval = Duration::from_millis(200);
+    options
+}
+
+pub fn record(key: &str, value: impl Into<Bytes>) -> NewRecord {
+    NewRecord::keyed(key, value.into())
+}
+
+/// Sends numbered values under these keys; where they lie.
+pub async fn fill(sink: &dyn EventSink, keys: usize, values: std::ops::Range<usize>) -> Vec<Position> {
+    let batch = values.map(|i| record(&format!("k{}", i % keys), format!("{i}"))).collect();
+    sink.send(batch).await.into_iter().map(|outcome| outcome.unwrap()).collect()
+}
+
+pub async fn sink(kafka: &Kafka) -> feedkit_kafka::KafkaSink {
+    kafka.sink(SinkOptions::default()).unwrap()
+}
+
+pub fn admin(broker: &str) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", broker).create().unwrap()
+}
+
+/// Drops the records of a partition before an offset.
+pub async fn delete_records(kafka: &Kafka, partition: Partition, before: Offset) {
+    let mut list = TopicPartitionList::new();
+    let place = Place::Offset(before as i64);
+    list.add_partition_offset(&kafka.topic, partition.0 as i32, place).unwrap();
+    let deleted = admin(&kafka.bootstrap).delete_records(&list, &AdminOptions::new()).await.unwrap();
+    deleted.elements()[0].error().unwrap();
+}
+
+/// Deletes the topic, and waits until it is gone.
+pub async fn delete_topic(kafka: &Kafka) {
+    let deleted = admin(&kafka.bootstrap).delete_topics(&[&kafka.topic], &AdminOptions::new()).await.unwrap();
+    deleted[0].as_ref().unwrap();
+    while feedkit_kafka::admin::partitions(kafka).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A transaction of so many records that is given up: a hole.
+pub async fn hole(kafka: &Kafka, partition: Partition, records: usize) {
+    transaction(kafka, partition, records, false).await;
+}
+
+pub async fn transaction(kafka: &Kafka, partition: Partition, records: usize, commit: bool) {
+    let kafka = kafka.clone();
+    let work = move || {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", &kafka.bootstrap)
+            .set("transactional.id", unique("transaction"))
+            .create()
+            .unwrap();
+        producer.init_transactions(DEADLINE).unwrap();
+        producer.begin_transaction().unwrap();
+        for i in 0..records {
+            let value = format!("transaction {i}");
+            let record: BaseRecord<'_, str, str> =
+                BaseRecord::to(&kafka.topic).partition(partition.0 as i32).key("t").payload(&value);
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(DEADLINE).unwrap();
+        match commit {
+            true => producer.commit_transaction(DEADLINE).unwrap(),
+            false => producer.abort_transaction(DEADLINE).unwrap(),
+        }
+    };
+    tokio::task::spawn_blocking(work).await.unwrap();
+}
+
+/// Tries until it holds.
+pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+    let end = tokio::time::Instant::now() + DEADLINE;
+    while !holds().await {
+        assert!(tokio::time::Instant::now() < end, "does not come: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A reader that answers assignments from where it stands, and keeps everything.
+pub struct Reader {
+    pub source: KafkaSource,
+    /// Held now, by the next offset.
+    pub at: BTreeMap<Partition, Offset>,
+    /// Ever read, by the next offset.
+    pub seen: BTreeMap<Partition, Offset>,
+    pub records: BTreeMap<Partition, Vec<Record>>,
+    pub incarnations: BTreeMap<Partition, u128>,
+    pub ended: BTreeMap<Partition, bool>,
+    pub gaps: Vec<Gap>,
+    pub lost: Vec<Partition>,
+    pub guards: Vec<RevokeGuard>,
+    /// Keeps guards instead of dropping them.
+    pub holds: bool,
+    /// Answers with the incarnation it knows.
+    pub knows: bool,
+}
+
+impl Reader {
+    pub fn new(source: KafkaSource) -> Self {
+        Reader {
+            source,
+            at: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            records: BTreeMap::new(),
+            incarnations: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            gaps: Vec::new(),
+            lost: Vec::new(),
+            guards: Vec::new(),
+            holds: false,
+            knows: true,
+        }
+    }
+
+    pub fn note(&mut self, event: SourceEvent) {
+        match event {
+            SourceEvent::Assigned(assigned) => {
+                let partition = assigned.partition;
+                let offset = self.seen.get(&partition).copied().unwrap_or(0);
+                let known = self.incarnations.get(&partition).copied();
+                let log = known.filter(|_| self.knows);
+                self.incarnations.entry(partition).or_insert(assigned.log);
+                self.at.insert(partition, offset);
+                let last = self.records.get(&partition).and_then(|r| r.last()).map(Record::mark);
+                assigned.resume(Resume { offset, log, last });
+            }
+            SourceEvent::Batch(Batch { partition, from, to, at_end, records }) => {
+                assert_eq!(self.at.insert(partition, to), Some(from), "partition {partition}");
+                self.seen.insert(partition, to);
+                self.ended.insert(partition, at_end);
+                self.records.entry(partition).or_default().extend(records);
+            }
+            SourceEvent::Revoked(revoked) => {
+                revoked.partitions.iter().for_each(|p| drop(self.at.remove(p)));
+                if self.holds {
+                    self.guards.push(revoked.guard);
+                }
+            }
+            SourceEvent::Lost(partitions) => {
+                partitions.iter().for_each(|p| drop(self.at.remove(p)));
+                self.lost.extend(partitions);
+            }
+            SourceEvent::Gap(gap) => {
+                self.at.remove(&gap.partition);
+                self.gaps.push(gap);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Takes events until `enough`; passing errors are waited out.
+    pub async fn until(&mut self, what: &str, enough: impl Fn(&Self) -> bool) {
+        let end = tokio::time::Instant::now() + DEADLINE;
+        while !enough(self) {
+            match tokio::time::timeout_at(end, self.source.next()).await {
+                Ok(Ok(event)) => self.note(event),
+                Ok(Err(error)) => {
+                    assert!(error.is_retriable(), "{what}: {error:?}");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(_) => panic!("does not come: {what}; at {:?}, {} records", self.at, self.count()),
+            }
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        self.records.values().map(Vec::len).sum()
+    }
+
+    /// All values, sorted.
+    pub fn values(&self) -> Vec<String> {
+        let text = |r: &Record| String::from_utf8_lossy(&r.value).into_owned();
+        let mut values: Vec<_> = self.records.values().flatten().map(text).collect();
+        values.sort();
+        values
+    }
+}
+
+/// The values that [`fill`] sends, sorted.
+pub fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
+    let mut values: Vec<_> = range.map(|i| i.to_string()).collect();
+    values.sort();
+    values
+}
