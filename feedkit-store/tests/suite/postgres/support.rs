@@ -52,7 +52,9 @@ impl Databases {
             .await
             .unwrap();
         self.names.lock().unwrap().push(name.clone());
-        with(&self.server, |config| drop(config.dbname(&name)))
+        reached(&self.server, |config| {
+            config.dbname(&name);
+        })
     }
 
     pub(super) async fn store(&self) -> Postgres {
@@ -78,20 +80,18 @@ impl Drop for Databases {
     }
 }
 
-/// The same server, reached otherwise.
-pub(super) fn with(url: &str, change: impl FnOnce(&mut Config)) -> String {
+/// The same server, reached otherwise; by host and port.
+pub(super) fn reached(url: &str, change: impl FnOnce(&mut Config)) -> String {
     let mut config: Config = url.parse().unwrap();
-    let (hosts, ports) = (config.get_hosts().to_vec(), config.get_ports().to_vec());
     change(&mut config);
-    let added = config.get_hosts().len() > hosts.len();
-    let host = if added { config.get_hosts().last() } else { config.get_hosts().first() };
-    let host = match host {
+    // What `change` added comes last.
+    let host = match config.get_hosts().last() {
         Some(tokio_postgres::config::Host::Tcp(host)) => host.clone(),
         other => panic!("the tests reach the server by TCP, not {other:?}"),
     };
-    let port = if config.get_ports().len() > ports.len() { config.get_ports().last() } else { ports.first() };
+    let port = config.get_ports().last().copied().unwrap_or(5432);
     let quoted = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
-    let mut url = format!("host={} port={}", quoted(&host), port.copied().unwrap_or(5432));
+    let mut url = format!("host={} port={port}", quoted(&host));
     for (key, value) in [
         ("user", config.get_user().map(str::to_owned)),
         ("password", config.get_password().map(|p| String::from_utf8_lossy(p).into_owned())),
