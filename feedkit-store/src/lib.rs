@@ -4,5 +4,7 @@
 //! |---|---|---|
 //! | `sqlite` (default) | [`sqlite`] | everything, in one directory, with no service running |
 
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

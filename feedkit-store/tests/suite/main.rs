@@ -5,6 +5,8 @@
 
 #[cfg(feature = "sqlite")]
 mod acknowledge;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "sqlite")]

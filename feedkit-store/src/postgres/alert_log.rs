@@ -1,0 +1,360 @@
+//! The alert follower's lease, steps, snapshots, alerts and outbox.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use feedkit_core::alert_log::{
+    AlertSnapshot, AlertStep, ExactState, Lease, OutboxRow, RecordedStep, Recovered,
+};
+use feedkit_core::failpoint::{self, stage};
+use feedkit_core::notification::Notification;
+use feedkit_core::{AlertLog, Epoch, Error, Positions, Result, Timestamp};
+use hashbrown::{HashMap, HashSet};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio_postgres::Row;
+
+use super::database::Session;
+use super::database::{reading, transaction};
+use super::failure::Sql;
+use super::queries::limited;
+use super::sql_time::SqlTime;
+use super::store::Postgres;
+
+/// Keeps alerts in PostgreSQL, each call that changes something in one transaction that holds the lease's row: who
+/// no longer has the lease changes nothing.
+#[derive(Debug, Clone)]
+pub struct PostgresAlertLog {
+    store: Postgres,
+}
+
+/// There is one shard of rules so far; rows bear its number for the day there are more.
+const SHARD: i32 = 0;
+
+impl PostgresAlertLog {
+    pub(super) fn new(store: &Postgres) -> Self {
+        PostgresAlertLog { store: store.clone() }
+    }
+
+    /// How many alerts are kept.
+    pub async fn count(&self) -> Result<u64> {
+        let count = "SELECT count(*) FROM alerts";
+        reading!(self.store.database(), session => {
+            Ok(session.query_one(count, &[]).await?.get::<_, i64>(0) as u64)
+        })
+    }
+}
+
+#[async_trait]
+impl AlertLog for PostgresAlertLog {
+    async fn acquire(&self, owner: &str, now: Timestamp, ttl: Duration) -> Result<Option<Lease>> {
+        if owner.is_empty() {
+            return Err(Error::invalid("the owner of a lease needs a name"));
+        }
+        let until = now.saturating_add(ttl);
+        transaction!(self.store.database(), session => {
+            let held = lock_lease(session).await?;
+            let epoch: Epoch = match &held {
+                held if held.owner == owner => held.epoch,
+                // One that was given back has no owner.
+                held if held.until > now && !held.owner.is_empty() => return Ok(None),
+                held => held.epoch + 1,
+            };
+            let lease = Lease { owner: owner.to_owned(), epoch, until };
+            set_lease(session, &lease).await?;
+            Ok(Some(lease))
+        })
+    }
+
+    async fn renew(&self, lease: &Lease, now: Timestamp, ttl: Duration) -> Result<Lease> {
+        let renewed = Lease { until: now.saturating_add(ttl), ..lease.clone() };
+        transaction!(self.store.database(), session => {
+            check_lease(session, lease).await?;
+            set_lease(session, &renewed).await
+        })?;
+        Ok(renewed)
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<()> {
+        let free = Lease { owner: String::new(), until: Timestamp::EPOCH, ..lease.clone() };
+        transaction!(self.store.database(), session => {
+            check_lease(session, lease).await?;
+            set_lease(session, &free).await
+        })
+    }
+
+    async fn recover(&self, lease: &Lease) -> Result<Recovered> {
+        transaction!(self.store.database(), session => {
+            // With the lease's row held nobody writes between one read and the next.
+            check_lease(session, lease).await?;
+            Ok(Recovered { snapshot: load_snapshot(session).await?, steps: load_steps(session).await? })
+        })
+    }
+
+    async fn step(&self, lease: &Lease, step: &AlertStep) -> Result<()> {
+        let consumed = json(&step.consumed)?;
+        transaction!(self.store.database(), session => {
+            check_lease(session, lease).await?;
+            let (last, _) = last_steps(session).await?;
+            if step.number != last + 1 {
+                let message = format!("alert step {} does not follow on step {last}", step.number);
+                return Err(Error::gap(message).into());
+            }
+            let insert = session
+                .prepare_cached("INSERT INTO alert_steps (number, watermark, consumed) VALUES ($1, $2, $3)")
+                .await?;
+            let watermark = step.watermark.as_millis();
+            session.execute(&insert, &[&(step.number as i64), &watermark, &consumed]).await?;
+            failpoint::reach(stage::ALERT_STEP);
+            raise(session, &step.alerts).await
+        })
+    }
+
+    async fn save_snapshot(
+        &self,
+        lease: &Lease,
+        snapshot: &AlertSnapshot,
+        exact: &[ExactState],
+    ) -> Result<()> {
+        let positions = json(&snapshot.positions)?;
+        transaction!(self.store.database(), session => {
+            check_lease(session, lease).await?;
+            save_snapshot(session, snapshot, &positions, exact).await
+        })
+    }
+
+    async fn exact_states(&self, rule: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>> {
+        let mut found: HashMap<String, Vec<u8>> = reading!(self.store.database(), session => {
+            let select = session
+                .prepare_cached("SELECT key, state FROM alert_exact WHERE rule = $1 AND key = ANY($2)")
+                .await?;
+            let rows = session.query(&select, &[&rule, &keys]).await?;
+            Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+        })?;
+        let mut states = Vec::with_capacity(keys.len());
+        for (i, key) in keys.iter().enumerate() {
+            let again = keys[i + 1..].contains(key);
+            states.push(if again { found.get(*key).cloned() } else { found.remove(*key) });
+        }
+        Ok(states)
+    }
+
+    async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>> {
+        let rows = reading!(self.store.database(), session => {
+            let select = session
+                .prepare_cached("SELECT seq, notification FROM outbox ORDER BY seq LIMIT $1")
+                .await?;
+            load_notifications(&session.query(&select, &[&limited(limit)]).await?)
+        })?;
+        Ok(rows.into_iter().map(|(seq, notification)| OutboxRow { seq, notification }).collect())
+    }
+
+    async fn mark_published(&self, lease: &Lease, seq: u64, positions: &Positions) -> Result<()> {
+        let positions = json(positions)?;
+        let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+        transaction!(self.store.database(), session => {
+            check_lease(session, lease).await?;
+            let upsert = session
+                .prepare_cached(
+                    "INSERT INTO alert_published AS p (shard, seq, positions) VALUES ($1, $2, $3) \
+                     ON CONFLICT (shard) DO UPDATE SET seq = greatest(p.seq, excluded.seq), \
+                     positions = excluded.positions",
+                )
+                .await?;
+            session.execute(&upsert, &[&SHARD, &seq, &positions]).await?;
+            Ok(())
+        })
+    }
+
+    async fn published(&self) -> Result<Positions> {
+        reading!(self.store.database(), session => {
+            let select =
+                session.prepare_cached("SELECT positions FROM alert_published WHERE shard = $1").await?;
+            let row = session.query_opt(&select, &[&SHARD]).await?;
+            row.map_or(Ok(Positions::new()), |row| stored(row.get(0)))
+        })
+    }
+
+    async fn alerts(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, Notification)>> {
+        let before = before.map_or(i64::MAX, |before| i64::try_from(before).unwrap_or(i64::MAX));
+        reading!(self.store.database(), session => {
+            let select = session
+                .prepare_cached(
+                    "SELECT seq, notification FROM alerts WHERE seq < $1 ORDER BY seq DESC LIMIT $2",
+                )
+                .await?;
+            load_notifications(&session.query(&select, &[&before, &limited(limit)]).await?)
+        })
+    }
+}
+
+/// The lease as it stands; nobody else changes it, or anything under it, until the transaction ends.
+async fn lock_lease(session: &Session) -> Sql<Lease> {
+    let select = session
+        .prepare_cached("SELECT owner, epoch, until FROM alert_lease WHERE shard = $1 FOR UPDATE")
+        .await?;
+    let row = session.query_opt(&select, &[&SHARD]).await?;
+    let row = row.ok_or_else(|| Error::corrupt("the row of the alerts' lease is missing"))?;
+    Ok(Lease { owner: row.get(0), epoch: row.get::<_, i64>(1) as Epoch, until: row.get::<_, SqlTime>(2).0 })
+}
+
+async fn set_lease(session: &Session, lease: &Lease) -> Sql<()> {
+    let update = session
+        .prepare_cached("UPDATE alert_lease SET owner = $2, epoch = $3, until = $4 WHERE shard = $1")
+        .await?;
+    let (epoch, until) = (lease.epoch as i64, SqlTime(lease.until));
+    session.execute(&update, &[&SHARD, &lease.owner, &epoch, &until]).await?;
+    Ok(())
+}
+
+/// Refuses who no longer holds the lease.
+async fn check_lease(session: &Session, lease: &Lease) -> Sql<()> {
+    let held = lock_lease(session).await?;
+    if held.epoch == lease.epoch && held.owner == lease.owner {
+        return Ok(());
+    }
+    let holder = if held.owner.is_empty() { "nobody" } else { &held.owner };
+    let message = format!(
+        "the lease of {} (epoch {}) is over: {holder} holds it (epoch {})",
+        lease.owner, lease.epoch, held.epoch
+    );
+    Err(Error::fenced(message).into())
+}
+
+/// The number of the last step, and of the one that the snapshot ends with.
+async fn last_steps(session: &Session) -> Sql<(u64, u64)> {
+    let select = session
+        .prepare_cached(
+            "SELECT coalesce((SELECT max(number) FROM alert_steps), 0), \
+             coalesce((SELECT step FROM alert_snapshot WHERE shard = $1), 0)",
+        )
+        .await?;
+    let row = session.query_one(&select, &[&SHARD]).await?;
+    let (step, snapshot) = (row.get::<_, i64>(0) as u64, row.get::<_, i64>(1) as u64);
+    Ok((step.max(snapshot), snapshot))
+}
+
+/// Keeps those alerts whose ids are not kept already.
+async fn raise(session: &Session, alerts: &[Notification]) -> Sql<()> {
+    if alerts.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<&str> = alerts.iter().map(|alert| alert.id.as_str()).collect();
+    let known = session.prepare_cached("SELECT id FROM alerts WHERE id = ANY($1)").await?;
+    let mut known: HashSet<String> =
+        session.query(&known, &[&ids]).await?.iter().map(|row| row.get(0)).collect();
+    let mut new = Vec::new();
+    for alert in alerts {
+        if known.insert(alert.id.clone()) {
+            new.push(alert);
+        }
+    }
+    let insert = session
+        .prepare_cached(
+            "INSERT INTO alerts (seq, id, type, severity, audience, title, occurred_at, notification) \
+             SELECT coalesce((SELECT max(seq) FROM alerts), 0) + n.ordinality, n.id, n.type, n.severity, n.audience, \
+             n.title, n.at, n.notification \
+             FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::jsonb[]) \
+             WITH ORDINALITY AS n (id, type, severity, audience, title, at, notification, ordinality)",
+        )
+        .await?;
+    let column = |of: fn(&Notification) -> &str| new.iter().map(|alert| of(alert)).collect::<Vec<_>>();
+    let (ids, kinds, titles) = (column(|a| &a.id), column(|a| &a.kind), column(|a| &a.title));
+    let severities = new.iter().map(|alert| word(&alert.severity)).collect::<Result<Vec<_>>>()?;
+    let audiences: Vec<String> = new.iter().map(|alert| alert.audience.key()).collect();
+    let times: Vec<SqlTime> = new.iter().map(|alert| SqlTime(alert.occurred_at)).collect();
+    let all = new.iter().map(|alert| json(alert)).collect::<Result<Vec<_>>>()?;
+    session.execute(&insert, &[&ids, &kinds, &severities, &audiences, &titles, &times, &all]).await?;
+    Ok(())
+}
+
+async fn save_snapshot(
+    session: &Session,
+    snapshot: &AlertSnapshot,
+    positions: &Value,
+    exact: &[ExactState],
+) -> Sql<()> {
+    let step = snapshot.step;
+    let (last, before) = last_steps(session).await?;
+    if step > last || step < before {
+        let message = format!("a snapshot of alert step {step} does not lie between {before} and {last}");
+        return Err(Error::gap(message).into());
+    }
+    let step = step as i64;
+    session
+        .execute(
+            "INSERT INTO alert_snapshot (shard, step, positions) VALUES ($1, $2, $3) \
+             ON CONFLICT (shard) DO UPDATE SET step = excluded.step, positions = excluded.positions",
+            &[&SHARD, &step, &positions],
+        )
+        .await?;
+    session.execute("DELETE FROM alert_states", &[]).await?;
+    for (ordinal, (rule, state)) in (0i32..).zip(&snapshot.states) {
+        let insert = session
+            .prepare_cached("INSERT INTO alert_states (rule, ordinal, state) VALUES ($1, $2, $3)")
+            .await?;
+        session.execute(&insert, &[rule, &ordinal, state]).await?;
+    }
+    failpoint::reach(stage::SNAPSHOT);
+    if !exact.is_empty() {
+        // One statement cannot set a row twice: the last of a key stands.
+        let last: HashMap<(&str, &str), &[u8]> =
+            exact.iter().map(|e| ((e.rule.as_str(), e.key.as_str()), &e.state[..])).collect();
+        let mut last: Vec<_> = last.into_iter().collect();
+        last.sort_unstable();
+        let rules: Vec<&str> = last.iter().map(|((rule, _), _)| *rule).collect();
+        let keys: Vec<&str> = last.iter().map(|((_, key), _)| *key).collect();
+        let states: Vec<&[u8]> = last.iter().map(|(_, state)| *state).collect();
+        let upsert = session
+            .prepare_cached(
+                "INSERT INTO alert_exact (rule, key, state) SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[]) \
+                 ON CONFLICT (rule, key) DO UPDATE SET state = excluded.state",
+            )
+            .await?;
+        session.execute(&upsert, &[&rules, &keys, &states]).await?;
+    }
+    session.execute("DELETE FROM alert_steps WHERE number <= $1", &[&step]).await?;
+    Ok(())
+}
+
+async fn load_snapshot(session: &Session) -> Sql<Option<AlertSnapshot>> {
+    let select = "SELECT step, positions FROM alert_snapshot WHERE shard = $1";
+    let Some(row) = session.query_opt(select, &[&SHARD]).await? else { return Ok(None) };
+    let (step, positions) = (row.get::<_, i64>(0) as u64, stored(row.get(1))?);
+    let rows = session.query("SELECT rule, state FROM alert_states ORDER BY ordinal", &[]).await?;
+    let states = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    Ok(Some(AlertSnapshot { step, positions, states }))
+}
+
+async fn load_steps(session: &Session) -> Sql<Vec<RecordedStep>> {
+    let select = "SELECT number, watermark, consumed FROM alert_steps ORDER BY number";
+    let rows = session.query(select, &[]).await?;
+    let step = |row: &Row| {
+        Ok(RecordedStep {
+            number: row.get::<_, i64>(0) as u64,
+            watermark: Timestamp::from_millis(row.get(1)),
+            consumed: stored(row.get(2))?,
+        })
+    };
+    rows.iter().map(step).collect()
+}
+
+fn load_notifications(rows: &[Row]) -> Sql<Vec<(u64, Notification)>> {
+    rows.iter().map(|row| Ok((row.get::<_, i64>(0) as u64, stored(row.get(1))?))).collect()
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<Value> {
+    let written = serde_json::to_value(value);
+    written.map_err(|e| Error::data(format!("an alert cannot be written down: {e}")).with_source(e))
+}
+
+/// The word that stands for a value without fields.
+fn word<T: serde::Serialize>(value: &T) -> Result<String> {
+    Ok(json(value)?.as_str().unwrap_or_default().to_owned())
+}
+
+fn stored<T: DeserializeOwned>(value: Value) -> Sql<T> {
+    serde_json::from_value(value).map_err(|e| {
+        Error::corrupt(format!("what is stored of the alerts cannot be read: {e}")).with_source(e).into()
+    })
+}

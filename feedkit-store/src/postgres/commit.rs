@@ -1,0 +1,301 @@
+//! The history's one transaction: position, raw events, likes, authors, rejected records and journal together.
+//!
+//! Two rounds of statements, each sent at once, and the COMMIT: the first moves the position (which locks out every
+//! other writer of the partition) and looks up what the effects depend on, the second writes.
+
+use std::sync::Arc;
+
+use feedkit_core::codec::{InvalidEvent, InvalidReason};
+use feedkit_core::effect::{Fold, LikePolicy, LoggedEvent};
+use feedkit_core::failpoint::{self, stage};
+use feedkit_core::history::{CommitBatch, CommitCounts, Committed, Rejected};
+use feedkit_core::journal::JournalEntry;
+use feedkit_core::source::Record;
+use feedkit_core::trending::Trending;
+use feedkit_core::{EventId, EventKind, JsonCodec, PostId, Result, Timestamp, UserId};
+use futures_util::future::{join4, try_join4, try_join5};
+use hashbrown::HashSet;
+use tokio_postgres::error::SqlState;
+use uuid::Uuid;
+
+use super::copy::Rows;
+use super::database::{Database, Session};
+use super::events::{self, ByMonth, Known};
+use super::failure::{Failure, Sql};
+use super::sql_time::SqlTime;
+use super::time_partition::{Leaf, ensure};
+use super::{journal, likes, positions, rejected};
+
+/// How effects are counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Policy {
+    pub(super) likes: LikePolicy,
+    pub(super) trending: Trending,
+}
+
+/// Tries of one commit, each after somebody else's came first.
+const TRIES: u32 = 8;
+
+/// Commits `batch`, with `events` in place of its own: those without the `repeats` within it.
+///
+/// Events newer than `newest` are taken to be new. When one is kept already (the log was given more partitions, and
+/// its user moved; or two processes hold the same records), uniqueness refuses it, and all are looked up.
+pub(super) async fn commit(
+    database: &Database,
+    batch: &CommitBatch,
+    events: &[LoggedEvent],
+    repeats: usize,
+    newest: Option<EventId>,
+    policy: Policy,
+) -> Result<Committed> {
+    positions::check(batch)?;
+    let by_month = ByMonth::of(events)?;
+    let mut attempt = Attempt { database, batch, events, repeats, by_month, newest, policy };
+    let mut tries = 0;
+    loop {
+        let mut leaves: Vec<Leaf> = attempt.by_month.leaves().collect();
+        leaves.push(Leaf::day_of(batch.now)?);
+        ensure(database, &leaves).await?;
+        let session = database.session().await?;
+        let failure = match session.within(attempt.write(&session)).await {
+            Ok(committed) => {
+                failpoint::reach(stage::BEFORE_COMMIT);
+                session.commit().await?;
+                return Ok(committed);
+            }
+            Err(failure) => failure,
+        };
+        session.give_up(&failure).await;
+        tries += 1;
+        let overtaken = matches!(failure, Failure::Overtaken)
+            || failure.code() == Some(&SqlState::UNIQUE_VIOLATION)
+            || failure.code() == Some(&SqlState::UNDEFINED_TABLE);
+        if tries >= TRIES || !(overtaken || failure.is_victim()) {
+            return Err(failure.into());
+        }
+        tracing::debug!(partition = batch.partition.0, ?failure, "another writer came first: once more");
+        if failure.code() == Some(&SqlState::UNDEFINED_TABLE) {
+            // Retention has dropped a month or a day that was known.
+            database.leaves.forget();
+        }
+        if overtaken {
+            attempt.newest = None;
+        }
+    }
+}
+
+struct Attempt<'a> {
+    database: &'a Database,
+    batch: &'a CommitBatch,
+    events: &'a [LoggedEvent],
+    repeats: usize,
+    by_month: ByMonth,
+    /// The newest id that is kept; unknown: any event may be kept already.
+    newest: Option<EventId>,
+    policy: Policy,
+}
+
+/// What is there before the batch.
+struct Found {
+    horizon: Option<Timestamp>,
+    events: Known,
+    likes: HashSet<u128>,
+    authored: HashSet<PostId>,
+}
+
+impl Attempt<'_> {
+    /// Everything but the COMMIT.
+    async fn write(&self, session: &Session) -> Sql<Committed> {
+        let batch = self.batch;
+        let found = self.look_up(session).await?;
+
+        let mut too_old = Vec::new();
+        let mut kept;
+        let (mut events, mut by_month) = (self.events, &self.by_month);
+        let old =
+            |logged: &LoggedEvent| found.horizon.is_some_and(|horizon| logged.event.id.time() < horizon);
+        let seen = |logged: &LoggedEvent| {
+            !found.events.is_empty()
+                && found.events.contains(&(logged.event.id, logged.event.user.as_str().to_owned()))
+        };
+        let mut duplicates = self.repeats;
+        let again;
+        if events.iter().any(|logged| old(logged) || seen(logged)) {
+            kept = Vec::with_capacity(events.len());
+            for logged in events {
+                match (old(logged), seen(logged)) {
+                    (true, _) => too_old.push(too_old_record(logged)),
+                    (false, true) => duplicates += 1,
+                    (false, false) => kept.push(logged.clone()),
+                }
+            }
+            again = ByMonth::of(&kept)?;
+            (events, by_month) = (&kept, &again);
+        }
+
+        let (effective, changes) = self.fold(events, &found);
+        let mut effects = Vec::with_capacity(effective.iter().filter(|effective| **effective).count());
+        effects.extend(events.iter().zip(&effective).filter(|(_, e)| **e).map(|(logged, _)| logged.effect()));
+        let counts = CommitCounts {
+            accepted: events.len() as u64,
+            duplicates: duplicates as u64,
+            rejected: (batch.rejected.len() + too_old.len()) as u64,
+            effects: effects.len() as u64,
+        };
+        let CommitBatch { partition, from, to, epoch, at_end, now, .. } = *batch;
+        let entry = JournalEntry { partition, from, to, epoch, at_end, effects };
+
+        let rejects = async {
+            rejected::insert(session, batch, &batch.rejected).await?;
+            rejected::insert(session, batch, &too_old).await
+        };
+        try_join5(
+            by_month.copy(session, partition, events, &effective),
+            changes.like(session),
+            changes.unlike(session),
+            changes.publish(session),
+            async { tokio::try_join!(rejects, journal::append(session, &entry, now)) },
+        )
+        .await?;
+        Ok(Committed { entry: Arc::new(entry), counts })
+    }
+
+    /// Begins the transaction, moves the position, and looks up what is there.
+    async fn look_up(&self, session: &Session) -> Sql<Found> {
+        let keys = self.like_keys();
+        let mut posts: Vec<&str> = self
+            .events
+            .iter()
+            .filter(|logged| logged.event.kind == EventKind::Post)
+            .map(|logged| logged.event.post.as_str())
+            .collect();
+        posts.sort_unstable();
+        posts.dedup();
+        let (advance, known_likes, known_posts, lookups) = try_join4(
+            positions::prepare_advance(session),
+            async { Ok(session.prepare_cached(likes::KNOWN).await?) },
+            async { Ok(session.prepare_cached("SELECT post_id FROM posts WHERE post_id = ANY($1)").await?) },
+            self.by_month.lookups(session, self.events, self.newest),
+        )
+        .await?;
+        let authored = async {
+            let mut authored = HashSet::new();
+            if !posts.is_empty() {
+                for row in session.query(&known_posts, &[&posts]).await? {
+                    authored.insert(PostId::new(row.get::<_, &str>(0)).map_err(super::failure::damaged)?);
+                }
+            }
+            Sql::Ok(authored)
+        };
+        // Each future sends its statement when it is polled first, in this order.
+        let (begun, moved, likes, (events, authored)) = join4(
+            session.batch_execute("BEGIN"),
+            positions::advance(session, &advance, self.batch),
+            likes::known(session, &known_likes, &keys),
+            futures_util::future::join(events::known(session, &lookups), authored),
+        )
+        .await;
+        begun?;
+        let Some(horizon) = moved? else {
+            return Err(positions::refusal(session, self.batch).await?.into());
+        };
+        Ok(Found { horizon, events: events?, likes: likes?, authored: authored? })
+    }
+
+    /// The keys of the pairs that the batch likes or unlikes, in order.
+    fn like_keys(&self) -> Vec<Uuid> {
+        if self.policy.likes != LikePolicy::Unique {
+            return Vec::new();
+        }
+        let likes = self.events.iter().map(|logged| &logged.event);
+        let likes = likes.filter(|event| matches!(event.kind, EventKind::Like | EventKind::Unlike));
+        let mut keys: Vec<u128> =
+            likes.map(|event| likes::key(self.database.like_seed, &event.post, &event.user)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys.into_iter().map(Uuid::from_u128).collect()
+    }
+
+    /// Which events have an effect, and what is to be written of likes and authors.
+    fn fold<'e>(&self, events: &'e [LoggedEvent], found: &Found) -> (Vec<bool>, Changes<'e>) {
+        let mut changes = Changes::default();
+        let seed = self.database.like_seed;
+        let resolved = Fold::new(events, self.policy.likes).resolve(
+            |pair| {
+                let key = likes::key(seed, pair.post, pair.user);
+                let before = found.likes.contains(&key);
+                match (before, pair.liked_after) {
+                    (false, true) => changes.liked.push((key, pair.post, pair.user, pair.time)),
+                    (true, false) => changes.unliked.push(Uuid::from_u128(key)),
+                    _ => {}
+                }
+                Ok::<_, std::convert::Infallible>(before)
+            },
+            |first| {
+                let new = !found.authored.contains(&first.event.post);
+                if new {
+                    changes.published.push(first);
+                }
+                Ok(new)
+            },
+        );
+        let Ok(effective) = resolved;
+        changes.liked.sort_unstable_by_key(|(key, ..)| *key);
+        changes.unliked.sort_unstable();
+        (effective, changes)
+    }
+}
+
+/// What a batch changes of likes and authors, each list in the order of its key.
+#[derive(Default)]
+struct Changes<'e> {
+    liked: Vec<(u128, &'e PostId, &'e UserId, Timestamp)>,
+    unliked: Vec<Uuid>,
+    published: Vec<&'e LoggedEvent>,
+}
+
+impl Changes<'_> {
+    async fn like(&self, session: &Session) -> Sql<()> {
+        let mut rows = Rows::new(4);
+        for (key, post, user, time) in &self.liked {
+            rows.row().bytes(&key.to_be_bytes()).text(post.as_str()).text(user.as_str()).time(*time);
+        }
+        rows.copy(session, "COPY likes (key, post_id, user_id, since) FROM STDIN (FORMAT binary)").await
+    }
+
+    async fn unlike(&self, session: &Session) -> Sql<()> {
+        if self.unliked.is_empty() {
+            return Ok(());
+        }
+        let delete = session.prepare_cached("DELETE FROM likes WHERE key = ANY($1)").await?;
+        let deleted = session.execute(&delete, &[&self.unliked]).await?;
+        // Fewer: another partition's writer took some of them back since they were looked up.
+        if deleted == self.unliked.len() as u64 { Ok(()) } else { Err(Failure::Overtaken) }
+    }
+
+    async fn publish(&self, session: &Session) -> Sql<()> {
+        if self.published.is_empty() {
+            return Ok(());
+        }
+        let insert = session
+            .prepare_cached(
+                "INSERT INTO posts (post_id, author, time) \
+                 SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[]) ON CONFLICT DO NOTHING",
+            )
+            .await?;
+        let events = || self.published.iter().map(|logged| &logged.event);
+        let posts: Vec<&str> = events().map(|event| event.post.as_str()).collect();
+        let users: Vec<&str> = events().map(|event| event.user.as_str()).collect();
+        let times: Vec<SqlTime> = events().map(|event| SqlTime(event.time)).collect();
+        let inserted = session.execute(&insert, &[&posts, &users, &times]).await?;
+        if inserted == posts.len() as u64 { Ok(()) } else { Err(Failure::Overtaken) }
+    }
+}
+
+/// An event that was let in with an id older than what retention has dropped meanwhile.
+fn too_old_record(logged: &LoggedEvent) -> Rejected {
+    let detail = format!("was made {}, before the oldest events that are kept", logged.event.id.time());
+    let fault = InvalidEvent { reason: InvalidReason::TooOld, field: Some("id".to_owned()), detail };
+    let value = JsonCodec::encode(&logged.event);
+    Rejected::new(&Record { offset: logged.offset, time: logged.event.time, key: None, value }, fault)
+}

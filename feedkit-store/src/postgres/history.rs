@@ -1,0 +1,166 @@
+//! The history in PostgreSQL.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use feedkit_core::effect::{LoggedEvent, remove_repeats};
+use feedkit_core::history::{
+    Claim, CommitBatch, Committed, JournalRead, Retained, RetentionPolicy, Snapshot,
+};
+use feedkit_core::{EventId, History, Offset, Partition, Positions, Result, Timestamp};
+use hashbrown::{HashMap, HashSet};
+
+use super::database::{reading, transaction};
+use super::positions::number;
+use super::snapshot::PostgresSnapshot;
+use super::sql_time::SqlTime;
+use super::store::Postgres;
+use super::time_partition::{Leaf, ensure};
+use super::{commit, events, journal, positions, retention, schema};
+
+/// A [`History`] that answers [`Queries`](feedkit_core::Queries).
+///
+/// Its commits write raw events, likes, authors and the journal. The sums that most answers come from follow by
+/// [`PostgresRollups`](super::PostgresRollups) and are a little behind; a [`snapshot`](History::snapshot) adds what
+/// they lack from the journal and is exact. Clones share the connections.
+#[derive(Clone)]
+pub struct PostgresHistory {
+    pub(super) store: Postgres,
+    /// The newest id committed, by partition: newer ones need not be looked up. Too new only costs look-ups, too old
+    /// a second try.
+    newest: Arc<Mutex<HashMap<Partition, EventId>>>,
+}
+
+impl PostgresHistory {
+    pub(super) fn new(store: &Postgres) -> Self {
+        PostgresHistory { store: store.clone(), newest: Arc::default() }
+    }
+
+    /// Draws another incarnation, after the database was restored from a backup: whatever followed the history as
+    /// it was before (counters elsewhere) starts over. For an operator; nothing should be committing meanwhile.
+    pub async fn after_restore(&self) -> Result<u128> {
+        transaction!(self.store.database(), session => {
+            schema::renew_incarnation(session).await?;
+            schema::incarnation(session).await
+        })
+    }
+
+    /// Computes all totals and hourly sums anew from the raw events and the baseline, in one transaction; readers see
+    /// the old ones until it is done.
+    pub async fn rebuild_totals(&self) -> Result<()> {
+        super::rebuild::totals(self.store.database(), &self.store.trending()).await
+    }
+
+    fn newest(&self, partition: Partition) -> Option<EventId> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).get(&partition).copied()
+    }
+
+    fn remember(&self, partition: Partition, newest: Option<EventId>) {
+        let mut known = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(newest) = newest {
+            let at = known.entry(partition).or_insert(newest);
+            *at = newest.max(*at);
+        }
+    }
+
+    fn forget(&self, partition: Partition) {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).remove(&partition);
+    }
+}
+
+impl fmt::Debug for PostgresHistory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresHistory").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl History for PostgresHistory {
+    async fn claim(&self, partition: Partition, group: &str) -> Result<Claim> {
+        // Others may have committed since we had it.
+        self.forget(partition);
+        transaction!(self.store.database(), session => positions::claim(session, partition, group).await)
+    }
+
+    async fn claimed(&self, partition: Partition) -> Result<Claim> {
+        reading!(self.store.database(), session => positions::claimed(session, partition).await)
+    }
+
+    async fn commit(&self, batch: Arc<CommitBatch>) -> Result<Committed> {
+        let partition = batch.partition;
+        let database = self.store.database();
+        let mut newest = self.newest(partition);
+        if newest.is_none() && !batch.events.is_empty() {
+            newest = reading!(database, session => events::newest_id(session).await)?;
+            self.remember(partition, newest);
+        }
+        let unique;
+        let (mut events, mut repeats) = (&batch.events, 0);
+        if has_repeats(events) {
+            let mut without = events.clone();
+            repeats = remove_repeats(&mut without);
+            unique = without;
+            events = &unique;
+        }
+        // Nothing is kept at all: every id is newer than that.
+        let newest = newest.or_else(|| EventId::from_bytes(LEAST).ok());
+        let committed = commit::commit(database, &batch, events, repeats, newest, self.store.policy).await?;
+        self.remember(partition, events.iter().map(|logged| logged.event.id).max());
+        self.store.shared.committed.set();
+        Ok(committed)
+    }
+
+    async fn journal(&self, partition: Partition, from: Offset, max_effects: usize) -> Result<JournalRead> {
+        let database = self.store.database();
+        reading!(database, session => journal::read(session, partition, from, max_effects).await)
+    }
+
+    async fn positions(&self) -> Result<Positions> {
+        reading!(self.store.database(), session => positions::all(session).await)
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
+        Ok(Box::new(PostgresSnapshot::open(self.store.database(), self.store.trending()).await?))
+    }
+
+    async fn incarnation(&self) -> Result<u128> {
+        reading!(self.store.database(), session => schema::incarnation(session).await)
+    }
+
+    async fn note_follower(&self, follower: &str, partition: Partition, position: Offset) -> Result<()> {
+        let position = i64::try_from(position).unwrap_or(i64::MAX);
+        let (p, noted) = (number(partition)?, SqlTime(self.store.shared.clock.now()));
+        reading!(self.store.database(), session => {
+            let upsert = session
+                .prepare_cached(
+                    "INSERT INTO followers (name, partition, position, noted) VALUES ($1, $2, $3, $4) \
+                     ON CONFLICT (name, partition) DO UPDATE SET position = excluded.position, \
+                     noted = excluded.noted, needs_rebuild = false",
+                )
+                .await?;
+            session.execute(&upsert, &[&follower, &p, &position, &noted]).await?;
+            Ok(())
+        })
+    }
+
+    async fn retain(&self, policy: &RetentionPolicy, now: Timestamp) -> Result<Retained> {
+        retention::retain(&self.store, policy, now).await
+    }
+
+    async fn accept_gap(&self, partition: Partition, log: u128, to: Offset, now: Timestamp) -> Result<()> {
+        self.forget(partition);
+        let (database, trending) = (self.store.database(), self.store.trending());
+        ensure(database, &[Leaf::day_of(now)?]).await?;
+        transaction!(database, session => positions::accept_gap(session, partition, log, to, now, &trending).await)
+    }
+}
+
+/// The least UUIDv7.
+const LEAST: [u8; 16] = [0, 0, 0, 0, 0, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 0];
+
+/// Whether an event repeats another's identity: few batches have one, and none is copied for nothing.
+fn has_repeats(events: &[LoggedEvent]) -> bool {
+    let mut seen = HashSet::with_capacity(events.len());
+    !events.iter().all(|logged| seen.insert((logged.event.id, &logged.event.user)))
+}

@@ -1,0 +1,145 @@
+//! Tells of commits between processes, outside of the commits: a NOTIFY within a transaction would take a lock that all
+//! of the server's others wait for.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use feedkit_core::{Error, Result};
+use tokio::sync::{Notify, watch};
+use tokio_postgres::{AsyncMessage, Client, Connection, NoTls};
+use tokio_util::sync::CancellationToken;
+
+use super::database;
+use super::failure::Failure;
+use super::store::Postgres;
+
+/// The channel's name.
+const CHANNEL: &str = "feedkit_commits";
+/// Commits within this time are told of together.
+const COALESCE: Duration = Duration::from_millis(10);
+/// Between two tries to connect.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Something was committed here. Many at once are one.
+#[derive(Debug, Default)]
+pub(super) struct Signal(Notify);
+
+impl Signal {
+    pub(super) fn set(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// Tells other processes of this one's commits, and this one of theirs, over a connection of its own.
+///
+/// It is a hint that saves waiting: what it misses while its connection is away is found by who looks once a second.
+pub struct Notifier {
+    store: Postgres,
+    others: watch::Sender<u64>,
+}
+
+impl std::fmt::Debug for Notifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Notifier").finish_non_exhaustive()
+    }
+}
+
+/// Tells that another process has committed.
+#[derive(Debug, Clone)]
+pub struct Commits(watch::Receiver<u64>);
+
+impl Commits {
+    /// Waits until another process has committed something since the last call; for ever once the notifier is gone.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Notifier {
+    pub(super) fn new(store: &Postgres) -> Self {
+        Notifier { store: store.clone(), others: watch::Sender::new(0) }
+    }
+
+    /// Hears of others' commits.
+    pub fn commits(&self) -> Commits {
+        Commits(self.others.subscribe())
+    }
+
+    /// Runs until `stop`; connects again whenever the connection breaks.
+    pub async fn run(self, stop: CancellationToken) {
+        loop {
+            let outcome = tokio::select! {
+                () = stop.cancelled() => return,
+                outcome = self.connected() => outcome,
+            };
+            if let Err(error) = outcome {
+                tracing::warn!(%error, "the connection that tells of commits is away");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
+    }
+
+    async fn connected(&self) -> Result<()> {
+        let (config, connector) = database::config(&self.store.shared.settings)?;
+        let broken = |error| Error::from(Failure::Sql(error));
+        match connector {
+            Some(connector) => {
+                let (client, connection) = config.connect(connector).await.map_err(broken)?;
+                self.serve(client, connection).await.map_err(broken)
+            }
+            None => {
+                let (client, connection) = config.connect(NoTls).await.map_err(broken)?;
+                self.serve(client, connection).await.map_err(broken)
+            }
+        }
+    }
+
+    async fn serve<S, T>(
+        &self,
+        client: Client,
+        mut connection: Connection<S, T>,
+    ) -> Result<(), tokio_postgres::Error>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    {
+        // Our own notifications come back to us: they bear the number of our connection's process.
+        let own = AtomicI32::new(0);
+        let tell = async {
+            let process = client.query_one("SELECT pg_backend_pid()", &[]).await?;
+            own.store(process.get(0), Ordering::Relaxed);
+            client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
+            // Others may have committed before we listened.
+            self.others.send_modify(|n| *n += 1);
+            loop {
+                self.store.shared.committed.0.notified().await;
+                client.batch_execute(&format!("NOTIFY {CHANNEL}")).await?;
+                tokio::time::sleep(COALESCE).await;
+            }
+        };
+        let hear = async {
+            while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+                if let AsyncMessage::Notification(told) = message?
+                    && told.process_id() != own.load(Ordering::Relaxed)
+                {
+                    self.others.send_modify(|n| *n += 1);
+                }
+            }
+            Ok(())
+        };
+        tokio::select! {
+            told = tell => told,
+            heard = hear => heard,
+        }
+    }
+}

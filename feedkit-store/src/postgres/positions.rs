@@ -1,0 +1,213 @@
+//! The stored positions: claimed, advanced, and moved over gaps.
+
+use feedkit_core::history::{Claim, CommitBatch};
+use feedkit_core::journal::JournalEntry;
+use feedkit_core::source::RecordMark;
+use feedkit_core::trending::Trending;
+use feedkit_core::{Error, Offset, Partition, Positions, Result, Timestamp};
+use tokio_postgres::{Row, Statement};
+use uuid::Uuid;
+
+use super::database::Session;
+use super::failure::Sql;
+use super::sql_time::SqlTime;
+use super::{events, journal, rollups, schema};
+
+const COLUMNS: &str = "epoch, position, log, last_offset, last_time, last_hash";
+
+/// What is stored of a partition.
+pub(super) async fn claimed(session: &Session, partition: Partition) -> Sql<Claim> {
+    let select = format!("SELECT {COLUMNS} FROM positions WHERE partition = $1");
+    let select = session.prepare_cached(&select).await?;
+    let row = session.query_opt(&select, &[&number(partition)?]).await?;
+    Ok(row.as_ref().map(claim_of).unwrap_or_default())
+}
+
+fn claim_of(row: &Row) -> Claim {
+    let offset: Option<i64> = row.get(3);
+    Claim {
+        epoch: row.get::<_, i64>(0) as u64,
+        position: row.get::<_, i64>(1) as Offset,
+        log: row.get::<_, Option<Uuid>>(2).map(|log| log.as_u128()),
+        last: offset.map(|offset| RecordMark {
+            offset: offset as Offset,
+            time: Timestamp::from_millis(row.get::<_, Option<i64>>(4).unwrap_or_default()),
+            hash: row.get::<_, Option<i64>>(5).unwrap_or_default() as u64,
+        }),
+    }
+}
+
+/// Raises the partition's epoch, for the group that the history belongs to.
+///
+/// It waits for a commit that is under way, which holds the row: what is read here is what that commit left.
+pub(super) async fn claim(session: &Session, partition: Partition, group: &str) -> Sql<Claim> {
+    session
+        .execute("INSERT INTO meta (key, value) VALUES ('group', $1) ON CONFLICT DO NOTHING", &[&group])
+        .await?;
+    match schema::meta(session, "group").await? {
+        Some(owner) if owner != group => {
+            let message = format!("this history belongs to consumer group {owner:?}, not to {group:?}");
+            return Err(Error::invalid(message).into());
+        }
+        _ => {}
+    }
+    let upsert = format!(
+        "INSERT INTO positions (partition, position, epoch) VALUES ($1, 0, 1) \
+         ON CONFLICT (partition) DO UPDATE SET epoch = positions.epoch + 1 RETURNING {COLUMNS}"
+    );
+    Ok(claim_of(&session.query_one(&upsert, &[&number(partition)?]).await?))
+}
+
+/// Moves the partition from a batch's start to its end, if it stands there, and the epoch and the log are the
+/// batch's. The row stays locked until the transaction ends.
+const ADVANCE: &str = "UPDATE positions SET position = $4, log = $5, last_offset = coalesce($6, last_offset), \
+     last_time = CASE WHEN $6::bigint IS NULL THEN last_time ELSE $7 END, \
+     last_hash = CASE WHEN $6::bigint IS NULL THEN last_hash ELSE $8 END \
+     WHERE partition = $1 AND epoch = $2 AND position = $3 AND (log IS NULL OR log = $5) \
+     RETURNING (SELECT value FROM meta WHERE key = 'dropped_until')";
+
+/// What moves a batch's partition.
+pub(super) async fn prepare_advance(session: &Session) -> Sql<Statement> {
+    Ok(session.prepare_cached(ADVANCE).await?)
+}
+
+/// Moves the partition; how far raw events have been dropped. `None`: it stands elsewhere; [`refusal`] says why.
+pub(super) async fn advance(
+    session: &Session,
+    statement: &Statement,
+    batch: &CommitBatch,
+) -> Sql<Option<Option<Timestamp>>> {
+    let last = batch.last;
+    let row = session
+        .query_opt(
+            statement,
+            &[
+                &number(batch.partition)?,
+                &(batch.epoch as i64),
+                &(batch.from as i64),
+                &(batch.to as i64),
+                &Uuid::from_u128(batch.log),
+                &last.map(|l| l.offset as i64),
+                &last.map(|l| l.time.as_millis()),
+                &last.map(|l| l.hash as i64),
+            ],
+        )
+        .await?;
+    Ok(row.map(|row| events::horizon(row.get(0))))
+}
+
+/// Why a batch does not follow on what is stored.
+pub(super) async fn refusal(session: &Session, batch: &CommitBatch) -> Sql<Error> {
+    let CommitBatch { partition, epoch, log, from, .. } = *batch;
+    let claim = claimed(session, partition).await?;
+    if claim.epoch != epoch || epoch == 0 {
+        return Ok(Error::fenced(format!(
+            "partition {partition} was claimed by another: epoch {}, ours is {epoch}",
+            claim.epoch
+        )));
+    }
+    if claim.position != from {
+        let detail =
+            format!("partition {partition} stands at {}, the batch begins at {from}", claim.position);
+        return Ok(Error::gap(detail));
+    }
+    Ok(match claim.log.filter(|known| *known != log) {
+        Some(known) => {
+            Error::gap(format!("partition {partition} belongs to log {known:032x}, the batch to {log:032x}"))
+        }
+        None => Error::retriable(format!("partition {partition} was moved while it was looked at")),
+    })
+}
+
+/// Refuses a batch that is not in order within its range.
+pub(super) fn check(batch: &CommitBatch) -> Result<()> {
+    let CommitBatch { partition, from, to, .. } = *batch;
+    let events = batch.events.iter().map(|logged| logged.offset);
+    let rejected = batch.rejected.iter().map(|record| record.offset);
+    let inside = |offset| (from..to).contains(&offset);
+    // PostgreSQL's integers are signed.
+    if i64::try_from(to).is_err()
+        || i64::try_from(batch.epoch).is_err()
+        || to <= from
+        || !(events.clone().is_sorted() && rejected.clone().is_sorted())
+        || !events.chain(rejected).all(inside)
+    {
+        let message = format!("a batch of partition {partition} is not in order within {from} to {to}");
+        return Err(Error::invalid(message));
+    }
+    Ok(())
+}
+
+/// The next offset of every partition.
+pub(super) async fn all(session: &Session) -> Sql<Positions> {
+    let select = session.prepare_cached("SELECT partition, position FROM positions").await?;
+    let rows = session.query(&select, &[]).await?;
+    Ok(rows.iter().map(|row| (partition_at(row, 0), row.get::<_, i64>(1) as Offset)).collect())
+}
+
+/// Goes on at `to` in log `log`, and keeps that this was accepted.
+///
+/// Followers move over a gap that lies ahead by an empty journal entry. Where the partition goes back, offsets come
+/// up again that they have behind them: its journal is dropped, and the history gets another incarnation, so that
+/// they start over. The rollups lie in the same database: they take what they lack before, and go back too.
+pub(super) async fn accept_gap(
+    session: &Session,
+    partition: Partition,
+    log: u128,
+    to: Offset,
+    now: Timestamp,
+    trending: &Trending,
+) -> Sql<()> {
+    let p = number(partition)?;
+    let stored = i64::try_from(to).map_err(|_| {
+        Error::invalid(format!("partition {partition} cannot go on at {to}: it is too large"))
+    })?;
+    session.query("SELECT 1 FROM positions WHERE partition = $1 FOR UPDATE", &[&p]).await?;
+    let claim = claimed(session, partition).await?;
+    let from = claim.position;
+    if claim.epoch == 0 {
+        return Err(Error::invalid(format!("partition {partition} was never claimed")).into());
+    }
+    if to < from {
+        rollups::take_all(session, partition, trending).await?;
+    }
+    let log_id = Uuid::from_u128(log);
+    session
+        .execute(
+            "UPDATE positions SET position = $2, log = $3, last_offset = NULL, last_time = NULL, last_hash = NULL \
+             WHERE partition = $1",
+            &[&p, &stored, &log_id],
+        )
+        .await?;
+    session
+        .execute(
+            "INSERT INTO gaps (partition, at, position, went_on, log) VALUES ($1, $2, $3, $4, $5)",
+            &[&p, &SqlTime(now), &(from as i64), &stored, &log_id],
+        )
+        .await?;
+    if to > from {
+        let entry =
+            JournalEntry { partition, from, to, epoch: claim.epoch, at_end: false, effects: Vec::new() };
+        journal::append(session, &entry, now).await?;
+    } else if to < from {
+        session.execute("DELETE FROM journal WHERE partition = $1", &[&p]).await?;
+        for update in [
+            "UPDATE positions SET journal_from = $2 WHERE partition = $1",
+            "UPDATE followers SET position = $2 WHERE partition = $1",
+            "UPDATE rollup_positions SET position = $2 WHERE partition = $1",
+        ] {
+            session.execute(update, &[&p, &stored]).await?;
+        }
+        schema::renew_incarnation(session).await?;
+    }
+    Ok(())
+}
+
+/// The partition as PostgreSQL's signed integer.
+pub(super) fn number(partition: Partition) -> Result<i32> {
+    i32::try_from(partition.0).map_err(|_| Error::invalid(format!("there is no partition {partition}")))
+}
+
+pub(super) fn partition_at(row: &Row, column: usize) -> Partition {
+    Partition(row.get::<_, i32>(column) as u32)
+}

@@ -1,0 +1,358 @@
+//! The follower that keeps totals and hourly sums.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use feedkit_core::failpoint::{self, stage};
+use feedkit_core::follower::FollowerPosition;
+use feedkit_core::history::JournalRead;
+use feedkit_core::journal::JournalEntry;
+use feedkit_core::trending::Trending;
+use feedkit_core::{Error, ErrorKind, Follower, History, Offset, Partition, Positions, Result};
+
+use super::database::Session;
+use super::database::{reading, transaction};
+use super::failure::Sql;
+use super::positions::{number, partition_at};
+use super::store::Postgres;
+use super::totals::Totals;
+use super::{journal, rebuild, schema};
+
+/// When rollups are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RollupSettings {
+    /// Effects held at most, over all partitions. Many at once cost little more than few: they touch the same posts.
+    pub max_held: usize,
+    /// How long the first effect held waits for others.
+    pub linger: Duration,
+}
+
+impl Default for RollupSettings {
+    /// 100,000 effects; 100 ms.
+    fn default() -> Self {
+        RollupSettings { max_held: 100_000, linger: Duration::from_millis(100) }
+    }
+}
+
+/// Writes after so many ticks, however quickly they come.
+const MAX_TICKS: u32 = 6;
+/// Effects read from the journal at a time.
+const PAGE: usize = 50_000;
+
+/// Keeps `post_totals` and `post_hourly`, and in the same transaction how far they have come.
+///
+/// It holds what it is handed until there is much of it or it has waited long enough, and writes it for all
+/// partitions at once. Two processes may do this at the same time: each locks the positions it moves, and takes
+/// only what lies behind them.
+pub struct PostgresRollups {
+    store: Postgres,
+    settings: RollupSettings,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    runs: BTreeMap<Partition, Run>,
+    /// Where partitions of which nothing is held were seen to stand.
+    stored: BTreeMap<Partition, Offset>,
+    effects: usize,
+    since: Option<Instant>,
+    ticks: u32,
+}
+
+/// Contiguous entries of one partition.
+#[derive(Default)]
+struct Run {
+    entries: Vec<Arc<JournalEntry>>,
+}
+
+impl Run {
+    fn to(&self) -> Option<Offset> {
+        self.entries.last().map(|entry| entry.to)
+    }
+}
+
+impl PostgresRollups {
+    pub(super) fn new(store: &Postgres, settings: RollupSettings) -> Self {
+        PostgresRollups { store: store.clone(), settings, held: Mutex::default() }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where `partition` stands, held or stored, as far as is known.
+    fn known(&self, partition: Partition) -> Option<Offset> {
+        let held = self.held();
+        held.runs.get(&partition).and_then(Run::to).or_else(|| held.stored.get(&partition).copied())
+    }
+
+    /// Writes all that is held.
+    async fn flush(&self) -> Result<()> {
+        let runs = {
+            let mut held = self.held();
+            (held.effects, held.since, held.ticks) = (0, None, 0);
+            // Until it is known how this ends, positions have to be asked.
+            held.stored.clear();
+            std::mem::take(&mut held.runs)
+        };
+        if runs.is_empty() {
+            return Ok(());
+        }
+        failpoint::reach(stage::FOLLOWER);
+        let trending = self.store.trending();
+        match transaction!(self.store.database(), session => store(session, &runs, &trending).await) {
+            Ok(stored) => {
+                self.held().stored.extend(stored);
+                Ok(())
+            }
+            Err(error) => {
+                if error.kind() == ErrorKind::Retriable {
+                    self.put_back(runs);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Holds again what could not be written.
+    fn put_back(&self, runs: BTreeMap<Partition, Run>) {
+        let mut held = self.held();
+        for (partition, run) in runs {
+            // Something newer may be held meanwhile; then the journal has what is lost here.
+            if !held.runs.contains_key(&partition) {
+                held.effects += run.entries.iter().map(|e| e.effects.len()).sum::<usize>();
+                held.since = held.since.or(Some(Instant::now()));
+                held.runs.insert(partition, run);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for PostgresRollups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresRollups").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Follower for PostgresRollups {
+    fn name(&self) -> &str {
+        "rollups"
+    }
+
+    async fn position(&self, partition: Partition) -> Result<FollowerPosition> {
+        let p = number(partition)?;
+        let stored = reading!(self.store.database(), session => {
+            let select =
+                session.prepare_cached("SELECT position FROM rollup_positions WHERE partition = $1").await?;
+            Ok(session.query_opt(&select, &[&p]).await?.map_or(0, |row| row.get::<_, i64>(0) as Offset))
+        })?;
+        let mut held = self.held();
+        let follows = |run: &Run| {
+            run.entries.first().is_none_or(|e| e.from <= stored) && run.to().is_none_or(|to| to > stored)
+        };
+        // The partition may have been moved by others: what does not follow on it any more is not held on to.
+        if held.runs.get(&partition).is_some_and(|run| !follows(run)) {
+            if let Some(run) = held.runs.remove(&partition) {
+                held.effects -= run.entries.iter().map(|e| e.effects.len()).sum::<usize>();
+            }
+        }
+        held.stored.insert(partition, stored);
+        Ok(FollowerPosition::At(stored))
+    }
+
+    async fn apply(&self, partition: Partition, entries: &[Arc<JournalEntry>]) -> Result<Offset> {
+        let at = match self.known(partition) {
+            Some(at) => at,
+            None => match self.position(partition).await? {
+                FollowerPosition::At(at) => at,
+                _ => return Err(Error::retriable("the rollups are being rebuilt")),
+            },
+        };
+        let Some(first) = entries.first() else { return Ok(at) };
+        if first.from > at {
+            let message = format!(
+                "the rollups of partition {partition} stand at {at}, the entries begin at {}",
+                first.from
+            );
+            return Err(Error::gap(message));
+        }
+        if self.held().effects >= self.settings.max_held {
+            self.flush().await?;
+        }
+        let (next, full) = {
+            let mut held = self.held();
+            let Held { runs, effects, since, .. } = &mut *held;
+            let run = runs.entry(partition).or_default();
+            let mut next = run.to().unwrap_or(at);
+            for entry in entries.iter().filter(|entry| entry.to > at) {
+                // Two callers at once: what the other has put there already is passed over.
+                if entry.to > next && entry.from <= next {
+                    *effects += entry.effects.len();
+                    run.entries.push(Arc::clone(entry));
+                    next = entry.to;
+                }
+            }
+            if run.entries.is_empty() {
+                runs.remove(&partition);
+            } else {
+                *since = since.or(Some(Instant::now()));
+            }
+            (next, held.effects >= self.settings.max_held)
+        };
+        if full {
+            self.flush().await?;
+        }
+        Ok(next)
+    }
+
+    /// Computes the sums anew from the raw events of its own history. Those of another cannot be had.
+    async fn rebuild(&self, history: &dyn History) -> Result<()> {
+        let own = reading!(self.store.database(), session => schema::incarnation(session).await)?;
+        if history.incarnation().await? != own {
+            return Err(Error::fatal(
+                "rollups in PostgreSQL are those of the history beside them, of no other",
+            ));
+        }
+        {
+            let mut held = self.held();
+            *held = Held::default();
+        }
+        rebuild::totals(self.store.database(), &self.store.trending()).await
+    }
+
+    async fn tick(&self) -> Result<()> {
+        let due = {
+            let mut held = self.held();
+            held.ticks += 1;
+            match held.since {
+                None => false,
+                Some(since) => since.elapsed() >= self.settings.linger || held.ticks >= MAX_TICKS,
+            }
+        };
+        if due { self.flush().await } else { Ok(()) }
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.flush().await
+    }
+}
+
+/// Adds what lies behind the stored positions; where they stand then.
+async fn store(
+    session: &Session,
+    runs: &BTreeMap<Partition, Run>,
+    trending: &Trending,
+) -> Sql<BTreeMap<Partition, Offset>> {
+    let partitions: Vec<Partition> = runs.keys().copied().collect();
+    let mut stored = lock(session, &partitions).await?;
+    let mut totals = Totals::default();
+    for (partition, run) in runs {
+        let position = stored.entry(*partition).or_default();
+        for entry in run.entries.iter().filter(|entry| entry.to > *position).collect::<Vec<_>>() {
+            if entry.from > *position {
+                // What is held does not follow any more: others have moved the partition.
+                let message = format!(
+                    "the rollups of partition {partition} stand at {position}, what is held goes on at {}",
+                    entry.from
+                );
+                return Err(Error::gap(message).into());
+            }
+            totals.add(entry.effects.iter().filter(|effect| effect.offset >= *position), trending);
+            *position = entry.to;
+        }
+    }
+    totals.store(session).await?;
+    advance(session, &stored).await?;
+    Ok(stored)
+}
+
+/// Locks where partitions stand, in their order.
+async fn lock(session: &Session, partitions: &[Partition]) -> Sql<BTreeMap<Partition, Offset>> {
+    let numbers: Vec<i32> = partitions.iter().map(|p| number(*p)).collect::<Result<_>>()?;
+    let add = session
+        .prepare_cached(
+            "INSERT INTO rollup_positions (partition, position) SELECT unnest($1::int[]), 0 ON CONFLICT DO NOTHING",
+        )
+        .await?;
+    session.execute(&add, &[&numbers]).await?;
+    let select = session
+        .prepare_cached(
+            "SELECT partition, position FROM rollup_positions WHERE partition = ANY($1) ORDER BY partition FOR UPDATE",
+        )
+        .await?;
+    let rows = session.query(&select, &[&numbers]).await?;
+    Ok(rows.iter().map(|row| (partition_at(row, 0), row.get::<_, i64>(1) as Offset)).collect())
+}
+
+async fn advance(session: &Session, positions: &BTreeMap<Partition, Offset>) -> Sql<()> {
+    let numbers: Vec<i32> = positions.keys().map(|p| number(*p)).collect::<Result<_>>()?;
+    let offsets: Vec<i64> = positions.values().map(|offset| *offset as i64).collect();
+    let update = session
+        .prepare_cached(
+            "UPDATE rollup_positions r SET position = n.position \
+             FROM unnest($1::int[], $2::bigint[]) AS n (partition, position) WHERE r.partition = n.partition",
+        )
+        .await?;
+    session.execute(&update, &[&numbers, &offsets]).await?;
+    Ok(())
+}
+
+/// Takes all that the journal has of one partition, within the caller's transaction.
+pub(super) async fn take_all(session: &Session, partition: Partition, trending: &Trending) -> Sql<()> {
+    while take(session, partition, trending).await? {}
+    Ok(())
+}
+
+/// Takes the next of what the journal has of one partition; whether there was any.
+pub(super) async fn take(session: &Session, partition: Partition, trending: &Trending) -> Sql<bool> {
+    let at = lock(session, &[partition]).await?.get(&partition).copied().unwrap_or_default();
+    match journal::read(session, partition, at, PAGE).await? {
+        JournalRead::Entries(entries) if entries.is_empty() => Ok(false),
+        JournalRead::Entries(entries) => {
+            store(session, &BTreeMap::from([(partition, Run { entries })]), trending).await?;
+            Ok(true)
+        }
+        JournalRead::Expired(start) => Err(expired(partition, at, start).into()),
+    }
+}
+
+/// Hands `with` what the rollups lack of `positions`, in portions, as the caller's transaction sees it.
+pub(super) async fn lacking(
+    session: &Session,
+    positions: &Positions,
+    trending: &Trending,
+    mut with: impl FnMut(Totals<'_>),
+) -> Sql<()> {
+    let rows = session.query("SELECT partition, position FROM rollup_positions", &[]).await?;
+    let stored: Positions =
+        rows.iter().map(|row| (partition_at(row, 0), row.get::<_, i64>(1) as Offset)).collect();
+    for (partition, end) in positions.iter() {
+        let mut at = stored.of(partition);
+        while at < end {
+            let entries = match journal::read(session, partition, at, PAGE).await? {
+                JournalRead::Entries(entries) => entries,
+                JournalRead::Expired(start) => return Err(expired(partition, at, start).into()),
+            };
+            let Some(last) = entries.last() else { break };
+            let mut totals = Totals::default();
+            for entry in &entries {
+                totals.add(entry.effects.iter().filter(|effect| effect.offset >= at), trending);
+            }
+            with(totals);
+            at = last.to;
+        }
+    }
+    Ok(())
+}
+
+fn expired(partition: Partition, at: Offset, start: Offset) -> Error {
+    Error::corrupt(format!(
+        "the rollups stand at {at} of partition {partition}, the journal begins at {start}: rebuild the rollups"
+    ))
+}

@@ -1,0 +1,148 @@
+//! A PostgreSQL database, connected.
+
+use std::fmt;
+use std::sync::Arc;
+
+use feedkit_core::effect::LikePolicy;
+use feedkit_core::trending::Trending;
+use feedkit_core::{Clock, Result};
+
+use super::alert_log::PostgresAlertLog;
+use super::commit::Policy;
+use super::database::Database;
+use super::database::reading;
+use super::failure::damaged;
+use super::history::PostgresHistory;
+use super::notifier::{Notifier, Signal};
+use super::rollups::{PostgresRollups, RollupSettings};
+use super::settings::PostgresSettings;
+use super::{schema, time_partition};
+
+/// History, rollups and alert log in one database of PostgreSQL 14 or later. Clones share the connections.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use feedkit_core::SystemClock;
+/// use feedkit_store::postgres::{Postgres, PostgresSettings};
+///
+/// # async fn run() -> feedkit_core::Result<()> {
+/// let settings = PostgresSettings::new("postgres://feedkit@localhost/feedkit");
+/// let store = Postgres::connect(settings, Arc::new(SystemClock)).await?;
+/// let (history, rollups, alerts) = (store.history(), store.rollups(), store.alert_log());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Postgres {
+    pub(super) shared: Arc<Shared>,
+    pub(super) policy: Policy,
+}
+
+/// What everything made from one [`Postgres`] shares.
+pub(super) struct Shared {
+    pub(super) database: Database,
+    pub(super) settings: PostgresSettings,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Set by every commit, taken by the notifier.
+    pub(super) committed: Signal,
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres").field("settings", &self.shared.settings).finish_non_exhaustive()
+    }
+}
+
+impl Postgres {
+    /// Connects, brings the schema up to date or checks it, and makes the time partitions of the days and months to
+    /// come. `clock` says when followers note their positions.
+    ///
+    /// # Errors
+    ///
+    /// [`Retriable`](feedkit_core::ErrorKind::Retriable) when the server cannot be reached or is starting;
+    /// [`Fatal`](feedkit_core::ErrorKind::Fatal) when it refuses the role or its certificate is not trusted, or the
+    /// schema is not there, too old, or too new.
+    pub async fn connect(settings: PostgresSettings, clock: Arc<dyn Clock>) -> Result<Postgres> {
+        let mut database = Database::new(&settings)?;
+        schema::prepare(&database, settings.migrate).await?;
+        let seed = reading!(database, session => schema::meta(session, "like_seed").await)?;
+        let seed = seed.as_deref().map(|text| u128::from_str_radix(text, 16));
+        database.like_seed = match seed {
+            Some(Ok(seed)) => (seed >> 64) as u64 ^ seed as u64,
+            _ => return Err(damaged("like_seed is no number").context("meta")),
+        };
+        time_partition::make_ahead(&database, clock.now()).await?;
+        let shared = Shared { database, settings, clock, committed: Signal::default() };
+        Ok(Postgres { shared: Arc::new(shared), policy: Policy::default() })
+    }
+
+    /// Counts likes by `likes` instead of one a user. It must be the same for the life of a history.
+    pub fn with_like_policy(mut self, likes: LikePolicy) -> Self {
+        self.policy.likes = likes;
+        self
+    }
+
+    /// How trending scores fade. It must be the same for the life of a history.
+    pub fn with_trending(mut self, trending: Trending) -> Self {
+        self.policy.trending = trending;
+        self
+    }
+
+    /// The history, and the answers from it.
+    pub fn history(&self) -> PostgresHistory {
+        PostgresHistory::new(self)
+    }
+
+    /// Answers from the history: the same as [`history`](Self::history).
+    pub fn queries(&self) -> PostgresHistory {
+        PostgresHistory::new(self)
+    }
+
+    /// The follower that keeps the totals and hourly sums, from which most answers come.
+    pub fn rollups(&self) -> PostgresRollups {
+        self.rollups_with(RollupSettings::default())
+    }
+
+    /// The same, with settings of its own.
+    pub fn rollups_with(&self, settings: RollupSettings) -> PostgresRollups {
+        PostgresRollups::new(self, settings)
+    }
+
+    /// Where alerts are kept.
+    pub fn alert_log(&self) -> PostgresAlertLog {
+        PostgresAlertLog::new(self)
+    }
+
+    /// What tells other processes of this one's commits, and this one of theirs.
+    pub fn notifier(&self) -> Notifier {
+        Notifier::new(self)
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    ///
+    /// [`Retriable`](feedkit_core::ErrorKind::Retriable) when it does not.
+    pub async fn ping(&self) -> Result<()> {
+        reading!(self.database(), session => Ok(session.batch_execute("SELECT 1").await?))
+    }
+
+    /// Connections in use, and those that are open.
+    pub fn connections(&self) -> (usize, usize) {
+        self.database().connections()
+    }
+
+    /// Lets all connections go. Calls that come later fail as [`Fatal`](feedkit_core::ErrorKind::Fatal).
+    pub fn close(&self) {
+        self.database().close();
+    }
+
+    pub(super) fn database(&self) -> &Database {
+        &self.shared.database
+    }
+
+    /// How scores fade here.
+    pub(super) fn trending(&self) -> Trending {
+        self.policy.trending
+    }
+}

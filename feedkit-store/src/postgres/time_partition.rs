@@ -1,0 +1,178 @@
+//! Time partitions: months of raw events, days of the journal.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use feedkit_core::{Error, Result, Timestamp};
+use hashbrown::HashSet;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::database::Database;
+use super::database::transaction;
+
+/// A month of raw events or a day of the journal (UTC), named by a number: 202611, or 20261124.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Leaf {
+    kind: Kind,
+    number: i32,
+    /// In milliseconds since 1970.
+    start: i64,
+    end: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Kind {
+    EventsMonth,
+    JournalDay,
+}
+
+impl Leaf {
+    /// The month that the ids of `time` lie in.
+    pub(super) fn month_of(time: Timestamp) -> Result<Leaf> {
+        let first = date_of(time)?.first_of_month();
+        Self::between(Kind::EventsMonth, first, first.last_of_month().tomorrow().ok())
+    }
+
+    /// The day of a commit made at `time`.
+    pub(super) fn day_of(time: Timestamp) -> Result<Leaf> {
+        let day = date_of(time)?;
+        Self::between(Kind::JournalDay, day, day.tomorrow().ok())
+    }
+
+    /// The month or day whose table has this name.
+    pub(super) fn named(table: &str) -> Option<Leaf> {
+        let parsed = |digits: &str, parts: i32| -> Option<Date> {
+            let number: i32 = digits.parse().ok()?;
+            let (month, day) = if parts == 3 { (number / 100, number % 100) } else { (number, 1) };
+            Date::new((month / 100).try_into().ok()?, (month % 100).try_into().ok()?, day.try_into().ok()?)
+                .ok()
+        };
+        let start = |date: Date| TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok();
+        let time = |date| Some(Timestamp::from_millis(start(date)?.as_millisecond()));
+        match table.strip_prefix("events_") {
+            Some(digits) => Leaf::month_of(time(parsed(digits, 2)?)?).ok(),
+            None => Leaf::day_of(time(parsed(table.strip_prefix("journal_")?, 3)?)?).ok(),
+        }
+    }
+
+    fn between(kind: Kind, first: Date, next: Option<Date>) -> Result<Leaf> {
+        let outside = || Error::data(format!("{first} lies outside the calendar"));
+        let millis = |date: Date| {
+            let start = TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0));
+            start.map(|t| t.as_millisecond()).map_err(|_| outside())
+        };
+        let (year, month, day) = (i32::from(first.year()), i32::from(first.month()), i32::from(first.day()));
+        if year < 1 {
+            return Err(outside());
+        }
+        let number = match kind {
+            Kind::EventsMonth => year * 100 + month,
+            Kind::JournalDay => (year * 100 + month) * 100 + day,
+        };
+        Ok(Leaf { kind, number, start: millis(first)?, end: millis(next.ok_or_else(outside)?)? })
+    }
+
+    pub(super) fn contains(self, time: Timestamp) -> bool {
+        (self.start..self.end).contains(&time.as_millis())
+    }
+
+    /// The first instant after it.
+    pub(super) fn end(self) -> Timestamp {
+        Timestamp::from_millis(self.end)
+    }
+}
+
+impl fmt::Display for Leaf {
+    /// The name of its table.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::EventsMonth => write!(f, "events_{}", self.number),
+            Kind::JournalDay => write!(f, "journal_{}", self.number),
+        }
+    }
+}
+
+fn date_of(time: Timestamp) -> Result<Date> {
+    let instant = jiff::Timestamp::from_millisecond(time.as_millis())
+        .map_err(|_| Error::data(format!("the time {time} lies outside the calendar")))?;
+    Ok(TimeZone::UTC.to_datetime(instant).date())
+}
+
+/// The time partitions known to be there, so that the database is asked once for each.
+#[derive(Debug, Default)]
+pub(super) struct Leaves(Mutex<HashSet<Leaf>>);
+
+impl Leaves {
+    pub(super) fn knows(&self, leaf: Leaf) -> bool {
+        self.lock().contains(&leaf)
+    }
+
+    /// Forgets all: one that was known is gone.
+    pub(super) fn forget(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<Leaf>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes those of `leaves` that are not there yet. Not within the caller's transaction: others must not wait for it.
+pub(super) async fn ensure(database: &Database, leaves: &[Leaf]) -> Result<()> {
+    for leaf in leaves {
+        if database.leaves.knows(*leaf) {
+            continue;
+        }
+        let add = match leaf.kind {
+            Kind::EventsMonth => "SELECT feedkit_add_events_month($1)",
+            Kind::JournalDay => "SELECT feedkit_add_journal_day($1)",
+        };
+        transaction!(database, session => {
+            session.query_one(add, &[&leaf.number]).await?;
+            Ok(())
+        })
+        .map_err(|e| e.context(format!("making the partition {leaf}")))?;
+        database.leaves.lock().insert(*leaf);
+    }
+    Ok(())
+}
+
+/// Makes the partitions of the days and months to come.
+pub(super) async fn make_ahead(database: &Database, now: Timestamp) -> Result<()> {
+    let day = std::time::Duration::from_secs(86_400);
+    let mut leaves = Vec::new();
+    for days in 0..8 {
+        leaves.push(Leaf::day_of(now.saturating_add(days * day))?);
+    }
+    let mut month = Leaf::month_of(now)?;
+    for _ in 0..3 {
+        leaves.push(month);
+        month = Leaf::month_of(month.end())?;
+    }
+    ensure(database, &leaves).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaves_touch_do_not_overlap_and_know_their_names() {
+        for of in [Leaf::month_of, Leaf::day_of] {
+            let mut leaf = of(Timestamp::EPOCH).unwrap();
+            assert_eq!(leaf.start, 0);
+            for _ in 0..2000 {
+                assert_eq!(Leaf::named(&leaf.to_string()), Some(leaf));
+                assert!(leaf.contains(Timestamp::from_millis(leaf.end - 1)) && !leaf.contains(leaf.end()));
+                let next = of(leaf.end()).unwrap();
+                assert!(next.start == leaf.end && next > leaf);
+                leaf = next;
+            }
+        }
+        assert_eq!(Leaf::named("events_202613"), None);
+        assert_eq!(Leaf::named("events_comments"), None);
+        assert!(Leaf::month_of(Timestamp::from_millis((1 << 48) - 1)).is_err());
+        assert!(Leaf::day_of(Timestamp::from_millis(i64::MIN)).is_err());
+    }
+}

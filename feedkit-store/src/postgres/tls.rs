@@ -1,0 +1,94 @@
+//! Encrypted connections, by rustls with ring.
+
+use std::sync::Arc;
+
+use feedkit_core::{Error, Result};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio_postgres::config::SslMode;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::settings::{TlsMode, TlsSettings};
+
+/// What tokio-postgres is told of encryption, and the connector; none when it is off.
+pub(super) fn connector(settings: &TlsSettings) -> Result<(SslMode, Option<MakeRustlsConnect>)> {
+    let mode = match settings.mode {
+        TlsMode::Off => return Ok((SslMode::Disable, None)),
+        TlsMode::Prefer => SslMode::Prefer,
+        TlsMode::Require => SslMode::Require,
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| Error::fatal(format!("TLS cannot be set up: {e}")))?;
+    let config = match &settings.ca {
+        Some(pem) => builder.with_root_certificates(roots(pem)?).with_no_client_auth(),
+        None if mode == SslMode::Prefer => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
+            .with_no_client_auth(),
+        None => {
+            let message =
+                "TLS is required, but no authority to trust is given: name a file of CA certificates";
+            return Err(Error::fatal(message));
+        }
+    };
+    Ok((mode, Some(MakeRustlsConnect::new(config))))
+}
+
+fn roots(pem: &[u8]) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let added =
+            certificate.map_err(|e| e.to_string()).and_then(|c| roots.add(c).map_err(|e| e.to_string()));
+        added.map_err(|e| Error::fatal(format!("the CA certificates cannot be read: {e}")))?;
+    }
+    if roots.is_empty() {
+        return Err(Error::fatal("the file of CA certificates holds none"));
+    }
+    Ok(roots)
+}
+
+/// Takes any server for the right one: for [`TlsMode::Prefer`] with nothing to check against.
+#[derive(Debug)]
+struct AnyServer(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,99 @@
+//! What effects come to by post and by hour, summed up and added to what is stored.
+
+use feedkit_core::effect::Effect;
+use feedkit_core::trending::{Score, Trending};
+use feedkit_core::{PostId, Timestamp};
+use hashbrown::HashMap;
+
+use super::database::Session;
+use super::failure::Sql;
+use super::sql_time::SqlTime;
+
+/// 64 half-lives: what a score fades by from one landmark to the next.
+const GENERATION_FACTOR: &str = "5.421010862427522e-20";
+
+/// Sums of effects: one write a post and kind, one a post, kind and hour.
+#[derive(Default)]
+pub(super) struct Totals<'e> {
+    pub(super) by_post: HashMap<Counter<'e>, (i64, Score)>,
+    pub(super) by_hour: HashMap<(Timestamp, Counter<'e>), i64>,
+}
+
+/// A post and one of its kinds.
+pub(super) type Counter<'e> = (&'e PostId, &'e str);
+
+impl<'e> Totals<'e> {
+    /// Takes effects in.
+    pub(super) fn add(&mut self, effects: impl IntoIterator<Item = &'e Effect>, trending: &Trending) {
+        for effect in effects {
+            let Some((kind, by)) = effect.kind.delta() else { continue };
+            let counter = (&effect.post, kind);
+            *self.by_hour.entry((effect.time.hour(), counter)).or_default() += by;
+            let (count, score) = self.by_post.entry(counter).or_default();
+            *count += by;
+            if kind == "like" {
+                score.add(trending.weight(effect.time), by as f64);
+            }
+        }
+    }
+
+    /// Adds the sums to what is stored, in the order of the tables' keys: writers of one post wait for each other in
+    /// one order only.
+    pub(super) async fn store(self, session: &Session) -> Sql<()> {
+        // A sum of nothing is kept by post: one that was liked once is a post.
+        let mut by_post: Vec<_> = self.by_post.into_iter().collect();
+        let mut by_hour: Vec<_> = self.by_hour.into_iter().filter(|(_, by)| *by != 0).collect();
+        by_post.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        by_hour.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        if !by_post.is_empty() {
+            let add = session.prepare_cached(&add_totals()).await?;
+            let posts: Vec<&str> = by_post.iter().map(|((post, _), _)| post.as_str()).collect();
+            let kinds: Vec<&str> = by_post.iter().map(|((_, kind), _)| *kind).collect();
+            let counts: Vec<i64> = by_post.iter().map(|(_, (count, _))| *count).collect();
+            let generations: Vec<i64> = by_post.iter().map(|(_, (_, score))| score.generation).collect();
+            let scores: Vec<f64> = by_post.iter().map(|(_, (_, score))| score.value).collect();
+            session.execute(&add, &[&posts, &kinds, &counts, &generations, &scores]).await?;
+        }
+        if !by_hour.is_empty() {
+            let add = session
+                .prepare_cached(
+                    "INSERT INTO post_hourly AS t (hour, post_id, kind, count) \
+                     SELECT * FROM unnest($1::timestamptz[], $2::text[], $3::text[], $4::bigint[]) \
+                     ON CONFLICT (hour, post_id, kind) DO UPDATE SET count = t.count + excluded.count",
+                )
+                .await?;
+            let hours: Vec<SqlTime> = by_hour.iter().map(|((hour, _), _)| SqlTime(*hour)).collect();
+            let posts: Vec<&str> = by_hour.iter().map(|((_, (post, _)), _)| post.as_str()).collect();
+            let kinds: Vec<&str> = by_hour.iter().map(|((_, (_, kind)), _)| *kind).collect();
+            let counts: Vec<i64> = by_hour.iter().map(|(_, count)| *count).collect();
+            session.execute(&add, &[&hours, &posts, &kinds, &counts]).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A score of another generation is moved to the later landmark; two generations apart, the older one is too small to
+/// be seen beside any like of the newer. (PostgreSQL refuses a product that is too small to be written.)
+fn add_totals() -> String {
+    format!(
+        "INSERT INTO post_totals AS t (post_id, kind, count, generation, score) \
+         SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::float8[]) \
+         ON CONFLICT (post_id, kind) DO UPDATE SET count = t.count + excluded.count, \
+         score = CASE excluded.generation - t.generation \
+           WHEN 0 THEN t.score + excluded.score \
+           WHEN 1 THEN CASE WHEN abs(t.score) > 1e-200 THEN t.score * {GENERATION_FACTOR}::float8 ELSE 0 END \
+             + excluded.score \
+           WHEN -1 THEN t.score \
+             + CASE WHEN abs(excluded.score) > 1e-200 THEN excluded.score * {GENERATION_FACTOR}::float8 ELSE 0 END \
+           ELSE CASE WHEN excluded.generation > t.generation THEN excluded.score ELSE t.score END END, \
+         generation = greatest(t.generation, excluded.generation)"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_generation_is_64_half_lives() {
+        assert_eq!(super::GENERATION_FACTOR.parse::<f64>().unwrap(), (-64f64).exp2());
+    }
+}

@@ -1,0 +1,172 @@
+//! Recounts everything from the raw events and the baseline, and compares.
+
+use std::fmt::Display;
+
+use feedkit_core::effect::LikePolicy;
+use feedkit_core::queries::Verification;
+use feedkit_core::trending::Trending;
+use tokio_postgres::types::ToSql;
+
+use super::database::Session;
+use super::failure::Sql;
+use super::rebuild::all_sums;
+use super::sql_time::SqlTime;
+use super::{positions, rollups, schema};
+
+/// Most differences told.
+const SHOWN: usize = 100;
+
+/// What the rollups lack of the positions: parameters that stand for the rows to come.
+#[derive(Default)]
+struct Lacking {
+    hours: Vec<SqlTime>,
+    posts: Vec<String>,
+    kinds: Vec<String>,
+    counts: Vec<i64>,
+}
+
+const LACKING: &str =
+    "unnest($1::timestamptz[], $2::text[], $3::text[], $4::bigint[]) AS l (hour, post_id, kind, n)";
+
+/// Compares totals, hourly sums, likes, authors and the journal's run with what the raw events say, all as of one
+/// moment, which is the transaction's.
+pub(super) async fn verify(session: &Session, likes: LikePolicy, trending: &Trending) -> Sql<Verification> {
+    let mut verification = Verification::default();
+    let positions = positions::all(session).await?;
+    let events = session.query_one("SELECT count(*) FROM events", &[]).await?;
+    verification.events = events.get::<_, i64>(0) as u64;
+    let mut lacking = Lacking::default();
+    rollups::lacking(session, &positions, trending, |totals| {
+        for ((hour, (post, kind)), n) in totals.by_hour {
+            lacking.hours.push(SqlTime(hour));
+            lacking.posts.push(post.as_str().to_owned());
+            lacking.kinds.push(kind.to_owned());
+            lacking.counts.push(n);
+        }
+    })
+    .await?;
+    let parameters: [&(dyn ToSql + Sync); 4] =
+        [&lacking.hours, &lacking.posts, &lacking.kinds, &lacking.counts];
+    let posts = format!(
+        "SELECT count(*) FROM (SELECT post_id FROM post_totals UNION SELECT post_id FROM {LACKING}) AS p"
+    );
+    verification.posts = session.query_one(&posts, &parameters).await?.get::<_, i64>(0) as u64;
+
+    let sums = all_sums();
+    let mut checks = vec![
+        (
+            "hourly sum",
+            format!("SELECT hour || ' ' || post_id || ' ' || kind AS k, n FROM ({sums}) AS s"),
+            format!(
+                "SELECT hour || ' ' || post_id || ' ' || kind AS k, n FROM \
+                 (SELECT hour, post_id, kind, count AS n FROM post_hourly UNION ALL SELECT * FROM {LACKING}) AS h"
+            ),
+        ),
+        (
+            "total",
+            format!("SELECT post_id || ' ' || kind AS k, n FROM ({sums}) AS s"),
+            format!(
+                "SELECT post_id || ' ' || kind AS k, n FROM (SELECT post_id, kind, count AS n FROM post_totals \
+                 UNION ALL SELECT post_id, kind, n FROM {LACKING}) AS t"
+            ),
+        ),
+    ];
+    // Where every like counts, nobody is kept as liking anything.
+    if likes == LikePolicy::Unique {
+        checks.push((
+            "number of users who like",
+            "SELECT post_id AS k, count(*) AS n FROM likes GROUP BY post_id".to_owned(),
+            format!(
+                "SELECT post_id AS k, n FROM (SELECT post_id, count AS n FROM post_totals WHERE kind = 'like' \
+                 UNION ALL SELECT post_id, n FROM {LACKING} WHERE l.kind = 'like') AS t"
+            ),
+        ));
+    }
+    for (what, counted, stored) in checks {
+        compare(session, &mut verification, what, &counted, &stored, &parameters).await?;
+    }
+    authors(session, &mut verification).await?;
+    journal(session, &mut verification).await?;
+    Ok(verification)
+}
+
+/// Tells where two lists of (k, n) differ in the sum of a k; what is missing in one is 0.
+async fn compare(
+    session: &Session,
+    verification: &mut Verification,
+    what: &str,
+    counted: &str,
+    stored: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Sql<()> {
+    let select = format!(
+        "SELECT k, counted, stored, count(*) OVER () FROM ( \
+           SELECT k, sum(c)::bigint AS counted, sum(s)::bigint AS stored FROM ( \
+             SELECT k, n AS c, 0 AS s FROM ({counted}) AS x UNION ALL SELECT k, 0, n FROM ({stored}) AS y) AS z \
+           GROUP BY k) AS w WHERE counted <> stored ORDER BY k COLLATE \"C\" LIMIT {SHOWN}"
+    );
+    let rows = session.query(&select, parameters).await?;
+    for row in &rows {
+        let (key, counted, stored): (&str, i64, i64) = (row.get(0), row.get(1), row.get(2));
+        differ(verification, format_args!("{what} {key}: counted {counted}, stored {stored}"));
+    }
+    add_untold(verification, &rows, 3);
+    Ok(())
+}
+
+/// Each post's author is who sent the event that took effect; older ones than the raw events have only the author.
+async fn authors(session: &Session, verification: &mut Verification) -> Sql<()> {
+    let dropped = schema::meta(session, "dropped_until").await?.is_some();
+    let select = format!(
+        "SELECT coalesce(e.post_id, p.post_id), e.user_id, p.author, count(*) OVER () \
+         FROM (SELECT post_id, user_id FROM events WHERE kind = 'post' AND effect <> 0) AS e \
+         FULL OUTER JOIN posts p ON p.post_id = e.post_id \
+         WHERE p.author IS NULL OR p.author <> coalesce(e.user_id, CASE WHEN $1 THEN p.author ELSE '' END) \
+         ORDER BY 1 LIMIT {SHOWN}"
+    );
+    let rows = session.query(&select, &[&dropped]).await?;
+    for row in &rows {
+        let nobody = |column: usize| row.get::<_, Option<&str>>(column).unwrap_or("nobody");
+        let (post, sent, stored) = (nobody(0), nobody(1), nobody(2));
+        differ(verification, format_args!("author of {post}: published by {sent}, stored {stored}"));
+    }
+    add_untold(verification, &rows, 3);
+    Ok(())
+}
+
+/// Each partition's journal reaches from where it begins to the position, without a hole.
+async fn journal(session: &Session, verification: &mut Verification) -> Sql<()> {
+    let select = format!(
+        "WITH runs AS ( \
+           SELECT partition, first, next FROM journal \
+           UNION ALL SELECT partition, position, position FROM positions) \
+         SELECT partition, reached, first, count(*) OVER () FROM ( \
+           SELECT r.partition, r.first, lag(r.next, 1, coalesce(p.journal_from, 0)) \
+             OVER (PARTITION BY r.partition ORDER BY r.first, r.next) AS reached \
+           FROM runs r LEFT JOIN positions p ON p.partition = r.partition) AS steps \
+         WHERE reached <> first ORDER BY partition, first LIMIT {SHOWN}"
+    );
+    let rows = session.query(&select, &[]).await?;
+    for row in &rows {
+        let (partition, reached, first): (i32, i64, i64) = (row.get(0), row.get(1), row.get(2));
+        differ(
+            verification,
+            format_args!("journal of partition {partition}: reaches {reached}, goes on at {first}"),
+        );
+    }
+    add_untold(verification, &rows, 3);
+    Ok(())
+}
+
+/// Counts the differences that were not told; each row bears how many there are.
+fn add_untold(verification: &mut Verification, rows: &[tokio_postgres::Row], column: usize) {
+    let all = rows.first().map_or(0, |row| row.get::<_, i64>(column) as u64);
+    verification.difference_count += all.saturating_sub(rows.len() as u64);
+}
+
+fn differ(verification: &mut Verification, difference: impl Display) {
+    verification.difference_count += 1;
+    if verification.differences.len() < SHOWN {
+        verification.differences.push(difference.to_string());
+    }
+}

@@ -1,0 +1,71 @@
+//! The contracts' suites.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use feedkit_core::Queries;
+use feedkit_core::testkit::conformance::support::post;
+use feedkit_core::testkit::conformance::{self, FollowerHarness};
+use feedkit_store::postgres::{Postgres, PostgresRollups};
+
+use super::support::{Databases, Followed};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_keeps_its_contract() {
+    let Some(databases) = Databases::new() else { return };
+    conformance::history(async || databases.store().await.history()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_keeps_its_contract_with_rollups_in_step() {
+    let Some(databases) = Databases::new() else { return };
+    conformance::history(async || Followed::of(&databases.store().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_queries_keep_their_contract() {
+    let Some(databases) = Databases::new() else { return };
+    conformance::queries(async || Followed::of(&databases.store().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_alert_log_keeps_its_contract() {
+    let Some(databases) = Databases::new() else { return };
+    conformance::alert_log(async || databases.store().await.alert_log()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rollups_keep_the_contract_of_followers() {
+    let Some(databases) = Databases::new() else { return };
+    let stores = std::sync::Mutex::default();
+    conformance::follower(&Rollups { databases, stores }).await;
+}
+
+struct Rollups {
+    databases: Databases,
+    stores: std::sync::Mutex<Vec<Postgres>>,
+}
+
+#[async_trait]
+impl FollowerHarness for Rollups {
+    type Follower = PostgresRollups;
+
+    async fn fresh(&self) -> PostgresRollups {
+        let store = self.databases.store().await;
+        self.stores.lock().unwrap().push(store.clone());
+        store.rollups()
+    }
+
+    /// The suite has one follower at a time: the newest store's.
+    async fn counts(&self, _: &PostgresRollups) -> BTreeMap<(String, String), i64> {
+        let store = self.stores.lock().unwrap().last().unwrap().clone();
+        let mut counts = BTreeMap::new();
+        for name in ["other", "p", "q"] {
+            let view = store.queries().post(&post(name)).await.unwrap();
+            for (kind, n) in view.into_iter().flat_map(|view| view.counts) {
+                counts.insert((name.to_owned(), kind), n);
+            }
+        }
+        counts
+    }
+}

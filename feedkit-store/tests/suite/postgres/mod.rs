@@ -1,0 +1,15 @@
+//! PostgreSQL: on the server that `FEEDKIT_TEST_POSTGRES` names, and, where something is broken, on servers of the
+//! tests' own.
+
+mod conformance;
+mod crash;
+mod erase;
+mod history;
+mod instance;
+mod model;
+mod notifier;
+mod operation;
+mod proxy;
+mod retention;
+mod support;
+mod tls;
