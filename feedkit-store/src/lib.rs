@@ -3,6 +3,9 @@
 //! | feature | module | keeps |
 //! |---|---|---|
 //! | `sqlite` (default) | [`sqlite`] | everything, in one directory, with no service running |
+//! | `redis` | [`redis`] | counters, rate limits shared by gateways, cached answers |
 
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

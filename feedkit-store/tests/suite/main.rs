@@ -5,6 +5,8 @@
 
 #[cfg(feature = "sqlite")]
 mod acknowledge;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "sqlite")]
