@@ -56,7 +56,7 @@ const COUNTER_KEYS: [&str; 9] = [
 ];
 
 /// What connecting and looking at the server takes.
-const COMMON: [&str; 6] = ["ping", "info", "select", "client|setinfo", "client|setname", "time"];
+const COMMON: [&str; 4] = ["ping", "info", "select", "time"];
 
 const PROCESSOR: [&str; 23] = [
     "evalsha", "eval", "evalsha_ro", "eval_ro", "type", "exists", "mget", "mset", "hget", "hmget", "hset", "hdel",

@@ -8,7 +8,7 @@ use feedkit_core::trending::Score;
 use feedkit_core::{Error, Result};
 
 /// Numbers are doubles in Lua: up to here each one has its own.
-const EXACT: u64 = 1 << 53;
+const EXACT: u64 = (1 << 53) - 1;
 
 /// What changes in one shard.
 #[derive(Debug, Default)]

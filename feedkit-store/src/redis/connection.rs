@@ -1,9 +1,9 @@
 //! Connections that come back by themselves.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use feedkit_core::pipeline::Backoff;
 use feedkit_core::{Error, Result};
@@ -26,9 +26,6 @@ use super::settings::RedisSettings;
 /// Tries over a new connection when one turns out to be lost.
 const RETRIES: usize = 2;
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(10), most: Duration::from_millis(100) };
-/// After so many answers in a row that did not come in time, the connection itself is suspect: a host that is
-/// gone does not say so.
-const SILENT: u32 = 4;
 /// Calls that wait for their turn to be written; beyond that callers wait.
 const QUEUE: usize = 256;
 
@@ -52,8 +49,13 @@ pub(super) enum To<'a> {
 struct Slot {
     endpoint: Endpoint,
     current: Mutex<Option<Connecting>>,
-    /// Answers in a row that did not come in time.
-    silent: AtomicU32,
+    /// When an answer last came, or the connection was made: milliseconds after `started`.
+    heard: AtomicU64,
+    started: Instant,
+    /// A connection on which no answer came for so long, while answers were waited for, is given up. A host that
+    /// is gone does not say so; and a cluster's connection (redis 1.8) can lock itself up while a master fails
+    /// over, after which it answers nothing any more.
+    silence: Duration,
 }
 
 /// Whoever waits for a connection drives it on; what all have given up waits for the next.
@@ -78,8 +80,13 @@ impl Connections {
         let endpoint = Endpoint::new(settings).map_err(|error| explain("redis", error))?;
         // A cluster's connection has one for each node inside.
         let count = if settings.cluster { 1 } else { settings.connections };
-        let slot =
-            || Slot { endpoint: endpoint.clone(), current: Mutex::default(), silent: AtomicU32::new(0) };
+        let slot = || Slot {
+            endpoint: endpoint.clone(),
+            current: Mutex::default(),
+            heard: AtomicU64::new(0),
+            started: Instant::now(),
+            silence: 2 * settings.response_timeout,
+        };
         Ok(Connections {
             slots: (0..count).map(|_| slot()).collect(),
             next: AtomicUsize::new(0),
@@ -105,20 +112,13 @@ impl Connections {
             }
             slot.send(command.clone(), to).await
         };
-        match tokio::time::timeout(deadline, tries).await {
-            Ok(Err(error)) if error.is_timeout() => {
-                slot.was_silent();
-                Err(error)
-            }
-            Ok(answer) => {
-                slot.silent.store(0, Ordering::Relaxed);
-                answer
-            }
-            Err(_) => {
-                slot.was_silent();
-                Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())
-            }
+        let timed_out = || Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+        let answer = tokio::time::timeout(deadline, tries).await.unwrap_or_else(|_| timed_out());
+        match &answer {
+            Err(error) if error.is_timeout() => slot.was_silent(),
+            _ => slot.answered(),
         }
+        answer
     }
 }
 
@@ -140,7 +140,11 @@ impl Slot {
 
     fn connecting(&self) -> Connecting {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        current.get_or_insert_with(|| self.endpoint.clone().connect().boxed().shared()).clone()
+        let connect = || {
+            self.answered();
+            self.endpoint.clone().connect().boxed().shared()
+        };
+        current.get_or_insert_with(connect).clone()
     }
 
     /// The next call connects anew, unless another has done so meanwhile.
@@ -151,12 +155,14 @@ impl Slot {
         }
     }
 
+    fn answered(&self) {
+        self.heard.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
     fn was_silent(&self) {
-        if self.silent.fetch_add(1, Ordering::Relaxed) + 1 >= SILENT {
-            self.silent.store(0, Ordering::Relaxed);
-            if let Endpoint::Single { .. } = self.endpoint {
-                *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            }
+        let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
+        if self.started.elapsed().saturating_sub(heard) >= self.silence {
+            *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
 }

@@ -3,6 +3,9 @@
 use feedkit_core::{Error, ErrorKind};
 use redis::{ErrorKind as Kind, RedisError, ServerErrorKind};
 
+/// How Redis says within a script that the user has no right to a command or a key; the error has no code of its own.
+const NOT_IN_A_SCRIPT: &str = "The user executing the script can't";
+
 /// The error as a caller sees it. All calls may be repeated: those that write are fenced, or do no harm twice.
 pub(super) fn explain(doing: &str, error: RedisError) -> Error {
     let (kind, why) = match error.kind() {
@@ -14,6 +17,9 @@ pub(super) fn explain(doing: &str, error: RedisError) -> Error {
         Kind::Parse | Kind::UnexpectedReturnType => (ErrorKind::Corrupt, "Redis answers what is no answer"),
         Kind::Io if error.is_timeout() => (ErrorKind::Retriable, "Redis does not answer in time"),
         Kind::Io | Kind::ClusterConnectionNotFound => (ErrorKind::Retriable, "Redis cannot be reached"),
+        _ if error.detail().is_some_and(|d| d.starts_with(NOT_IN_A_SCRIPT)) => {
+            (ErrorKind::Fatal, "the Redis user is not allowed to")
+        }
         _ => (ErrorKind::Retriable, "Redis refuses"),
     };
     Error::new(kind, format!("{doing}: {why}: {error}")).with_source(error)

@@ -75,7 +75,7 @@ local function change(packed, landmark, fresh)
   local set = {}
   for i = 1, #keys do
     local count = values[i] + (bys[i] or others[i - likes])
-    if count > 9007199254740992 or count < -9007199254740992 then
+    if count > 9007199254740991 or count < -9007199254740991 then
       return {'misfit', keys[i], 'count too large to be kept'}
     end
     values[i] = count

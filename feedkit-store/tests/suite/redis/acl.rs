@@ -23,7 +23,8 @@ async fn is_refused(connection: &mut redis::aio::MultiplexedConnection, command:
         cmd.arg(*word);
     });
     let error = cmd.query_async::<redis::Value>(connection).await.expect_err(&command.join(" "));
-    assert!(error.to_string().to_lowercase().contains("permission"), "{command:?}: {error}");
+    let said = error.to_string();
+    assert!(error.code() == Some("NOPERM") || said.contains("The user executing the script can't"), "{command:?}: {said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,12 +38,12 @@ async fn each_role_can_do_its_work_and_not_the_others() {
     let running = world.start(counters.clone());
     world.send(60, 800).await;
     running.reached(&world).await;
-    // A rebuild, and the removal of a planted key.
-    server.ask::<()>("FLUSHALL").await;
-    let token = counters.begin_rebuild().await.unwrap();
+    running.stop().await;
+    // A rebuild, which is begun, and then done anew by the pipeline.
+    counters.begin_rebuild().await.unwrap();
+    let running = world.start(counters.clone());
     world.send(61, 800).await;
     world.agrees(&counters).await;
-    assert!(token.0 > 0);
     running.stop().await;
 
     world.check(&gateway.counters()).await;

@@ -69,8 +69,18 @@ impl Cluster {
         }
     }
 
-    /// A master and its replica.
+    /// The master of a shard and its replica, once all have heard who that is.
     async fn pair(&self, shard: &str) -> (usize, usize) {
+        let mut found = None;
+        until("a master has a replica", async || {
+            found = self.pair_as_known(shard).await;
+            found.is_some()
+        })
+        .await;
+        found.unwrap()
+    }
+
+    async fn pair_as_known(&self, shard: &str) -> Option<(usize, usize)> {
         let (mut master, mut replica) = (None, None);
         let slot: u16 = self.nodes[self.alive().await].ask(&format!("CLUSTER KEYSLOT {shard}")).await;
         let nodes: String = self.nodes[self.alive().await].ask("CLUSTER NODES").await;
@@ -80,8 +90,8 @@ impl Cluster {
                 from.parse().is_ok_and(|from: u16| from <= slot) && to.parse().is_ok_and(|to: u16| slot <= to)
             })
         };
-        let line = nodes.lines().find(|line| has(line)).unwrap();
-        let id = line.split(' ').next().unwrap();
+        let line = nodes.lines().find(|line| has(line))?;
+        let id = line.split(' ').next()?;
         for (number, node) in self.nodes.iter().enumerate() {
             let address = format!(":{}@", node.port);
             let Some(own) = nodes.lines().find(|line| line.contains(&address)) else { continue };
@@ -91,7 +101,7 @@ impl Cluster {
                 replica = Some(number);
             }
         }
-        (master.unwrap(), replica.unwrap())
+        Some((master?, replica?))
     }
 
     async fn alive(&self) -> usize {
@@ -150,9 +160,11 @@ async fn the_contracts_hold_on_a_cluster() {
     let running = world.start(counters.clone());
     world.send(70, 1_500).await;
     running.reached(&world).await;
+    running.stop().await;
     world.check(&counters).await;
     counters.begin_rebuild().await.unwrap();
     assert_eq!(counters.top(5).await.unwrap_err().kind(), ErrorKind::Retriable);
+    let running = world.start(counters.clone());
     world.send(71, 500).await;
     world.agrees(&counters).await;
     running.stop().await;
@@ -178,7 +190,9 @@ async fn keys_and_users(cluster: &Cluster) {
     let running = world.start(processor.counters());
     world.send(72, 800).await;
     running.reached(&world).await;
+    running.stop().await;
     processor.counters().begin_rebuild().await.unwrap();
+    let running = world.start(processor.counters());
     world.send(73, 100).await;
     world.agrees(&gateway.counters()).await;
     running.stop().await;
@@ -231,6 +245,10 @@ async fn counts_are_exact_over_failovers_that_lose_writes() {
         println!("master {master} had {lost} keys, {made} when it dies");
         cluster.nodes[master].kill();
         cluster.nodes[replica].signal(Signal::CONT);
+        until("the replica takes over", async || {
+            cluster.nodes[replica].ask::<String>("INFO replication").await.contains("role:master")
+        })
+        .await;
         // Nothing new comes: it is noticed all the same.
         world.agrees(&counters).await;
         world.send(seed + 100, 300).await;
