@@ -295,13 +295,14 @@ impl Drive {
         let note = self.noted.is_none_or(|at| at.elapsed() >= 10 * TICK);
         for (partition, cursor) in self.cursors.clone() {
             match (self.driver.follower.position(partition).await?, cursor) {
-                (FollowerPosition::At(at), Cursor::At(_)) => {
+                (FollowerPosition::At(at), Cursor::At(_)) if at >= self.durable(partition) => {
                     self.show(|status| status.durable.set(partition, at));
                     if note {
                         self.driver.history.note_follower(self.driver.follower.name(), partition, at).await?;
                     }
                 }
                 (FollowerPosition::Standby, Cursor::Standby) => {}
+                // Also one that has lost what it had stored: it is asked where to go on though nothing new came.
                 _ => {
                     self.cursors.insert(partition, Cursor::Unknown);
                     self.driver.feed.wake();
@@ -313,6 +314,12 @@ impl Drive {
         }
         self.show(|status| status.trouble = None);
         Ok(())
+    }
+
+    /// How far the follower had stored a partition when last asked.
+    fn durable(&self, partition: Partition) -> Offset {
+        let status = self.driver.status.borrow();
+        status.followers.get(self.driver.follower.name()).map_or(0, |f| f.durable.of(partition))
     }
 
     /// Whether the follower has not stored all that it was handed.

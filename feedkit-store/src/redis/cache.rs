@@ -1,0 +1,52 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use feedkit_core::Result;
+use redis::Value;
+
+use super::client::Shared;
+use super::failure::unexpected;
+
+/// Answers kept for a while, for all gateways that use one Redis.
+#[derive(Debug, Clone)]
+pub struct RedisCache {
+    shared: Arc<Shared>,
+}
+
+const DOING: &str = "asking Redis for a cached answer";
+
+impl RedisCache {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        RedisCache { shared }
+    }
+
+    /// What was put under `key`, if it is there still.
+    ///
+    /// # Errors
+    ///
+    /// [`Retriable`](feedkit_core::ErrorKind::Retriable) when Redis is away: do without.
+    pub async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        let key = self.key(key);
+        let mut command = redis::cmd("GET");
+        command.arg(&key);
+        match self.shared.send(DOING, command, &key).await? {
+            Value::Nil => Ok(None),
+            Value::BulkString(bytes) => Ok(Some(Bytes::from(bytes))),
+            other => Err(unexpected(DOING, &other)),
+        }
+    }
+
+    /// Keeps `value` under `key` for `ttl`, in place of what was there.
+    pub async fn put(&self, key: &str, value: Bytes, ttl: Duration) -> Result<()> {
+        let key = self.key(key);
+        let mut command = redis::cmd("SET");
+        let millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 50);
+        command.arg(&key).arg(&value[..]).arg("PX").arg(millis);
+        self.shared.send(DOING, command, &key).await.map(drop)
+    }
+
+    fn key(&self, key: &str) -> String {
+        format!("{}feedkit:cache:{key}", self.shared.settings.prefix)
+    }
+}

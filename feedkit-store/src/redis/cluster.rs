@@ -1,0 +1,150 @@
+//! Counting over many shards: what is known of their fences, and the way of a chunk.
+
+use std::sync::PoisonError;
+
+use feedkit_core::counters::{ChunkOutcome, CounterChunk, Fence};
+use feedkit_core::{Partition, Result};
+use futures_util::future::{join_all, try_join_all};
+
+use super::changes::Changes;
+use super::counters::{Applied, Part, RedisCounters, Standing};
+use super::fence::{Mark, encode_incarnation};
+use super::keys::SHARDS;
+use super::script::ADVANCE;
+
+/// What is known of a partition's fences.
+#[derive(Debug, Clone)]
+pub(super) struct View {
+    generation: String,
+    incarnation: Option<u128>,
+    /// Whether anything of it was ever counted.
+    begun: bool,
+    /// The chunk to go on with: all before it is counted everywhere.
+    at: Mark,
+    /// Each shard's fence as last seen. No chunk from there up to `at` touches the shard.
+    seen: Vec<Mark>,
+}
+
+impl View {
+    /// Puts together what the shards say; `None` when they have no common state and must be rebuilt.
+    ///
+    /// They are read one beside the other while others may count. That does no harm: a shard read before its home
+    /// may seem to miss something, and is then given again what it has.
+    fn new(shards: &[Standing], home: usize) -> Option<View> {
+        let generation = &shards[0].generation;
+        if shards.iter().any(|shard| shard.unusable || shard.generation != *generation) {
+            return None;
+        }
+        let mut incarnations = shards.iter().filter_map(|shard| shard.incarnation);
+        let incarnation = incarnations.next();
+        if incarnations.any(|other| Some(other) != incarnation) {
+            return None;
+        }
+        let home = &shards[home];
+        let seen: Vec<_> = shards.iter().map(|shard| shard.fence.unwrap_or_default()).collect();
+        let noted = home.noted.iter().map(|noted| noted.unwrap_or_default());
+        let lost = seen.iter().zip(noted).filter(|(seen, noted)| *seen < noted).map(|(seen, _)| *seen);
+        let at = lost.chain(home.home).min().filter(|_| home.home.is_some()).unwrap_or_default();
+        Some(View { generation: generation.clone(), incarnation, begun: home.home.is_some(), at, seen })
+    }
+
+    fn fence(&self) -> Option<Fence> {
+        self.incarnation.filter(|_| self.begun).map(|incarnation| self.at.fence(incarnation))
+    }
+}
+
+impl RedisCounters {
+    /// Where all shards together stand, asked of all of them.
+    pub(super) async fn fence_of_all(&self, partition: Partition) -> Result<Option<Fence>> {
+        Ok(self.view(partition).await?.and_then(|view| view.fence()))
+    }
+
+    /// Applies each shard's part, then notes at the partition's home that all is counted.
+    pub(super) async fn apply_by_shard(&self, chunk: &CounterChunk) -> Result<ChunkOutcome> {
+        let (partition, from) = (chunk.partition, Mark::of(&chunk.fence));
+        let known = self.known(partition).filter(|view| view.at >= from);
+        let view = match known {
+            Some(view) => view,
+            None => match self.view(partition).await? {
+                Some(view) => view,
+                None => return Ok(ChunkOutcome::Gap(None)),
+            },
+        };
+        if view.incarnation.is_some_and(|known| known != chunk.fence.incarnation) || view.at < from {
+            return Ok(ChunkOutcome::Gap(view.fence()));
+        }
+        if view.at > from {
+            return Ok(ChunkOutcome::Skipped);
+        }
+        let mut parts: Vec<Changes<'_>> = (0..SHARDS).map(|_| Changes::default()).collect();
+        for delta in &chunk.deltas {
+            parts[self.shared.keys.shard_of(&delta.post)].add(delta)?;
+        }
+        let touched: Vec<_> = (0..SHARDS).filter(|shard| !parts[*shard].is_empty()).collect();
+        let apply = touched.iter().map(|&shard| {
+            let least = view.seen[shard].min(from);
+            self.apply_part(shard, Part { chunk, generation: &view.generation, least, changes: &parts[shard] })
+        });
+        // All of them, also when one fails: what is sent is sent.
+        for outcome in join_all(apply).await {
+            if let Applied::Gap(..) = outcome? {
+                return self.gap(partition).await;
+            }
+        }
+        match self.advance(&view, chunk, &touched).await? {
+            Applied::Gap(..) => return self.gap(partition).await,
+            outcome => {
+                self.advanced(chunk, &touched);
+                Ok(if outcome == Applied::Done { ChunkOutcome::Applied } else { ChunkOutcome::Skipped })
+            }
+        }
+    }
+
+    /// Notes a chunk at its partition's home.
+    async fn advance(&self, view: &View, chunk: &CounterChunk, touched: &[usize]) -> Result<Applied> {
+        let partition = chunk.partition;
+        let home = &self.shared.keys.shards()[self.shared.keys.home_of(partition)];
+        let incarnation = encode_incarnation(chunk.fence.incarnation);
+        let (from, upto) = (Mark::of(&chunk.fence).encode(), Mark::of(&chunk.next).encode());
+        let arguments = |command: &mut redis::Cmd| {
+            command.arg(&home.prefix).arg(partition.0).arg(&view.generation).arg(&incarnation);
+            command.arg(&from).arg(&upto).arg(touched);
+        };
+        Applied::read(ADVANCE.doing(), self.shared.run(&ADVANCE, &home.state, arguments).await?)
+    }
+
+    /// Something is not as it was seen last: where does it stand now?
+    async fn gap(&self, partition: Partition) -> Result<ChunkOutcome> {
+        Ok(ChunkOutcome::Gap(self.view(partition).await?.and_then(|view| view.fence())))
+    }
+
+    fn known(&self, partition: Partition) -> Option<View> {
+        self.shared.views.lock().unwrap_or_else(PoisonError::into_inner).get(&partition).cloned()
+    }
+
+    /// Asks all shards, and keeps the answer.
+    async fn view(&self, partition: Partition) -> Result<Option<View>> {
+        let home = self.shared.keys.home_of(partition);
+        let look = |shard| self.look(shard, partition, if shard == home { SHARDS } else { 0 });
+        let view = View::new(&try_join_all((0..SHARDS).map(look)).await?, home);
+        let mut views = self.shared.views.lock().unwrap_or_else(PoisonError::into_inner);
+        match &view {
+            Some(view) => views.insert(partition, view.clone()),
+            None => views.remove(&partition),
+        };
+        Ok(view)
+    }
+
+    /// A chunk is counted everywhere.
+    fn advanced(&self, chunk: &CounterChunk, touched: &[usize]) {
+        let (from, upto) = (Mark::of(&chunk.fence), Mark::of(&chunk.next));
+        let mut views = self.shared.views.lock().unwrap_or_else(PoisonError::into_inner);
+        // Unless it was read anew meanwhile, and stands elsewhere.
+        if let Some(view) = views.get_mut(&chunk.partition).filter(|view| view.at == from) {
+            view.at = upto;
+            view.begun = true;
+            view.incarnation = Some(chunk.fence.incarnation);
+            touched.iter().for_each(|&shard| view.seen[shard] = view.seen[shard].max(upto));
+        }
+    }
+}

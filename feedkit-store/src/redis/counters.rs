@@ -1,0 +1,201 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use feedkit_core::counters::{ChunkOutcome, CounterChunk, CounterStore, Fence, MAX_CHUNK, RebuildToken};
+use feedkit_core::history::PostTotals;
+use feedkit_core::queries::{PostView, RankedPost};
+use feedkit_core::trending::Trending;
+use feedkit_core::{Error, Partition, Positions, PostId, Result, Timestamp};
+use redis::Value;
+
+use super::changes::Changes;
+use super::client::Shared;
+use super::failure::unexpected;
+use super::fence::{Mark, decode_incarnation, encode_incarnation};
+use super::reply;
+use super::script::{APPLY, LOOK};
+
+/// A [`CounterStore`] on Redis. Each chunk is one script; in a cluster, one for each shard that it touches.
+#[derive(Debug, Clone)]
+pub struct RedisCounters {
+    pub(super) shared: Arc<Shared>,
+    pub(super) trending: Trending,
+}
+
+impl RedisCounters {
+    pub(super) fn new(shared: Arc<Shared>, trending: Trending) -> Self {
+        RedisCounters { shared, trending }
+    }
+
+    /// How trending scores fade. It must be how the chunks' scores were made.
+    pub fn with_trending(mut self, trending: Trending) -> Self {
+        self.trending = trending;
+        self
+    }
+
+    /// Applies to the only shard.
+    async fn apply_whole(&self, chunk: &CounterChunk) -> Result<ChunkOutcome> {
+        let mut changes = Changes::default();
+        chunk.deltas.iter().try_for_each(|delta| changes.add(delta))?;
+        let from = Mark::of(&chunk.fence);
+        // A fence before the chunk's is one that misses something.
+        let part = Part { chunk, generation: "", least: from, changes: &changes };
+        match self.apply_part(0, part).await? {
+            Applied::Done => Ok(ChunkOutcome::Applied),
+            Applied::Skipped => Ok(ChunkOutcome::Skipped),
+            Applied::Gap(at, incarnation) => {
+                Ok(ChunkOutcome::Gap(at.zip(incarnation).map(|(at, incarnation)| at.fence(incarnation))))
+            }
+        }
+    }
+
+    /// Applies what belongs to one shard.
+    pub(super) async fn apply_part(&self, shard: usize, part: Part<'_>) -> Result<Applied> {
+        let shard = &self.shared.keys.shards()[shard];
+        let Part { chunk, generation, least, changes } = part;
+        let (partition, incarnation) = (chunk.partition.0, encode_incarnation(chunk.fence.incarnation));
+        let (from, upto) = (Mark::of(&chunk.fence).encode(), Mark::of(&chunk.next).encode());
+        let (least, packed) = (least.encode(), changes.encode());
+        let arguments = |command: &mut redis::Cmd| {
+            command.arg(&shard.prefix).arg(partition).arg(generation).arg(&incarnation);
+            command.arg(&least).arg(&from).arg(&upto).arg(&packed[..]);
+        };
+        Applied::read(APPLY.doing(), self.shared.run(&APPLY, &shard.state, arguments).await?)
+    }
+
+    /// Where one shard stands.
+    pub(super) async fn look(&self, shard: usize, partition: Partition, notes: usize) -> Result<Standing> {
+        let shard = &self.shared.keys.shards()[shard];
+        let arguments = |command: &mut redis::Cmd| {
+            command.arg(&shard.prefix).arg(partition.0).arg(notes);
+        };
+        Standing::read(self.shared.run(&LOOK, &shard.state, arguments).await?)
+    }
+}
+
+#[async_trait]
+impl CounterStore for RedisCounters {
+    async fn fence(&self, partition: Partition) -> Result<Option<Fence>> {
+        if !self.shared.keys.is_single() {
+            return self.fence_of_all(partition).await;
+        }
+        let standing = self.look(0, partition, 0).await?;
+        Ok(standing.fence.zip(standing.incarnation).map(|(at, incarnation)| at.fence(incarnation)))
+    }
+
+    async fn apply(&self, chunk: &CounterChunk) -> Result<ChunkOutcome> {
+        if chunk.deltas.len() > MAX_CHUNK {
+            let len = chunk.deltas.len();
+            return Err(Error::invalid(format!("a chunk of {len} deltas; the most is {MAX_CHUNK}")));
+        }
+        match self.shared.keys.is_single() {
+            true => self.apply_whole(chunk).await,
+            false => self.apply_by_shard(chunk).await,
+        }
+    }
+
+    async fn posts(&self, posts: &[PostId]) -> Result<Vec<PostView>> {
+        self.read_posts(posts).await
+    }
+
+    async fn top(&self, limit: usize) -> Result<Vec<RankedPost>> {
+        self.read_top(limit).await
+    }
+
+    async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
+        self.read_trending(now, limit).await
+    }
+
+    async fn begin_rebuild(&self) -> Result<RebuildToken> {
+        self.begin().await
+    }
+
+    async fn load(&self, token: RebuildToken, totals: &[PostTotals]) -> Result<()> {
+        self.load_totals(token, totals).await
+    }
+
+    async fn finish_rebuild(
+        &self,
+        token: RebuildToken,
+        positions: &Positions,
+        incarnation: u128,
+    ) -> Result<()> {
+        self.finish(token, positions, incarnation).await
+    }
+}
+
+/// What one shard is to count of a chunk.
+pub(super) struct Part<'a> {
+    pub(super) chunk: &'a CounterChunk,
+    /// The generation that the shard's data must be of; empty for any.
+    pub(super) generation: &'a str,
+    /// The shard has counted up to here at least, or misses something.
+    pub(super) least: Mark,
+    pub(super) changes: &'a Changes<'a>,
+}
+
+/// What a shard did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Applied {
+    Done,
+    Skipped,
+    /// Where it stands, in which incarnation of the history.
+    Gap(Option<Mark>, Option<u128>),
+}
+
+impl Applied {
+    pub(super) fn read(doing: &str, answer: Value) -> Result<Self> {
+        let Some((name, rest)) = reply::named(answer) else { return Err(unexpected(doing, &Value::Nil)) };
+        match name.as_str() {
+            "applied" => Ok(Applied::Done),
+            "skipped" => Ok(Applied::Skipped),
+            "gap" => Ok(Applied::Gap(Mark::decode(rest.first())?, decode_incarnation(rest.get(1))?)),
+            "misfit" => Err(misfit(&rest)),
+            _ => Err(unexpected(doing, &Value::SimpleString(name))),
+        }
+    }
+}
+
+/// A key holds what is not feedkit's. As a gap it asks for a rebuild, which removes it.
+pub(super) fn misfit(rest: &[Value]) -> Error {
+    let at = |place| reply::text_at(rest, place).unwrap_or_default();
+    Error::gap(format!("Redis holds a {} at {}: the counters have to be rebuilt", at(1), at(0)))
+}
+
+/// Where a shard stands.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    /// Of the shard's data: the token of the rebuild that it comes from.
+    pub(super) generation: String,
+    pub(super) incarnation: Option<u128>,
+    pub(super) fence: Option<Mark>,
+    /// Up to where all shards have counted the partition, if this is its home.
+    pub(super) home: Option<Mark>,
+    /// The fences noted there, by shard.
+    pub(super) noted: Vec<Option<Mark>>,
+    /// It is being rebuilt, or its own keys hold something else: it will have to be.
+    pub(super) unusable: bool,
+}
+
+impl Standing {
+    fn read(answer: Value) -> Result<Self> {
+        let doing = LOOK.doing();
+        let Some((name, mut rest)) = reply::named(answer) else { return Err(unexpected(doing, &Value::Nil)) };
+        if name == "misfit" {
+            return Ok(Standing { unusable: true, ..Standing::default() });
+        }
+        // A rebuild's token stands here.
+        if rest.get(1).and_then(reply::text).is_some() {
+            return Ok(Standing { unusable: true, ..Standing::default() });
+        }
+        let home = reply::array_at(&mut rest, 4).unwrap_or_default();
+        Ok(Standing {
+            generation: reply::text_at(&rest, 0).ok_or_else(|| unexpected(doing, &Value::Nil))?,
+            incarnation: decode_incarnation(rest.get(2))?,
+            fence: Mark::decode(rest.get(3))?,
+            home: Mark::decode(home.first())?,
+            noted: home.iter().skip(1).map(|mark| Mark::decode(Some(mark))).collect::<Result<_>>()?,
+            unusable: false,
+        })
+    }
+}

@@ -1,0 +1,73 @@
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use feedkit_core::access::{RateLimiter, Spending};
+use feedkit_core::{Error, Result};
+use redis::Value;
+
+use super::client::Shared;
+use super::failure::unexpected;
+use super::reply;
+use super::script::SPEND;
+
+/// A [`RateLimiter`] that all who use one Redis share (GCRA, by the server's clock, one script a call).
+///
+/// Its keys expire when an allowance is whole again. It answers within 100 ms or fails as
+/// [`Retriable`](feedkit_core::ErrorKind::Retriable); see [`FallbackLimiter`](super::FallbackLimiter) for what then.
+#[derive(Debug, Clone)]
+pub struct RedisRateLimiter {
+    shared: Arc<Shared>,
+    limit: NonZeroU32,
+    period: Duration,
+    patience: Duration,
+}
+
+/// Requests wait for the limiter; it must not become what they wait for.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+impl RedisRateLimiter {
+    pub(super) fn new(shared: Arc<Shared>, limit: NonZeroU32, period: Duration) -> Result<Self> {
+        if (period / limit.get()).is_zero() {
+            return Err(Error::invalid(format!("a rate limit's period of {period:?} is too short")));
+        }
+        Ok(RedisRateLimiter { shared, limit, period, patience: PATIENCE })
+    }
+
+    /// How long an answer may take.
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+}
+
+#[async_trait]
+impl RateLimiter for RedisRateLimiter {
+    async fn spend(&self, key: &str, cost: NonZeroU32) -> Result<Spending> {
+        let limit = self.limit.get();
+        let spending =
+            |allowed, remaining, retry_after| Spending { allowed, limit, remaining, retry_after };
+        if cost > self.limit {
+            return Ok(spending(false, 0, None));
+        }
+        let key = format!("{}feedkit:limit:{key}", self.shared.settings.prefix);
+        let period = self.period.as_micros() as u64;
+        let arguments = |command: &mut redis::Cmd| {
+            command.arg(limit).arg(period).arg(cost.get());
+        };
+        let spent = self.shared.run_within(&SPEND, &key, self.patience, arguments);
+        // Connecting, and the first look at the server, take no longer either.
+        let answer = tokio::time::timeout(self.patience, spent)
+            .await
+            .map_err(|_| Error::retriable(format!("{}: Redis does not answer in time", SPEND.doing())))??;
+        let Value::Array(parts) = &answer else { return Err(unexpected(SPEND.doing(), &answer)) };
+        let number = |place: usize| parts.get(place).and_then(reply::number::<u64>);
+        let (Some(allowed), Some(remaining), Some(wait)) = (number(0), number(1), number(2)) else {
+            return Err(unexpected(SPEND.doing(), &answer));
+        };
+        let remaining = u32::try_from(remaining).unwrap_or(u32::MAX).min(limit);
+        let allowed = allowed == 1;
+        Ok(spending(allowed, remaining, (!allowed).then(|| Duration::from_micros(wait.max(1)))))
+    }
+}

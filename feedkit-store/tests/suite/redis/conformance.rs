@@ -1,0 +1,47 @@
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use feedkit_core::access::LocalRateLimiter;
+use feedkit_core::testkit::conformance;
+use feedkit_store::redis::{FallbackLimiter, Redis, RedisSettings};
+
+use super::support::{own_prefix, server};
+
+/// The counters of a key space of their own on one Redis.
+async fn apart(mut settings: RedisSettings) -> Redis {
+    settings.prefix = own_prefix();
+    Redis::connect(settings).await.unwrap()
+}
+
+pub async fn run_all(settings: RedisSettings) {
+    conformance::counters(async || apart(settings.clone()).await.counters()).await;
+    let hour = Duration::from_secs(3600);
+    conformance::rate_limiter(async |limit| {
+        apart(settings.clone()).await.rate_limiter(limit, hour).unwrap().with_patience(Duration::from_secs(30))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_and_limiter_keep_their_contracts() {
+    let server = server!();
+    run_all(server.settings()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limiter_with_a_fallback_keeps_its_contract() {
+    let server = server!();
+    let hour = Duration::from_secs(3600);
+    conformance::rate_limiter(async |limit: NonZeroU32| {
+        let shared = apart(server.settings()).await.rate_limiter(limit, hour).unwrap();
+        FallbackLimiter::new(shared.with_patience(Duration::from_secs(30)), LocalRateLimiter::new(limit, hour).unwrap())
+    })
+    .await;
+    // And with nobody there.
+    conformance::rate_limiter(async |limit: NonZeroU32| {
+        let port = super::support::free_port();
+        let redis = Redis::lazy(RedisSettings::single(format!("redis://127.0.0.1:{port}/"))).unwrap();
+        FallbackLimiter::new(redis.rate_limiter(limit, hour).unwrap(), LocalRateLimiter::new(limit, hour).unwrap())
+    })
+    .await;
+}

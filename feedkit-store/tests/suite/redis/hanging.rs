@@ -1,0 +1,80 @@
+//! A Redis that hangs, goes away, and comes back.
+
+use std::time::Duration;
+
+use feedkit_core::testkit::conformance::support::post;
+use feedkit_core::{CounterStore, ErrorKind};
+use feedkit_store::redis::{Redis, RedisSettings};
+use rustix::process::Signal;
+
+use super::support::{World, chunk, free_port, server, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_hangs_fails_reads_and_is_used_again_when_it_goes_on() {
+    let server = server!();
+    let mut settings = server.settings();
+    (settings.response_timeout, settings.connect_timeout) = (Duration::from_millis(200), Duration::from_millis(200));
+    let redis = Redis::connect(server.settings()).await.unwrap();
+    redis.counters().apply(&chunk(0, 5, &[("a", "p", "like")])).await.unwrap();
+    let redis = Redis::lazy(settings).unwrap();
+    let counters = redis.counters();
+    until("it answers", async || counters.top(5).await.is_ok()).await;
+    server.signal(Signal::STOP);
+    for _ in 0..12 {
+        let error = counters.posts(&[post("p")]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Retriable, "{error:?}");
+    }
+    assert_eq!(counters.top(5).await.unwrap_err().kind(), ErrorKind::Retriable);
+    assert_eq!(redis.check().await.unwrap_err().kind(), ErrorKind::Retriable);
+    assert_eq!(redis.cache().get("k").await.unwrap_err().kind(), ErrorKind::Retriable);
+    server.signal(Signal::CONT);
+    until("it is used again", async || counters.posts(&[post("p")]).await.is_ok_and(|v| v[0].likes == 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_hangs_holds_counting_up_and_no_more() {
+    let server = server!();
+    let world = World::new();
+    let mut settings = server.settings();
+    settings.response_timeout = Duration::from_millis(300);
+    let running = world.start(Redis::lazy(settings).unwrap().counters());
+    world.send(40, 500).await;
+    running.reached(&world).await;
+    server.signal(Signal::STOP);
+    world.send(41, 500).await;
+    until("the trouble is seen", async || {
+        running.handle.status().followers["counters"].trouble.is_some()
+    })
+    .await;
+    server.signal(Signal::CONT);
+    let counters = server.redis().await.counters();
+    world.agrees(&counters).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_is_lived_through() {
+    let mut server = server!("--appendonly", "yes", "--appendfsync", "always");
+    let world = World::new();
+    let counters = server.redis().await.counters();
+    let running = world.start(counters.clone());
+    for seed in 42..45 {
+        world.send(seed, 400).await;
+        if seed == 43 {
+            running.reached(&world).await;
+        }
+        server.kill();
+        server.start_again().await;
+    }
+    world.agrees(&counters).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_there_is_retriable() {
+    let settings = RedisSettings::single(format!("redis://127.0.0.1:{}/", free_port()));
+    let error = Redis::connect(settings.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Retriable, "{error:?}");
+    let redis = Redis::lazy(settings).unwrap();
+    assert_eq!(redis.counters().top(5).await.unwrap_err().kind(), ErrorKind::Retriable);
+}
