@@ -59,7 +59,8 @@ mod tests {
             if tries < 3 { Err(Error::retriable("away")) } else { Ok(tries) }
         });
         assert_eq!(outcome.await.unwrap(), 3);
-        let refused = patiently("the store", &stop, async || Err::<(), _>(Error::fatal("no such user"))).await;
+        let refused =
+            patiently("the store", &stop, async || Err::<(), _>(Error::fatal("no such user"))).await;
         assert_eq!(refused.unwrap_err().to_string(), "the store: no such user");
     }
 

@@ -211,7 +211,9 @@ fn speed(text: &str) -> Result<Speed, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    Duration::parse(text).filter(|ttl| *ttl >= Duration::from_secs(1)).ok_or_else(|| format!("expected {}", Duration::EXPECTED))
+    Duration::parse(text)
+        .filter(|ttl| *ttl >= Duration::from_secs(1))
+        .ok_or_else(|| format!("expected {}", Duration::EXPECTED))
 }
 
 #[cfg(test)]

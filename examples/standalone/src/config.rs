@@ -96,8 +96,7 @@ settings! {
 }
 
 /// What commands that run the pipeline take.
-pub type EngineSections =
-    (RetentionSection, EventsSection, MilestoneSection, SpikeSection, UserRateSection);
+pub type EngineSections = (RetentionSection, EventsSection, MilestoneSection, SpikeSection, UserRateSection);
 
 /// What `serve` takes besides.
 pub type ServeSections = (FrontSection, GatewaySection, LiveSection, JwtSection);
@@ -193,9 +192,8 @@ fn days(n: u64) -> Duration {
 fn check(retention: &RetentionSection, events: &EventsSection, layers: &Layers) -> Result<(), Failure> {
     for kind in &events.extra_kinds {
         if !matches!(EventKind::new(kind), Some(EventKind::Other(_))) {
-            let fault = format!(
-                "{kind:?} is no name for a kind (a-z, 0-9 and _, at most 32, not a standard kind)"
-            );
+            let fault =
+                format!("{kind:?} is no name for a kind (a-z, 0-9 and _, at most 32, not a standard kind)");
             return Err(layers.fault::<AllSections>("events.extra_kinds", fault));
         }
     }

@@ -7,8 +7,7 @@ use feedkit_alerts::{AlertFollower, AlertOptions, OpenSource, Relay};
 use feedkit_core::pipeline::{PartitionState, PipelineHandle, PipelineStatus};
 use feedkit_core::source::{Resume, check_resume};
 use feedkit_core::{
-    AlertLog, Clock, Error, EventSource, History, JsonCodec, Pipeline, Positions, Result,
-    SystemClock,
+    AlertLog, Clock, Error, EventSource, History, JsonCodec, Pipeline, Positions, Result, SystemClock,
 };
 use feedkit_store::sqlite::{NOTIFICATIONS, SourceOptions, Sqlite, SqliteOptions, USER_ACTIONS};
 use tokio::task::JoinHandle;

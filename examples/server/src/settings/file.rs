@@ -61,8 +61,8 @@ impl File {
     ///
     /// When it cannot be read, or is no TOML: says where.
     pub fn read(path: &Path) -> Result<File, Failure> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
         File::parse(path, &text)
     }
 
@@ -72,8 +72,7 @@ impl File {
     ///
     /// When it is no TOML: says where.
     pub fn parse(path: &Path, text: &str) -> Result<File, Failure> {
-        let table =
-            DeTable::parse(text).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
+        let table = DeTable::parse(text).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
         let mut file = File { path: path.to_owned(), ..File::default() };
         file.flatten("", table.get_ref(), text);
         Ok(file)
@@ -100,9 +99,11 @@ impl File {
     pub(super) fn check(&self, keys: &[Key], open: &[&str]) -> Result<(), Failure> {
         let known: Vec<String> = keys.iter().map(Key::path).collect();
         let is_open = |path: &str| open.iter().any(|table| within(path, table) || path == *table);
-        let named = self.values.iter().map(|(path, (_, line))| (path, line)).find(|(path, _)| {
-            !known.contains(path) && !is_open(path)
-        });
+        let named = self
+            .values
+            .iter()
+            .map(|(path, (_, line))| (path, line))
+            .find(|(path, _)| !known.contains(path) && !is_open(path));
         let table = self.tables.iter().find(|(table, _)| {
             !known.iter().any(|path| within(path, table))
                 && !open.iter().any(|o| within(o, table))
@@ -159,7 +160,8 @@ mod tests {
 
     #[test]
     fn values_are_found_by_their_whole_path() {
-        let text = "a = 1\n[b]\nc = \"x\"\n[b.d]\ne = [1, true]\n\n[k.properties]\nx.y = 5\n\"z.w\" = false\n";
+        let text =
+            "a = 1\n[b]\nc = \"x\"\n[b.d]\ne = [1, true]\n\n[k.properties]\nx.y = 5\n\"z.w\" = false\n";
         let file = File::parse(Path::new("f.toml"), text).unwrap();
         assert_eq!(file.value("a"), Some((&Raw::Number("1".into()), 1)));
         assert_eq!(file.value("b.c"), Some((&Raw::Text("x".into()), 3)));

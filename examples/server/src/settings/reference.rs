@@ -5,11 +5,14 @@ pub fn reference<S: Sections>() -> String {
     let (mut text, mut before) = (String::new(), None);
     for (table, about, keys) in S::described() {
         if before != Some(table) {
-            let heading = if table.is_empty() { "Top of the file".to_owned() } else { format!("`[{table}]`") };
+            let heading =
+                if table.is_empty() { "Top of the file".to_owned() } else { format!("`[{table}]`") };
             text.push_str(&format!("\n## {heading}\n"));
             before = Some(table);
         }
-        text.push_str(&format!("\n{about}\n\n| key | flag, variable | type | default | |\n|---|---|---|---|---|\n"));
+        text.push_str(&format!(
+            "\n{about}\n\n| key | flag, variable | type | default | |\n|---|---|---|---|---|\n"
+        ));
         for key in keys {
             text.push_str(&row(&key));
         }

@@ -1,8 +1,8 @@
 use std::fmt;
 use std::path::Path;
 
-use super::value::{Shape, Value};
 use super::Raw;
+use super::value::{Shape, Value};
 
 /// A secret: from a file or a variable, never a flag's value, and never shown.
 #[derive(Clone, PartialEq, Eq)]

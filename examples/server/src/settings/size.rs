@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn reads_what_it_shows() {
-        for (text, bytes) in [("0", 0), ("1000", 1000), ("256KiB", 256 << 10), ("4 mb", 4_000_000), ("7B", 7)] {
+        for (text, bytes) in [("0", 0), ("1000", 1000), ("256KiB", 256 << 10), ("4 mb", 4_000_000), ("7B", 7)]
+        {
             let size = ByteSize::parse(text).unwrap();
             assert_eq!(size, ByteSize(bytes), "{text}");
             assert_eq!(ByteSize::parse(&size.show().unwrap()), Some(size));

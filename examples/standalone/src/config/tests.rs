@@ -54,13 +54,15 @@ fn in_file(key: &Key, text: &str) -> String {
     let quoted = match (key.kind, key.name) {
         ("number" | "decimal" | "switch", _) => text.to_owned(),
         ("list", "thresholds") => format!("[{text}]"),
-        ("list", _) => format!("[{}]", text.split(',').map(|t| format!("{t:?}")).collect::<Vec<_>>().join(", ")),
+        ("list", _) => {
+            format!("[{}]", text.split(',').map(|t| format!("{t:?}")).collect::<Vec<_>>().join(", "))
+        }
         _ => format!("{text:?}"),
     };
-    let (table, name) = key.path().rsplit_once('.').map_or(
-        (String::new(), key.path()),
-        |(table, name)| (format!("[{table}]\n"), name.to_owned()),
-    );
+    let (table, name) = key
+        .path()
+        .rsplit_once('.')
+        .map_or((String::new(), key.path()), |(table, name)| (format!("[{table}]\n"), name.to_owned()));
     format!("{table}{name} = {quoted}\n")
 }
 
@@ -89,7 +91,12 @@ fn a_flag_goes_before_a_variable_before_the_file_for_every_key() {
         assert_eq!(shown(&layers(&flags(&a), &none, "").unwrap()), by_file, "{}", key.flag());
 
         let by_variable = shown(&layers(&[], &variables(&b), "").unwrap());
-        assert_eq!(shown(&layers(&[], &variables(&b), &in_file(key, &a)).unwrap()), by_variable, "{}", key.path());
+        assert_eq!(
+            shown(&layers(&[], &variables(&b), &in_file(key, &a)).unwrap()),
+            by_variable,
+            "{}",
+            key.path()
+        );
         let by_flag = shown(&layers(&flags(&c), &none, "").unwrap());
         let all = layers(&flags(&c), &variables(&b), &in_file(key, &a)).unwrap();
         assert_eq!(shown(&all), by_flag, "{}", key.path());
@@ -110,7 +117,10 @@ fn a_value_that_cannot_be_names_its_key_and_where_it_comes_from() {
     let variables = BTreeMap::from([("FEEDKIT_MAX_BODY_BYTES".to_owned(), "big".to_owned())]);
     let fault = |layers: Result<Layers, Failure>| Config::load(&layers.unwrap()).unwrap_err().to_string();
     let by_variable = fault(layers(&[], &variables, ""));
-    assert!(by_variable.starts_with("--max-body-bytes (from FEEDKIT_MAX_BODY_BYTES): \"big\""), "{by_variable}");
+    assert!(
+        by_variable.starts_with("--max-body-bytes (from FEEDKIT_MAX_BODY_BYTES): \"big\""),
+        "{by_variable}"
+    );
     let by_flag = fault(layers(&["--max-body-bytes=big".to_owned()], &variables, ""));
     assert!(by_flag.starts_with("--max-body-bytes: \"big\" is not"), "{by_flag}");
     let by_file = fault(layers(&[], &BTreeMap::new(), "[gateway]\n\nmax_body_bytes = true\n"));
@@ -138,7 +148,11 @@ fn an_unknown_key_is_refused_with_the_one_that_was_meant() {
     ] {
         let told = load(text).unwrap_err().to_string();
         assert!(told.starts_with(&format!("feedkit.toml:{line}: there is no setting ")), "{told}");
-        assert_eq!(told.split_once("did you mean ").map_or("", |(_, m)| m.trim_end_matches('?')), meant, "{told}");
+        assert_eq!(
+            told.split_once("did you mean ").map_or("", |(_, m)| m.trim_end_matches('?')),
+            meant,
+            "{told}"
+        );
     }
 }
 
@@ -149,7 +163,8 @@ fn a_secret_comes_from_a_file_or_a_variable() {
     std::fs::write(&path, "two lines\n\n").unwrap();
     let secret = |variables: &[(&str, &str)], file: &str| {
         let variables = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Config::load(&layers(&[], &variables, file)?).map(|config| config.jwt.secret.unwrap().bytes().to_vec())
+        Config::load(&layers(&[], &variables, file)?)
+            .map(|config| config.jwt.secret.unwrap().bytes().to_vec())
     };
     let named = format!("[jwt]\nsecret_file = {path:?}\n");
     assert_eq!(secret(&[], &named).unwrap(), b"two lines\n");

@@ -1,12 +1,20 @@
 //! The program as its users run it.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod clients;
 mod commands;
+mod configuration;
 #[cfg(feature = "failpoints")]
 mod disk;
+mod http;
 #[cfg(feature = "failpoints")]
 mod kill;
+mod notify;
 #[cfg(feature = "failpoints")]
 mod oracle;
 mod pipelines;
 mod program;
+mod serve;
+mod server;
+mod socket;
+mod stream;

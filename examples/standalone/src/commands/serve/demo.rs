@@ -208,7 +208,8 @@ impl Chapter {
             plateau: seconds(30),
             halving: seconds(20),
         };
-        let farm = Farm { factor: 20.0, duration: seconds(40), ..Farm::new(self.promoted.clone(), seconds(25)) };
+        let farm =
+            Farm { factor: 20.0, duration: seconds(40), ..Farm::new(self.promoted.clone(), seconds(25)) };
         let config = TrafficConfig {
             start: self.start,
             duration: Some(CHAPTER),

@@ -53,9 +53,8 @@ pub async fn run(gateway: Gateway, listener: TcpListener, shutdown: Cancellation
 
 /// Believes tokens as configured; those of HS256 when they are signed with `secret`.
 pub fn verifier(jwt: &JwtSection, secret: Option<&Secret>) -> Result<JwtVerifier> {
-    let read = |path: &Path| {
-        std::fs::read(path).map_err(|e| Error::invalid(format!("{}: {e}", path.display())))
-    };
+    let read =
+        |path: &Path| std::fs::read(path).map_err(|e| Error::invalid(format!("{}: {e}", path.display())));
     let keys = match (jwt.algorithm, secret, &jwt.public_key_file, &jwt.jwks_file) {
         (Algorithm::Hs256, Some(secret), None, None) => JwtKeys::Secret(secret.bytes().to_vec()),
         (Algorithm::Hs256, None, None, None) => {
