@@ -1,24 +1,47 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use feedkit_core::PostId;
 use feedkit_core::replay::Speed;
+use feedkit_core::{PostId, UserId};
+use feedkit_server::gateway::JwtSection;
+use feedkit_server::settings::{ConfigFile, Flags, Given, Value};
+
+use crate::config::{EngineSections, GeneralSection, ServeSections};
 
 /// A real-time social feed in one program: takes likes, posts and comments, counts each exactly once, watches for
-/// anomalies. Everything lies in one directory; no service is needed.
+/// anomalies, and tells those concerned. Everything lies in one directory; no service is needed.
 #[derive(Debug, Parser)]
 #[command(name = "feedkit", version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Cli {
     #[command(flatten)]
-    pub common: Common,
+    pub file: ConfigFile,
+    #[command(flatten)]
+    pub general: Flags<(GeneralSection,), true>,
     #[command(subcommand)]
     pub command: Command,
 }
 
+impl Cli {
+    /// What flags have set, whatever the command.
+    pub fn given(&self) -> Given {
+        let general = self.general.given.clone();
+        match &self.command {
+            Command::Serve(args) => general.and(args.engine.given.clone()).and(args.serve.given.clone()),
+            Command::Token(args) => general.and(args.jwt.given.clone()),
+            Command::Replay(args) => general.and(args.engine.given.clone()),
+            _ => general,
+        }
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
+  feedkit serve --demo                HTTP, WebSocket and a live page on http://127.0.0.1:8080, with made-up traffic
+  feedkit serve                       the same on ./feedkit-data, empty at first
+  feedkit token --sub ann             a token, to act as the user ann for an hour
   feedkit sample > sample.jsonl       ten thousand made-up events, a viral post and a like farm among them
   feedkit replay sample.jsonl         through the whole pipeline, into ./feedkit-data
   feedkit top                         the most liked posts
@@ -30,36 +53,20 @@ An event is one JSON object a line:
   {\"userId\":\"u1\",\"postId\":\"p9\",\"type\":\"like\",\"timestamp\":\"2025-01-01T08:00:00Z\"}
 type is like, unlike, post or comment; id (a UUIDv7), timestamp, text and attributes may be left out.
 
-Settings for --config, with their defaults:
-  data = \"feedkit-data\"
-  log = \"warn\"
-  [retention]
-  events_days = 3653   # raw events; totals stay
-  journal_days = 1     # beyond the slowest follower
-  log_days = 7         # records that have been read
-  [events]
-  extra_kinds = []     # such as [\"share\"]
-  [rules.spike]        # likewise rules.milestone, rules.user_rate
-  enabled = true
+Every setting is a flag (`feedkit serve --help` shows all), a FEEDKIT_… variable, and a key of the file that --config
+names; docs/configuration.md lists them.
 
 Exit codes: 0 done, 1 failed (or verify found differences), 2 bad usage or configuration.";
 
-/// What every command takes.
-#[derive(Debug, Args)]
-pub struct Common {
-    /// The directory that holds everything [default: ./feedkit-data]
-    #[arg(long, global = true, value_name = "DIR", env = "FEEDKIT_DATA")]
-    pub data: Option<PathBuf>,
-    /// A TOML file with settings; flags, then FEEDKIT_DATA and FEEDKIT_LOG, go before it
-    #[arg(long, global = true, value_name = "FILE", env = "FEEDKIT_CONFIG")]
-    pub config: Option<PathBuf>,
-    /// What to log to standard error: error, warn, info, debug, or a filter as `feedkit_core=debug,warn` [default: warn]
-    #[arg(long, global = true, value_name = "FILTER", env = "FEEDKIT_LOG")]
-    pub log: Option<String>,
-}
-
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Serve HTTP, WebSocket, server-sent events and a live page, until Ctrl-C
+    ///
+    /// Takes events in, answers questions, and pushes notifications, from and into one directory. The first start
+    /// makes a secret there, with which tokens are signed; see `feedkit token`.
+    Serve(Box<Serve>),
+    /// Print a token that `serve` on the same directory believes
+    Token(Token),
     /// Send files of events through the pipeline
     ///
     /// Sending a file again adds nothing: a line without an id gets one that follows from the file's path, the
@@ -81,6 +88,41 @@ pub enum Command {
     Verify(Json),
     /// Compute all totals anew from the raw events
     Rebuild,
+    /// Print the reference of all settings, in Markdown
+    #[command(hide = true)]
+    Reference,
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Play made-up traffic, with a post that goes viral and a like farm, into a directory of its own
+    #[arg(long)]
+    pub demo: bool,
+    /// Check the settings and the directory, and exit
+    #[arg(long)]
+    pub check: bool,
+    #[command(flatten)]
+    pub serve: Flags<ServeSections>,
+    #[command(flatten)]
+    pub engine: Flags<EngineSections>,
+}
+
+#[derive(Debug, Args)]
+pub struct Token {
+    /// The user to act as
+    #[arg(long, value_name = "USER")]
+    pub sub: UserId,
+    /// A role, such as moderator; may be repeated
+    #[arg(long = "role", value_name = "ROLE")]
+    pub roles: Vec<String>,
+    /// A scope, such as events:write:any, which may write for every user; may be repeated
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub scopes: Vec<String>,
+    /// How long it is valid, such as 30m, 12h
+    #[arg(long, default_value = "1h", value_parser = duration)]
+    pub ttl: Duration,
+    #[command(flatten)]
+    pub jwt: Flags<(JwtSection,)>,
 }
 
 #[derive(Debug, Args)]
@@ -97,6 +139,8 @@ pub struct Replay {
     /// The name from which ids follow, instead of each file's path; tells streams on standard input apart
     #[arg(long, value_name = "NAME")]
     pub source: Option<String>,
+    #[command(flatten)]
+    pub engine: Flags<EngineSections>,
 }
 
 #[derive(Debug, Args)]
@@ -164,6 +208,12 @@ fn speed(text: &str) -> Result<Speed, String> {
         Ok(factor) if factor.is_finite() && factor > 0.0 => Ok(Speed::Times(factor)),
         _ => Err("expected max, or a number above 0".to_owned()),
     }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    Duration::parse(text)
+        .filter(|ttl| *ttl >= Duration::from_secs(1))
+        .ok_or_else(|| format!("expected {}", Duration::EXPECTED))
 }
 
 #[cfg(test)]

@@ -1,16 +1,13 @@
 //! The pipeline, put together from the parts that need no service.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use feedkit_alerts::{AlertFollower, AlertOptions, OpenSource, Relay};
-use feedkit_core::history::RetentionPolicy;
 use feedkit_core::pipeline::{PartitionState, PipelineHandle, PipelineStatus};
 use feedkit_core::source::{Resume, check_resume};
 use feedkit_core::{
-    AlertLog, Clock, Error, EventPolicy, EventSource, History, JsonCodec, Pipeline, Positions, Result,
-    SystemClock,
+    AlertLog, Clock, Error, EventSource, History, JsonCodec, Pipeline, Positions, Result, SystemClock,
 };
 use feedkit_store::sqlite::{NOTIFICATIONS, SourceOptions, Sqlite, SqliteOptions, USER_ACTIONS};
 use tokio::task::JoinHandle;
@@ -24,8 +21,8 @@ const RETENTION_EVERY: Duration = Duration::from_secs(600);
 /// How long a stop waits for a commit; one that is cut off is settled at the next start.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(3);
 
-/// How long a stop waits for notifications to be published; what is left goes out at the next start.
-const PUBLISH_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a stop should wait for notifications to be published; what is left goes out at the next start.
+pub const PUBLISH_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Four partitions commit together: that is as much as one transaction should hold.
 const MAX_BATCH: usize = 16_000;
@@ -67,24 +64,13 @@ impl Engine {
         let mut reading = SourceOptions::default();
         reading.max_records = MAX_BATCH;
         let source = store.log().member(USER_ACTIONS, "feedkit", reading).await?;
-        let days = |n: u64| Duration::from_secs(n.saturating_mul(86_400));
-        let keep = RetentionPolicy {
-            events: days(config.keep_events_days),
-            journal: days(config.keep_journal_days),
-            ..Default::default()
-        };
-        let policy = EventPolicy {
-            extra_kinds: BTreeSet::from_iter(config.extra_kinds.iter().cloned()),
-            horizon: keep.events,
-            ..Default::default()
-        };
         let pipeline = Pipeline::builder(source, history)
-            .codec(JsonCodec::new(policy))
+            .codec(JsonCodec::new(config.event_policy()))
             .follower(alerts)
             .configure(|c| {
                 c.max_batch = MAX_BATCH;
                 c.feed_effects = 20_000;
-                c.retention = Some((keep, RETENTION_EVERY));
+                c.retention = Some((config.retention(), RETENTION_EVERY));
                 c.shutdown_deadline = SHUTDOWN_DEADLINE;
             })
             .build();
@@ -92,9 +78,13 @@ impl Engine {
         let running = tokio::spawn(pipeline.run(shutdown.clone()));
         let stop = shutdown.clone();
         let relaying = tokio::spawn(async move { relay.run(stop).await });
-        let keep_log = days(config.keep_log_days);
-        let trimming = tokio::spawn(trim(store.clone(), keep_log, shutdown.clone()));
+        let trimming = tokio::spawn(trim(store.clone(), config.keep_log(), shutdown.clone()));
         Ok(Engine { store, pipeline: handle, shutdown, running, relaying, trimming })
+    }
+
+    /// Whether notifications are being published.
+    pub fn relay(&self) -> tokio::task::AbortHandle {
+        self.relaying.abort_handle()
     }
 
     /// Waits until everything up to `positions` is in the history and with every follower.
@@ -137,9 +127,8 @@ impl Engine {
         }
     }
 
-    /// Stops in good order and closes the files; `at_once` without waiting for notifications to be published.
-    pub async fn stop(self, at_once: bool) -> Result<()> {
-        let patience = if at_once { Duration::ZERO } else { PUBLISH_DEADLINE };
+    /// Stops in good order and closes the files. Waits for notifications to be published for as long as `patience`.
+    pub async fn stop(self, patience: Duration) -> Result<()> {
         let published = tokio::time::timeout(patience, self.all_published()).await;
         self.shutdown.cancel();
         let ended = |result: std::result::Result<Result<()>, tokio::task::JoinError>| match result {

@@ -113,15 +113,19 @@ impl PipelineStatus {
         }
     }
 
+    /// A partition of `target` that has stopped, and why.
+    fn stopped_before(&self, target: &Positions) -> Option<String> {
+        target.iter().find_map(|(partition, _)| {
+            self.stopped(partition).map(|why| format!("partition {partition} stopped: {why}"))
+        })
+    }
+
     /// What keeps `target` from being reached however long one waits.
     fn hopeless(&self, target: &Positions) -> Option<String> {
         if self.ended {
             return Some("the pipeline has ended".to_owned());
         }
-        let stopped = target.iter().find_map(|(partition, _)| {
-            self.stopped(partition).map(|why| format!("partition {partition} stopped: {why}"))
-        });
-        stopped.or_else(|| {
+        self.stopped_before(target).or_else(|| {
             let (name, status) = self.followers.iter().find(|(_, f)| f.stopped)?;
             Some(format!(
                 "follower {name} stopped: {}",
@@ -167,6 +171,34 @@ impl PipelineHandle {
     /// Another process may have committed: followers of all partitions look now, instead of within a second.
     pub fn look(&self) {
         self.feeds.iter().for_each(|feed| feed.look());
+    }
+
+    /// Waits until the history has come as far as `target`, whatever the followers do.
+    ///
+    /// # Errors
+    ///
+    /// [`Fatal`](crate::ErrorKind::Fatal) when that will not happen: the pipeline has ended, or a partition has
+    /// stopped before it.
+    ///
+    /// # Cancellation
+    ///
+    /// Only waits.
+    pub async fn committed(&self, target: &Positions) -> Result<()> {
+        let mut status = self.status.clone();
+        // Asked by many at once: nothing is copied while they wait.
+        let has_come = |s: &PipelineStatus| {
+            let stands_at = |p: Partition| s.partitions.get(&p).map_or(0, |status| status.position);
+            target.iter().all(|(p, offset)| stands_at(p) >= offset && s.stopped(p).is_none())
+        };
+        let lost = |s: &PipelineStatus| {
+            s.ended.then(|| "the pipeline has ended".to_owned()).or_else(|| s.stopped_before(target))
+        };
+        let end = status.wait_for(|s| has_come(s) || lost(s).is_some()).await;
+        let end = end.map_err(|_| Error::fatal("the pipeline has ended"))?;
+        match has_come(&end) {
+            true => Ok(()),
+            false => Err(Error::fatal(lost(&end).unwrap_or_default())),
+        }
     }
 
     /// Waits for the next change of the state; `false` when there will be none.

@@ -1,9 +1,12 @@
 //! One file a command, or a family of them.
 
 mod queries;
+mod reference;
 mod repair;
 mod replay;
 mod sample;
+mod serve;
+mod token;
 
 use std::process::ExitCode;
 
@@ -15,6 +18,9 @@ use crate::config::Config;
 /// Runs one command to its end.
 pub async fn run(command: Command, config: Config) -> Result<ExitCode> {
     match command {
+        Command::Serve(args) => serve::serve(&args, config).await,
+        Command::Token(args) => token::token(&args, &config),
+        Command::Reference => reference::reference(),
         Command::Replay(args) => replay::replay(&args, &config).await,
         Command::Sample(args) => sample::sample(&args),
         Command::Top(args) => queries::top(&args, &config).await,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use feedkit_core::history::CommitCounts;
 use feedkit_core::replay::{Origin, Progress, Replay};
 use feedkit_core::{Clock, Error, Positions, Result, SystemClock};
+use feedkit_server::Signals;
 use feedkit_store::sqlite::USER_ACTIONS;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli;
 use crate::config::Config;
-use crate::engine::Engine;
+use crate::engine::{Engine, PUBLISH_DEADLINE};
 use crate::output;
 
 /// How long what is under way may take to end when a signal comes.
@@ -43,21 +44,16 @@ pub async fn replay(args: &cli::Replay, config: &Config) -> Result<ExitCode> {
     for file in &args.files {
         open(file)?;
     }
-    let shutdown = CancellationToken::new();
-    let interrupted = shutdown.clone();
-    let signal = stop_signal()?;
-    let signals = tokio::spawn(async move {
-        signal.await;
-        interrupted.cancel();
-    });
+    let signals = Signals::listen()?;
+    let shutdown = signals.stop();
     let mut engine = Engine::start(config).await?;
     let outcome = tokio::select! {
-        outcome = run(args, &mut engine, &shutdown) => outcome,
+        outcome = run(args, &mut engine, shutdown) => outcome,
         // Waiting for input, or for room on a full disk, may last.
-        () = overdue(&shutdown) => Ok(None),
+        () = overdue(shutdown) => Ok(None),
     };
-    signals.abort();
-    let stopped = engine.stop(!matches!(outcome, Ok(Some(_)))).await;
+    let patience = if matches!(outcome, Ok(Some(_))) { PUBLISH_DEADLINE } else { Duration::ZERO };
+    let stopped = engine.stop(patience).await;
     let summary = outcome?;
     stopped?;
     match summary {
@@ -205,26 +201,4 @@ fn progress_bar(files: &[std::path::PathBuf]) -> ProgressBar {
     }
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
-}
-
-/// Ends with Ctrl-C, or the signal that a service manager sends; heard from the call on.
-#[cfg(unix)]
-fn stop_signal() -> Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let listen = |kind| signal(kind).map_err(|e| Error::fatal(format!("cannot listen for signals: {e}")));
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
-}
-
-/// Ends with Ctrl-C.
-#[cfg(not(unix))]
-fn stop_signal() -> Result<impl Future<Output = ()>> {
-    Ok(async {
-        let _ = tokio::signal::ctrl_c().await;
-    })
 }

@@ -1,4 +1,5 @@
-//! Kills the program at every stage, again and again, and compares what it ends up with.
+//! Kills the program at every stage, again and again, and compares what it ends up with: a replay of files in one life,
+//! in the next a server with clients that send again whatever is not answered.
 //!
 //! `FEEDKIT_KILLS` sets how many kills (200), `FEEDKIT_SEED` repeats a run.
 
@@ -15,11 +16,18 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
-use crate::oracle::{logged, model_of};
+use crate::clients::Sending;
+use crate::oracle::{kept, logged, model_of};
 use crate::program::{Place, arg, said};
+use crate::server::Server;
 
 /// Kills of one data directory before what is left of it is judged.
 const LIVES: u64 = 12;
+/// Who send to a server, and how many events at a time at most.
+const CLIENTS: usize = 16;
+const BATCH: usize = 10;
+/// Events sent in one life of a server.
+const PORTION: usize = 250;
 /// Each stage is hit at least so often, if that many kills are asked for at all.
 const EACH: u64 = 20;
 
@@ -74,6 +82,10 @@ struct Campaign {
     file: PathBuf,
     old: PathBuf,
     short: PathBuf,
+    /// What is sent over HTTP.
+    sent: PathBuf,
+    sending: Sending,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl Campaign {
@@ -97,7 +109,23 @@ impl Campaign {
         std::fs::write(&old, old_events(rng)).unwrap();
         let short = place.path("short.toml");
         std::fs::write(&short, "[retention]\nevents_days = 60\njournal_days = 1\n").unwrap();
-        Campaign { place, file, old, short }
+        // With ids that the clients have made, so that it can be told what became of each.
+        let config = TrafficConfig {
+            seed: rng.next_u64(),
+            count: 1_500,
+            users: 200,
+            posts: 50,
+            malformed: 0.0,
+            without_id: 0.0,
+            ..Default::default()
+        };
+        let sent = place.traffic("sent.jsonl", &config);
+        // Of other users than the file's: who likes first what another unlikes must not depend on the kills.
+        let text = std::fs::read_to_string(&sent).unwrap().replace("\"userId\":\"u", "\"userId\":\"w");
+        std::fs::write(&sent, &text).unwrap();
+        let sending = Sending::new(text.lines().map(str::as_bytes), CLIENTS, BATCH);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        Campaign { place, file, old, short, sent, sending, runtime }
     }
 
     fn run(&self, rng: &mut ChaCha8Rng, tally: &mut Tally) {
@@ -105,12 +133,16 @@ impl Campaign {
         let (file, old, short) = (arg(&self.file), arg(&self.old), arg(&self.short));
         let at_work = [INGEST, BEFORE_COMMIT, AFTER_COMMIT, FOLLOWER, ALERT_STEP, SNAPSHOT, RELAY];
         let replay = ["replay", "--json", file, old];
-        for _ in 0..LIVES {
+        for life in 0..LIVES {
             let stage = tally.neediest(&at_work, rng);
             // Early and late in a life; a stage that is not reached so often lets the run end by itself.
             let nth = if rng.random_bool(0.5) { 1 } else { rng.random_range(1..6) };
-            self.killed(&replay, stage, nth, tally);
+            match life % 2 {
+                0 => self.killed(&replay, stage, nth, tally),
+                _ => self.killed_while_serving(stage, nth, tally),
+            }
         }
+        self.send_the_rest();
         self.place.run(&replay);
         let settled = self.judge();
 
@@ -148,15 +180,71 @@ impl Campaign {
         }
     }
 
+    /// Serves until it dies at a stage, or a portion is sent. Whatever was answered 202 is there afterwards.
+    fn killed_while_serving(&self, stage: &'static str, nth: u64, tally: &mut Tally) {
+        let mut command = self.place.feedkit(&["serve", "--listen", "127.0.0.1:0", "--rate-limit", "0"]);
+        command.env("FEEDKIT_FAILPOINT", format!("{stage}:{nth}"));
+        let mut server = match Server::start(&mut command, &self.place.data()) {
+            Ok(server) => server,
+            Err(output) if output.status.signal() == Some(9) => return tally.add(stage),
+            Err(output) => panic!("{stage}:{nth}: {}", said(&output)),
+        };
+        let client = server.writer();
+        self.runtime.block_on(self.sending.send(&client, PORTION));
+        if !server.has_ended() {
+            server.terminate();
+        }
+        let output = server.ended();
+        match output.status.signal() {
+            Some(9) => tally.add(stage),
+            _ => assert!(output.status.success(), "{stage}:{nth}: {}", said(&output)),
+        }
+        self.judge_taken();
+    }
+
+    fn send_the_rest(&self) {
+        let server = Server::of(&self.place);
+        let client = server.writer();
+        while self.runtime.block_on(self.sending.left()) > 0 {
+            self.runtime.block_on(self.sending.send(&client, usize::MAX));
+        }
+        server.stop();
+        self.judge_taken();
+        assert_eq!(self.sending.refused(), 0);
+    }
+
+    /// All that was answered 202 lies in the log where the answer says, and is in the history once that has caught
+    /// up.
+    fn judge_taken(&self) {
+        let data = self.place.data();
+        self.place.run(&["replay", "/dev/null"]);
+        let taken = self.sending.taken();
+        let records: BTreeMap<_, _> = self.runtime.block_on(async {
+            let store = crate::oracle::open(&data).await;
+            let records = logged(&store, feedkit_store::sqlite::USER_ACTIONS).await;
+            // A position lies just after its record.
+            records.into_iter().map(|(at, record)| ((at, record.offset + 1), record.value)).collect()
+        });
+        let kept = kept(&data);
+        for taken in taken {
+            let (id, at) = (taken.id, (taken.position.partition, taken.position.offset));
+            let record =
+                records.get(&at).unwrap_or_else(|| panic!("{id}: nothing lies at {}", taken.position));
+            let event: Value = serde_json::from_slice(record).unwrap();
+            assert_eq!(event["id"], id.to_string(), "at {}", taken.position);
+            assert!(kept.contains(id.as_bytes()), "{id} is not in the history");
+        }
+    }
+
     /// Compares everything with the model and with a run that was left in peace. The totals.
     fn judge(&self) -> Value {
         self.place.run(&["verify"]);
         let data = self.place.data();
-        tokio::runtime::Runtime::new().unwrap().block_on(compare(&data));
+        self.runtime.block_on(compare(&data));
 
         // Whatever happened, each line counts once, as if nothing had happened.
         let calm = Place::new();
-        let summary = calm.json(&["replay", arg(&self.file), arg(&self.old)]);
+        let summary = calm.json(&["replay", arg(&self.file), arg(&self.old), arg(&self.sent)]);
         let calm_totals = calm.json(&["top", "-n", "100000"]);
         let totals = self.totals();
         assert_eq!(totals, calm_totals);
@@ -188,8 +276,7 @@ impl Campaign {
                 }
             }
         }
-        let published: Vec<_> =
-            tokio::runtime::Runtime::new().unwrap().block_on(published(&self.place.data()));
+        let published: Vec<_> = self.runtime.block_on(published(&self.place.data()));
         let mut sorted = published.clone();
         sorted.sort();
         assert_eq!(sorted, Vec::from_iter(unique), "published and raised differ");

@@ -2,12 +2,20 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod browser;
+mod clients;
 mod commands;
+mod configuration;
 #[cfg(feature = "failpoints")]
 mod disk;
+mod http;
 #[cfg(feature = "failpoints")]
 mod kill;
+mod notify;
 #[cfg(feature = "failpoints")]
 mod oracle;
 mod pipelines;
 mod program;
+mod serve;
+mod server;
+mod socket;
+mod stream;

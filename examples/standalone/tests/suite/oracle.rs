@@ -1,5 +1,6 @@
 //! What a data directory's log holds, and what the model makes of it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use feedkit_core::source::{Record, Resume, SourceEvent};
@@ -37,4 +38,21 @@ pub(crate) async fn model_of(store: &Sqlite, codec: impl Codec) -> Model {
         model.feed(partition, &record);
     }
     model
+}
+
+/// The ids of all events that the history keeps.
+pub(crate) fn kept(data: &Path) -> BTreeSet<[u8; 16]> {
+    let state = rusqlite::Connection::open_with_flags(
+        data.join("state.db"),
+        rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY,
+    );
+    let state = state.unwrap();
+    let mut months = state.prepare("SELECT month FROM event_months").unwrap();
+    let months = months.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap);
+    let mut ids = BTreeSet::new();
+    for month in months.collect::<Vec<i64>>() {
+        let mut select = state.prepare(&format!("SELECT id FROM events_{month}")).unwrap();
+        ids.extend(select.query_map([], |row| row.get::<_, [u8; 16]>(0)).unwrap().map(Result::unwrap));
+    }
+    ids
 }

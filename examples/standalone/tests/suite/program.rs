@@ -74,7 +74,7 @@ impl Place {
 pub(crate) fn feedkit(data: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_feedkit"));
     command.arg("--data").arg(data).args(args).stdin(Stdio::null());
-    for name in ["FEEDKIT_DATA", "FEEDKIT_CONFIG", "FEEDKIT_LOG", "FEEDKIT_FAILPOINT"] {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FEEDKIT_")) {
         command.env_remove(name);
     }
     command

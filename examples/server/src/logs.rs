@@ -10,13 +10,30 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt};
 
+use crate::Failure;
+
 /// One cause is told so often, by however many parts of the pipeline it is met.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
-/// Begins to log what `filter` lets through. The error says what a filter is.
-pub fn start(filter: &str) -> Result<(), String> {
+crate::settings::choice! {
+    /// How a line of the log looks.
+    pub enum Format {
+        /// For people.
+        Text = "text",
+        /// One JSON object a line, for programs.
+        Json = "json",
+    }
+}
+
+/// Begins to log what `filter` lets through, to standard error.
+///
+/// # Errors
+///
+/// Says what a filter is.
+pub fn start(filter: &str, format: Format) -> Result<(), Failure> {
     let expected = || {
-        format!("--log {filter}: expected error, warn, info, debug, or a filter as `feedkit_core=debug,warn`")
+        let form = "error, warn, info, debug, or a filter as `feedkit_core=debug,warn`";
+        Failure::usage(format!("--log {filter}: expected {form}"))
     };
     // A bare word that is no level would be taken for a module's name, and mute everything.
     let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
@@ -24,8 +41,15 @@ pub fn start(filter: &str) -> Result<(), String> {
         return Err(expected());
     }
     let filter = EnvFilter::try_new(filter).map_err(|_| expected())?;
-    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
-    tracing_subscriber::registry().with(filter).with(Causes::default()).with(lines).init();
+    let registry = tracing_subscriber::registry().with(filter).with(Causes::default());
+    match format {
+        Format::Text => {
+            registry.with(fmt::layer().with_writer(std::io::stderr).with_target(false)).init();
+        }
+        Format::Json => {
+            registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).init();
+        }
+    }
     Ok(())
 }
 

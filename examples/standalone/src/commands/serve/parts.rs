@@ -1,0 +1,156 @@
+//! What a gateway asks of the engine.
+
+use async_trait::async_trait;
+use feedkit_core::gateway::{Component, Health, OpenSource, Visibility};
+use feedkit_core::pipeline::{PartitionState, PipelineHandle, PipelineStatus};
+use feedkit_core::{Error, EventSource, Position, Result};
+use feedkit_store::sqlite::{NOTIFICATIONS, SourceOptions, SqliteLog, USER_ACTIONS};
+use tokio::task::AbortHandle;
+
+use crate::engine::Engine;
+
+/// Readers of the notifications' log.
+pub struct Notifications {
+    log: SqliteLog,
+}
+
+impl Notifications {
+    pub fn new(log: &SqliteLog) -> Self {
+        Notifications { log: log.clone() }
+    }
+}
+
+#[async_trait]
+impl OpenSource for Notifications {
+    async fn open(&self) -> Result<Box<dyn EventSource>> {
+        Ok(Box::new(self.log.broadcast(NOTIFICATIONS, SourceOptions::default()).await?))
+    }
+}
+
+/// A write is visible once the history has it: the counters are the history's own totals.
+pub struct HistoryVisibility {
+    pipeline: PipelineHandle,
+    partitions: u32,
+}
+
+impl HistoryVisibility {
+    pub fn new(log: &SqliteLog, pipeline: &PipelineHandle) -> Result<Self> {
+        Ok(HistoryVisibility { pipeline: pipeline.clone(), partitions: log.partitions(USER_ACTIONS)? })
+    }
+}
+
+#[async_trait]
+impl Visibility for HistoryVisibility {
+    async fn wait(&self, position: Position) -> Result<()> {
+        if position.partition.0 >= self.partitions {
+            return Err(Error::invalid(format!(
+                "{position} names partition {}, the log has {} from 0 on",
+                position.partition, self.partitions
+            )));
+        }
+        let target = [(position.partition, position.offset)].into_iter().collect();
+        let seen = self.pipeline.committed(&target).await;
+        // It cannot be told now; another start may help.
+        seen.map_err(|error| Error::retriable(error.to_string()).with_source(error))
+    }
+}
+
+/// The pipeline's condition, by component.
+pub struct EngineHealth {
+    pipeline: PipelineHandle,
+    relay: AbortHandle,
+}
+
+impl EngineHealth {
+    pub fn new(engine: &Engine) -> Self {
+        EngineHealth { pipeline: engine.pipeline.clone(), relay: engine.relay() }
+    }
+}
+
+impl Health for EngineHealth {
+    fn components(&self) -> Vec<Component> {
+        components(&self.pipeline.status(), !self.relay.is_finished())
+    }
+}
+
+fn components(status: &PipelineStatus, relays: bool) -> Vec<Component> {
+    let log = match &status.source_trouble {
+        Some(why) => Component::down("log", why),
+        None => Component::up("log"),
+    };
+    let alerts = match status.followers.values().find_map(|follower| follower.trouble.as_ref()) {
+        Some(why) => Component::degraded("alerts", why),
+        None => Component::up("alerts"),
+    };
+    let live = match relays {
+        true => Component::up("live"),
+        false => Component::degraded("live", "notifications are not published any more"),
+    };
+    let history = history(status);
+    // They are the history's own totals.
+    let counters = Component { name: "counters".to_owned(), ..history.clone() };
+    vec![log, history, counters, alerts, live]
+}
+
+/// A partition that is being retried still takes events into the log; one that has stopped needs a person.
+fn history(status: &PipelineStatus) -> Component {
+    if status.ended {
+        return Component::down("history", "the pipeline has ended");
+    }
+    let mut retrying = None;
+    for (partition, status) in &status.partitions {
+        match &status.state {
+            PartitionState::Stopped(why) => {
+                return Component::down("history", format!("partition {partition} stopped: {why}"));
+            }
+            PartitionState::Retrying(why) => {
+                retrying = Some(format!("partition {partition} is being retried: {why}"));
+            }
+            _ => {}
+        }
+    }
+    match retrying {
+        Some(why) => Component::degraded("history", why),
+        None => Component::up("history"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use feedkit_core::Partition;
+    use feedkit_core::gateway::Condition;
+    use feedkit_core::pipeline::{FollowerStatus, PartitionStatus};
+
+    use super::*;
+
+    fn conditions(status: &PipelineStatus, relays: bool) -> Vec<(String, Condition)> {
+        components(status, relays).into_iter().map(|c| (c.name, c.condition)).collect()
+    }
+
+    fn all_but(changed: &[(&str, Condition)]) -> Vec<(String, Condition)> {
+        let names = ["log", "history", "counters", "alerts", "live"];
+        let condition = |name: &str| changed.iter().find(|c| c.0 == name).map_or(Condition::Up, |c| c.1);
+        names.map(|name| (name.to_owned(), condition(name))).to_vec()
+    }
+
+    #[test]
+    fn each_trouble_shows_at_its_component() {
+        let well = PipelineStatus::default();
+        assert_eq!(conditions(&well, true), all_but(&[]));
+        assert_eq!(conditions(&well, false), all_but(&[("live", Condition::Degraded)]));
+        let unread = PipelineStatus { source_trouble: Some("disk".into()), ..well.clone() };
+        assert_eq!(conditions(&unread, true), all_but(&[("log", Condition::Down)]));
+        let in_state = |state| {
+            let partition = PartitionStatus { state, ..Default::default() };
+            PipelineStatus { partitions: [(Partition(1), partition)].into(), ..well.clone() }
+        };
+        let both = |condition| all_but(&[("history", condition), ("counters", condition)]);
+        let retrying = in_state(PartitionState::Retrying("full".into()));
+        assert_eq!(conditions(&retrying, true), both(Condition::Degraded));
+        let stopped = in_state(PartitionState::Stopped("gap".into()));
+        assert_eq!(conditions(&stopped, true), both(Condition::Down));
+        let alerts = FollowerStatus { trouble: Some("bad".into()), ..Default::default() };
+        let troubled = PipelineStatus { followers: [("alerts".to_owned(), alerts)].into(), ..well };
+        assert_eq!(conditions(&troubled, true), all_but(&[("alerts", Condition::Degraded)]));
+    }
+}

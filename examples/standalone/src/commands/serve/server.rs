@@ -1,0 +1,158 @@
+//! From the start to the end of a server.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use feedkit_core::{Error, Result};
+use feedkit_server::Signals;
+use feedkit_server::gateway::{Algorithm, LocalLimits};
+use feedkit_server::settings::Secret;
+use feedkit_store::sqlite::USER_ACTIONS;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::check::check;
+use super::demo::{self, Demo};
+use super::{gateway, secret, welcome};
+use crate::cli;
+use crate::config::Config;
+use crate::engine::{Engine, PUBLISH_DEADLINE};
+
+/// How often limiters forget those who have not come for long.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+
+/// Serves until a signal comes, or the engine fails.
+pub async fn serve(args: &cli::Serve, mut config: Config) -> Result<ExitCode> {
+    if args.demo && config.data_is_default {
+        config.data = demo::DIRECTORY.into();
+    }
+    if args.check {
+        return check(&config).await;
+    }
+    let signals = Signals::listen()?;
+    if args.demo {
+        demo::check_directory(&config.data).await?;
+    }
+    // Before anything is written: a port in use should not leave a directory behind.
+    let listener = bind(config.front.listen).await?;
+    let mut engine = Engine::start(&config).await?;
+    let served = run(args, &config, &mut engine, listener, signals.stop()).await;
+    let patience = match &served {
+        Ok(until) => until.saturating_duration_since(Instant::now()).min(PUBLISH_DEADLINE),
+        Err(_) => Duration::ZERO,
+    };
+    let stopped = engine.stop(patience).await;
+    served?;
+    stopped?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|e| {
+        let why = match e.kind() {
+            std::io::ErrorKind::AddrInUse => "another program listens there already".to_owned(),
+            std::io::ErrorKind::PermissionDenied => "ports below 1024 need permission".to_owned(),
+            std::io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+            _ => e.to_string(),
+        };
+        let hint = "--listen takes another address; with port 0, any port that is free";
+        Error::fatal(format!("cannot listen on {address}: {why} ({hint})")).with_source(e)
+    })
+}
+
+/// Runs the gateway, and what belongs to it, until it is to end: then all of it has ended, and when the engine has
+/// to have ended, too.
+async fn run(
+    args: &cli::Serve,
+    config: &Config,
+    engine: &mut Engine,
+    listener: TcpListener,
+    stop: &CancellationToken,
+) -> Result<Instant> {
+    let address = listener.local_addr().map_err(|e| Error::fatal(format!("no address: {e}")))?;
+    let secret = signing_secret(config)?;
+    let tokens = Arc::new(gateway::verifier(&config.jwt, secret.as_ref())?);
+    let limits = LocalLimits::new(config.front.rate_limit)?;
+    let routes = gateway::assemble(engine, config, tokens, &limits)?;
+    let demo = match args.demo {
+        true => Some(Demo::new(&config.data, engine.store.log().sink(USER_ACTIONS)?)?),
+        false => None,
+    };
+
+    let ending = CancellationToken::new();
+    let mut gateway = tokio::spawn(gateway::run(routes, listener, ending.clone()));
+    let forgetting = tokio::spawn(forget_idle(limits, ending.clone()));
+    let mut playing = tokio::spawn(play(demo, ending.clone()));
+    let (mut served, mut played) = (None, None);
+    let outcome = match welcome::welcome(config, &config.data, address, secret.as_ref()) {
+        Err(error) => Err(error),
+        Ok(()) => tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            error = engine.fails() => Err(error),
+            ended = &mut gateway => {
+                served = Some(ended);
+                Err(Error::fatal("the gateway has ended"))
+            }
+            ended = &mut playing => {
+                played = Some(ended);
+                Err(Error::fatal("the demo has ended"))
+            }
+        },
+    };
+    let until = Instant::now() + config.gateway.shutdown_deadline;
+    ending.cancel();
+    let served = ended("the gateway", gateway, served).await;
+    let played = ended("the demo", playing, played).await;
+    let forgotten = ended("the limiters' housekeeping", forgetting, None).await;
+    // Whichever failed knows better why than that it has ended.
+    let outcome = match (outcome, &served, &played) {
+        (Err(_), Err(_), _) | (Err(_), _, Err(_)) => Ok(()),
+        (outcome, ..) => outcome,
+    };
+    served.and(played).and(forgotten).and(outcome).map(|()| until)
+}
+
+/// What tokens are signed with; `None` when that is done elsewhere.
+fn signing_secret(config: &Config) -> Result<Option<Secret>> {
+    match (config.jwt.algorithm, &config.jwt.secret) {
+        (Algorithm::Hs256, None) => secret::read_or_make(&config.data).map(Some),
+        (_, configured) => Ok(configured.clone()),
+    }
+}
+
+/// Keys that have all their allowance back take memory for nothing.
+async fn forget_idle(limits: LocalLimits, stop: CancellationToken) -> Result<()> {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(FORGET_EVERY) => limits.forget_idle(),
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+}
+
+async fn play(demo: Option<Demo>, stop: CancellationToken) -> Result<()> {
+    match demo {
+        Some(demo) => demo.play(&stop).await,
+        None => {
+            stop.cancelled().await;
+            Ok(())
+        }
+    }
+}
+
+/// What became of a task: told already, or waited for.
+async fn ended(
+    what: &str,
+    task: JoinHandle<Result<()>>,
+    told: Option<Result<Result<()>, tokio::task::JoinError>>,
+) -> Result<()> {
+    let ended = match told {
+        Some(ended) => ended,
+        None => task.await,
+    };
+    ended.unwrap_or_else(|e| Err(Error::fatal(format!("failed: {e}")))).map_err(|e| e.context(what))
+}

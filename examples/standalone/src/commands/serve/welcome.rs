@@ -1,0 +1,75 @@
+//! What `serve` says when it listens.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use feedkit_core::{Error, Result, UserId, access};
+use feedkit_server::settings::{Secret, Value};
+
+use super::gateway::{self, Bearer};
+use crate::config::Config;
+use crate::output;
+
+/// Whom the page acts as at first.
+pub const USER: &str = "you";
+
+/// How long the page's token is valid.
+const TTL: Duration = Duration::from_secs(12 * 3600);
+
+/// Prints where the page is, what to try, and how to stop. The page gets a token of a moderator who may write for
+/// everybody: so not where others than this machine's users can come.
+pub fn welcome(config: &Config, data: &Path, address: SocketAddr, secret: Option<&Secret>) -> Result<()> {
+    let url = format!("http://{}", reachable(address));
+    let (program, data) = (program(), data.display());
+    output::line(&format!("feedkit serves {data} on {url}\n"))?;
+    match secret {
+        Some(secret) if address.ip().is_loopback() => {
+            let token = page_token(config, secret)?;
+            output::line(&format!("  Page     {url}/#token={token}"))?;
+            let ttl = TTL.show().unwrap_or_default();
+            output::line(&format!(
+                "           the token is for the user \"{USER}\", a moderator who may write for everybody, for {ttl}"
+            ))?;
+        }
+        Some(_) => {
+            output::line(&format!("  Page     {url}/"))?;
+            output::line(
+                "           others can reach this address, so no token is shown; to make one for yourself:",
+            )?;
+            output::line(&format!("           {program} token --data {data} --sub {USER} --role moderator"))?;
+        }
+        None => {
+            output::line(&format!("  Page     {url}/"))?;
+            output::line("           tokens are signed by whoever has the private key")?;
+        }
+    }
+    if secret.is_some() {
+        output::line(&format!(
+            "  Try      curl {url}/api/events -H 'Content-Type: application/json' \\\n             \
+             -H \"Authorization: Bearer $({program} token --data {data} --sub ann)\" \\\n             \
+             -d '{{\"userId\":\"ann\",\"postId\":\"hello\",\"type\":\"like\"}}'"
+        ))?;
+    }
+    output::line(&format!("  API      {url}/docs"))?;
+    output::line("  Stop     Ctrl-C")
+}
+
+fn page_token(config: &Config, secret: &Secret) -> Result<String> {
+    let user = UserId::new(USER).map_err(|e| Error::fatal(format!("{USER} {e}")))?;
+    let (roles, scopes) = (["moderator".to_owned()], [access::WRITE_ANY.to_owned()]);
+    gateway::sign(&config.jwt, secret, &Bearer { user: &user, roles: &roles, scopes: &scopes }, TTL)
+}
+
+/// An address that this machine can be reached at from itself.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip().is_unspecified() {
+        true => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port()),
+        false => address,
+    }
+}
+
+/// The program as it was called.
+fn program() -> String {
+    std::env::args().next().filter(|name| !name.contains(' ')).unwrap_or_else(|| "feedkit".to_owned())
+}

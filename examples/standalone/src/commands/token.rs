@@ -1,0 +1,22 @@
+//! `token`: a token made with the directory's secret, also beside a running server.
+
+use std::process::ExitCode;
+
+use feedkit_core::Result;
+
+use super::serve::{gateway, secret};
+use crate::cli;
+use crate::config::Config;
+use crate::output;
+
+/// Prints a token.
+pub fn token(args: &cli::Token, config: &Config) -> Result<ExitCode> {
+    gateway::check_signs(&config.jwt)?;
+    let secret = match &config.jwt.secret {
+        Some(secret) => secret.clone(),
+        None => secret::read(&config.data)?,
+    };
+    let bearer = gateway::Bearer { user: &args.sub, roles: &args.roles, scopes: &args.scopes };
+    output::line(&gateway::sign(&config.jwt, &secret, &bearer, args.ttl)?)?;
+    Ok(ExitCode::SUCCESS)
+}

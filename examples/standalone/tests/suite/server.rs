@@ -1,0 +1,138 @@
+//! `feedkit serve` as a process, and tokens for it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use jsonwebtoken::{EncodingKey, Header};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+use crate::http::{Client, PATIENCE};
+use crate::program::{Place, said};
+
+/// A server that listens.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    data: PathBuf,
+    output: Reading,
+}
+
+/// What a process says, read to the end so that it is never held up.
+struct Reading {
+    stdout: JoinHandle<Vec<u8>>,
+    stderr: JoinHandle<Vec<u8>>,
+}
+
+impl Server {
+    /// Serves a place's data on a free port, without limits.
+    pub(crate) fn of(place: &Place) -> Self {
+        Self::with(place, &[])
+    }
+
+    pub(crate) fn with(place: &Place, args: &[&str]) -> Self {
+        let mut command = place.feedkit(&["serve", "--listen", "127.0.0.1:0", "--rate-limit", "0"]);
+        Self::start(command.args(args), &place.data()).unwrap_or_else(|output| panic!("{}", said(&output)))
+    }
+
+    /// Runs the command until it listens; what it said, if it ends before that.
+    pub(crate) fn start(command: &mut Command, data: &Path) -> Result<Self, Output> {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let (found, address) = mpsc::channel();
+        let stdout = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            let mut lines = BufReader::new(stdout);
+            let mut from = 0;
+            while lines.read_until(b'\n', &mut all).is_ok_and(|n| n > 0) {
+                // Who starts it may not wait any more.
+                let _ = listening_at(&all[from..]).is_some_and(|at| found.send(at).is_ok());
+                from = all.len();
+            }
+            all
+        });
+        let stderr = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            let _ = stderr.read_to_end(&mut all);
+            all
+        });
+        let output = Reading { stdout, stderr };
+        match address.recv_timeout(PATIENCE) {
+            Ok(address) => Ok(Server { child, address, data: data.to_owned(), output }),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                let status = child.wait().unwrap();
+                Err(output.read(status))
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                child.kill().unwrap();
+                let status = child.wait().unwrap();
+                panic!("it does not listen: {}", said(&output.read(status)));
+            }
+        }
+    }
+
+    /// Someone with a token.
+    pub(crate) fn client(&self, user: &str) -> Client {
+        Client::new(self.address, Some(self.token(user, &[], &[])))
+    }
+
+    /// Someone who may write for everybody.
+    pub(crate) fn writer(&self) -> Client {
+        Client::new(self.address, Some(self.token("writer", &[], &["events:write:any"])))
+    }
+
+    /// A token, signed here with the secret that the server has made.
+    pub(crate) fn token(&self, user: &str, roles: &[&str], scopes: &[&str]) -> String {
+        let secret = std::fs::read_to_string(self.data.join("jwt-secret")).unwrap();
+        let hour = feedkit_core::Clock::now(&feedkit_core::SystemClock).as_millis() / 1000 + 3600;
+        let claims = json!({"sub": user, "exp": hour, "roles": roles, "scope": scopes.join(" ")});
+        let key = EncodingKey::from_secret(secret.trim_end().as_bytes());
+        jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap()
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.ended();
+    }
+
+    /// Asks it to stop, as a service manager does. It may have died meanwhile.
+    pub(crate) fn terminate(&self) {
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+    }
+
+    /// Asks it to stop; it must end well.
+    pub(crate) fn stop(self) -> String {
+        self.terminate();
+        let output = self.ended();
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Waits for it to end by itself.
+    pub(crate) fn ended(mut self) -> Output {
+        let status = self.child.wait().unwrap();
+        self.output.read(status)
+    }
+}
+
+impl Reading {
+    fn read(self, status: ExitStatus) -> Output {
+        Output { status, stdout: self.stdout.join().unwrap(), stderr: self.stderr.join().unwrap() }
+    }
+}
+
+/// The address in the line that names the page.
+fn listening_at(line: &[u8]) -> Option<SocketAddr> {
+    let line = std::str::from_utf8(line).ok()?;
+    let (_, url) = line.trim_start().strip_prefix("Page ")?.split_once("http://")?;
+    url.split(['/', '\n']).next()?.parse().ok()
+}
