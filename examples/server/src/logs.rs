@@ -1,0 +1,112 @@
+//! What goes to standard error besides a command's own messages.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::Failure;
+
+/// One cause is told so often, by however many parts of the pipeline it is met.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
+
+crate::settings::choice! {
+    /// How a line of the log looks.
+    pub enum Format {
+        /// For people.
+        Text = "text",
+        /// One JSON object a line, for programs.
+        Json = "json",
+    }
+}
+
+/// Begins to log what `filter` lets through, to standard error.
+///
+/// # Errors
+///
+/// Says what a filter is.
+pub fn start(filter: &str, format: Format) -> Result<(), Failure> {
+    let expected = || {
+        let form = "error, warn, info, debug, or a filter as `feedkit_core=debug,warn`";
+        Failure::usage(format!("--log {filter}: expected {form}"))
+    };
+    // A bare word that is no level would be taken for a module's name, and mute everything.
+    let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
+    if filter.split(',').any(|part| !part.contains('=') && !is_level(part.trim())) {
+        return Err(expected());
+    }
+    let filter = EnvFilter::try_new(filter).map_err(|_| expected())?;
+    let registry = tracing_subscriber::registry().with(filter).with(Causes::default());
+    match format {
+        Format::Text => {
+            registry.with(fmt::layer().with_writer(std::io::stderr).with_target(false)).init();
+        }
+        Format::Json => {
+            registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).init();
+        }
+    }
+    Ok(())
+}
+
+/// Holds warnings back whose cause was told a moment ago: on a full disk each partition and each follower tries
+/// again, and would say so each time.
+#[derive(Default)]
+struct Causes {
+    told: Mutex<HashMap<String, Instant>>,
+}
+
+impl<S: Subscriber> Layer<S> for Causes {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        if *event.metadata().level() != Level::WARN {
+            return true;
+        }
+        let mut cause = Cause(None);
+        event.record(&mut cause);
+        cause.0.is_none_or(|cause| self.is_due(cause, Instant::now()))
+    }
+}
+
+impl Causes {
+    fn is_due(&self, cause: String, now: Instant) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|_, at| now.duration_since(*at) < AGAIN_AFTER);
+        let due = !told.contains_key(&cause);
+        if due {
+            told.insert(cause, now);
+        }
+        due
+    }
+}
+
+/// An event's field `error`.
+struct Cause(Option<String>);
+
+impl Visit for Cause {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "error" {
+            self.0 = Some(format!("{value:?}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_again_after_a_while() {
+        let causes = Causes::default();
+        let start = Instant::now();
+        let due = |cause: &str, at: Duration| causes.is_due(cause.to_owned(), start + at);
+        assert!(due("full", Duration::ZERO));
+        assert!(!due("full", AGAIN_AFTER / 2));
+        assert!(due("locked", AGAIN_AFTER / 2));
+        assert!(due("full", AGAIN_AFTER));
+        assert!(!due("full", AGAIN_AFTER + AGAIN_AFTER / 2));
+    }
+}

@@ -1,0 +1,73 @@
+//! Waiting for a service that is away at the start.
+
+use feedkit_core::pipeline::Backoff;
+use feedkit_core::{Error, Result};
+use tokio_util::sync::CancellationToken;
+
+/// Calls `attempt` until it succeeds, with longer and longer waits between: servers and the services they need are
+/// often started together. `what` names the service in the log, as in `waiting for PostgreSQL`.
+///
+/// # Errors
+///
+/// Those that do not pass, as they come; and when `stop` is cancelled meanwhile.
+///
+/// # Cancellation
+///
+/// Drops the attempt under way.
+pub async fn patiently<T>(
+    what: &str,
+    stop: &CancellationToken,
+    attempt: impl AsyncFnMut() -> Result<T>,
+) -> Result<T> {
+    tokio::select! {
+        () = stop.cancelled() => Err(Error::fatal(format!("stopped while waiting for {what}"))),
+        outcome = until_it_works(what, attempt) => outcome,
+    }
+}
+
+async fn until_it_works<T>(what: &str, mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    let mut waits = Backoff::default().waits();
+    let mut waited = false;
+    loop {
+        match attempt().await {
+            Ok(done) => {
+                if waited {
+                    tracing::info!("{what} is there");
+                }
+                return Ok(done);
+            }
+            Err(error) if error.is_retriable() => {
+                tracing::warn!(%error, "waiting for {what}");
+                waited = true;
+                waits.sleep().await;
+            }
+            Err(error) => return Err(error.context(what)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_passes_is_waited_for_and_what_does_not_is_told() {
+        let stop = CancellationToken::new();
+        let mut tries = 0;
+        let outcome = patiently("the store", &stop, async || {
+            tries += 1;
+            if tries < 3 { Err(Error::retriable("away")) } else { Ok(tries) }
+        });
+        assert_eq!(outcome.await.unwrap(), 3);
+        let refused = patiently("the store", &stop, async || Err::<(), _>(Error::fatal("no such user"))).await;
+        assert_eq!(refused.unwrap_err().to_string(), "the store: no such user");
+    }
+
+    #[tokio::test]
+    async fn it_can_be_stopped() {
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let never = patiently("the store", &stop, async || Err::<(), _>(Error::retriable("away")));
+        assert!(never.await.unwrap_err().to_string().contains("stopped"));
+    }
+}
