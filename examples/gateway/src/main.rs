@@ -1,2 +1,45 @@
-//! The gateway.
-fn main() {}
+//! `feedkit-gateway`: takes events into Kafka, answers questions from Redis and PostgreSQL, pushes notifications.
+
+mod cli;
+mod config;
+mod health;
+mod history;
+mod keys;
+mod limits;
+mod run;
+mod visibility;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use feedkit_core::Error;
+use feedkit_server::settings::{File, Layers, reference};
+use feedkit_server::{Failure, exit, logs, output};
+
+use crate::cli::{Cli, INTRODUCTION};
+use crate::config::{AllSections, Config, OPEN_TABLES};
+
+/// Requests allocate and free in many sizes on many threads; the system's allocator gives less back.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    exit("feedkit-gateway", start(Cli::parse()))
+}
+
+fn start(cli: Cli) -> Result<ExitCode, Failure> {
+    if cli.reference {
+        output::line(format!("{INTRODUCTION}{}", reference::<AllSections>()).trim_end())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let file = cli.file.config.as_deref().map(File::read).transpose()?;
+    let variable = |name: &str| std::env::var_os(name);
+    let layers = Layers::new::<AllSections>(&OPEN_TABLES, cli.settings.given.clone(), variable, file)?;
+    let config = Config::load(&layers)?;
+    logs::start(&config.log.log, config.log.log_format)?;
+    config.services.warn_of_passwords(&layers);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Error::fatal(format!("cannot start threads: {e}")))?;
+    Ok(runtime.block_on(run::run(cli.check, config))?)
+}

@@ -1,2 +1,43 @@
-//! The processor.
-fn main() {}
+//! `feedkit-processor`: reads the log in Kafka, keeps the history in PostgreSQL, counts in Redis, raises alerts.
+
+mod assembly;
+mod cli;
+mod commands;
+mod config;
+mod health;
+mod metrics;
+mod probes;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use feedkit_core::Error;
+use feedkit_server::settings::{File, Layers};
+use feedkit_server::{Failure, exit, logs};
+
+use crate::cli::Cli;
+use crate::config::{AllSections, Config, OPEN_TABLES};
+
+/// Many threads allocate and free batches of different sizes: the system's allocator keeps a fifth more.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    #[cfg(feature = "failpoints")]
+    feedkit_server::failpoints::arm();
+    exit("feedkit-processor", run(cli))
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let file = cli.file.config.as_deref().map(File::read).transpose()?;
+    let variable = |name: &str| std::env::var_os(name);
+    let layers = Layers::new::<AllSections>(&OPEN_TABLES, cli.settings.given.clone(), variable, file)?;
+    let config = Config::load(&layers)?;
+    logs::start(&config.general.log, config.general.log_format)?;
+    config.services.warn_of_passwords(&layers);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Error::fatal(format!("cannot start threads: {e}")))?;
+    Ok(runtime.block_on(commands::run(cli, config))?)
+}

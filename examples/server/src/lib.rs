@@ -6,16 +6,26 @@
 //! | [`logs`] | what goes to standard error, as text or JSON |
 //! | [`signals`] | SIGINT and SIGTERM as a cancellation token |
 //! | [`patience`] | waiting for a service that is away at the start |
+//! | [`output`] | lines, tables and JSON on standard output |
 //! | [`failure`] | what a program ends with, and its exit code |
-//! | `gateway` (a feature) | the settings of a gateway |
+//! | `gateway` (a feature) | the settings of a gateway, and whom it believes |
+//! | `pipeline` (a feature) | the settings of a pipeline: what is taken in, the rules, retention |
+//! | `services` (a feature) | Kafka, PostgreSQL and Redis: their settings, and how they are opened |
 //!
 //! A program's crate, not a library for others: it reads the environment and may end the process.
 
+#[cfg(feature = "failpoints")]
+pub mod failpoints;
 pub mod failure;
 #[cfg(feature = "gateway")]
 pub mod gateway;
 pub mod logs;
+pub mod output;
 pub mod patience;
+#[cfg(feature = "pipeline")]
+pub mod pipeline;
+#[cfg(feature = "services")]
+pub mod services;
 pub mod settings;
 pub mod signals;
 

@@ -8,8 +8,9 @@ pub struct Key {
     pub table: &'static str,
     /// The name in its table; of a secret, without `_file`.
     pub name: &'static str,
-    /// What comes before the name to make the flag and the variable, such as `jwt_`.
-    pub prefix: &'static str,
+    /// What flag and variable are made of: the name after the table's prefix, such as `jwt_algorithm`, or one of
+    /// its own.
+    pub word: String,
     /// What sort of value, such as `duration`.
     pub kind: &'static str,
     /// The default as one would write it; `None` when there is none.
@@ -26,15 +27,15 @@ impl Key {
     /// The key of a field of type `T`. For [`settings!`](crate::settings!).
     pub fn of<T: Value>(
         table: &'static str,
-        prefix: &'static str,
         name: &'static str,
+        word: String,
         help: &str,
         default: &T,
     ) -> Key {
         Key {
             table,
             name,
-            prefix,
+            word,
             kind: T::KIND,
             default: default.show(),
             help: help.trim().to_owned(),
@@ -56,7 +57,7 @@ impl Key {
 
     /// Its flag without the dashes.
     pub fn long(&self) -> String {
-        format!("{}{}{}", self.prefix, self.name, self.suffix()).replace('_', "-")
+        format!("{}{}", self.word, self.suffix()).replace('_', "-")
     }
 
     /// Its variable, such as `FEEDKIT_MAX_BODY_BYTES`; of a secret, the one that names a file.
@@ -66,7 +67,7 @@ impl Key {
 
     /// The variable that holds a secret itself.
     pub(super) fn secret_variable(&self) -> String {
-        format!("FEEDKIT_{}{}", self.prefix, self.name).to_uppercase()
+        format!("FEEDKIT_{}", self.word).to_uppercase()
     }
 
     /// A secret is named by the file that holds it.

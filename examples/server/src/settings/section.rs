@@ -57,13 +57,14 @@ tuple!(A B C D E F G H I J K L);
 
 /// Describes one table of the file: a struct with a field for each key, which has a type, a default, and its help as
 /// documentation. With `as "jwt_"` flags and variables begin with that; without, they are the bare names, which must
-/// then be unique among all tables of a program. See [`settings`](crate::settings).
+/// then be unique among all tables of a program. A key may have a word of its own: `brokers as "kafka"` is `--kafka`.
+/// See [`settings`](crate::settings).
 #[macro_export]
 macro_rules! settings {
     (
         $(#[doc = $about:literal])*
         $vis:vis struct $section:ident in $table:literal $(as $prefix:literal)? {
-            $( $(#[doc = $help:literal])* $key:ident : $type:ty = $default:expr ),* $(,)?
+            $( $(#[doc = $help:literal])* $key:ident $(as $word:literal)? : $type:ty = $default:expr ),* $(,)?
         }
     ) => {
         $(#[doc = $about])*
@@ -83,7 +84,12 @@ macro_rules! settings {
                 let prefix = concat!($($prefix)?);
                 vec![$({
                     let (default, help): ($type, _) = ($default, [$($help),*].map(str::trim).join("\n"));
-                    $crate::settings::Key::of($table, prefix, stringify!($key), &help, &default)
+                    let own: &[&str] = &[$($word)?];
+                    let word = match own {
+                        [word] => (*word).to_owned(),
+                        _ => format!("{prefix}{}", stringify!($key)),
+                    };
+                    $crate::settings::Key::of($table, stringify!($key), word, &help, &default)
                 }),*]
             }
 

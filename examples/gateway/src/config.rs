@@ -1,0 +1,98 @@
+//! The gateway's settings.
+
+use std::time::Duration;
+
+use feedkit_core::EventPolicy;
+use feedkit_kafka::SinkOptions;
+use feedkit_server::gateway::{FrontSection, GatewaySection, JwtSection, LiveSection};
+use feedkit_server::pipeline::{EventsSection, RetentionSection, event_policy};
+use feedkit_server::services::{KAFKA_PROPERTIES, KafkaSection, PostgresSection, RedisSection, Services};
+use feedkit_server::settings::{ByteSize, Layers, Sections};
+use feedkit_server::{Failure, logs, settings};
+
+settings! {
+    /// What is told to standard error.
+    pub struct LogSection in "" {
+        /// What to log: error, warn, info, debug, or a filter as `feedkit_core=debug,warn`.
+        log: String = "info".to_owned(),
+        /// How a line of the log looks: `text` or `json`.
+        log_format: logs::Format = logs::Format::Text,
+        /// Whether writes pass while Redis, which has the shared limits, is away: then each gateway limits for itself.
+        /// Otherwise they are answered 503.
+        limit_locally: bool = true,
+    }
+}
+
+settings! {
+    /// How events are sent.
+    pub struct SinkSection in "kafka" as "kafka_" {
+        /// So long an event waits for others to share a request to the broker with.
+        linger: Duration = Duration::from_millis(1),
+        /// An event not acknowledged for so long is given up, and answered 503.
+        delivery_timeout: Duration = Duration::from_secs(4),
+        /// Most bytes of events that are not acknowledged yet.
+        queue_bytes: ByteSize = ByteSize::mib(32),
+    }
+}
+
+/// All there is, in the order of the reference.
+pub type AllSections = (
+    LogSection,
+    FrontSection,
+    GatewaySection,
+    LiveSection,
+    JwtSection,
+    KafkaSection,
+    SinkSection,
+    PostgresSection,
+    RedisSection,
+    RetentionSection,
+    EventsSection,
+);
+
+/// Tables in which any key is allowed.
+pub const OPEN_TABLES: [&str; 1] = [KAFKA_PROPERTIES];
+
+/// All settings, complete and checked.
+#[derive(Debug)]
+pub struct Config {
+    pub log: LogSection,
+    pub front: FrontSection,
+    pub gateway: GatewaySection,
+    pub live: LiveSection,
+    pub jwt: JwtSection,
+    pub services: Services,
+    pub events: EventPolicy,
+    sink: SinkSection,
+}
+
+impl Config {
+    /// The settings in effect.
+    ///
+    /// # Errors
+    ///
+    /// Names the key at fault, and where its value comes from.
+    pub fn load(layers: &Layers) -> Result<Config, Failure> {
+        let (log, front, gateway, live, jwt, kafka, sink, postgres, redis, retention, events) =
+            AllSections::load(layers)?;
+        let events = event_policy::<AllSections>(&retention, &events, layers)?;
+        if sink.delivery_timeout >= gateway.answer_timeout {
+            let fault = format!(
+                "is {:?}, which is no less than gateway.answer_timeout: an event given up could still be taken",
+                sink.delivery_timeout
+            );
+            return Err(layers.fault::<AllSections>("kafka.delivery_timeout", fault));
+        }
+        let services = Services::new(layers, (kafka, postgres, redis));
+        Ok(Config { log, front, gateway, live, jwt, services, events, sink })
+    }
+
+    /// How events are sent.
+    pub fn sink(&self) -> SinkOptions {
+        let mut options = SinkOptions::default();
+        options.linger = self.sink.linger;
+        options.delivery_timeout = self.sink.delivery_timeout;
+        options.queue_bytes = self.sink.queue_bytes.as_usize();
+        options
+    }
+}

@@ -1,0 +1,104 @@
+//! Which of the services answer.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use feedkit_core::gateway::{Component, Health};
+use feedkit_core::{Error, Result};
+use feedkit_kafka::{Kafka, admin};
+use feedkit_store::redis::Redis;
+use tokio_util::sync::CancellationToken;
+
+use crate::history::LateHistory;
+
+/// How often they are asked.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// How long each may take to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What the services were last seen to be. Writes need Kafka alone: without it a gateway is not ready, without the
+/// others it is degraded.
+#[derive(Clone, Default)]
+pub struct Services {
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// Why each does not answer.
+#[derive(Default)]
+struct Seen {
+    looked: bool,
+    log: Option<String>,
+    history: Option<String>,
+    counters: Option<String>,
+}
+
+impl Services {
+    /// Asks until `stop`.
+    pub async fn watch(&self, kafka: &Kafka, history: &LateHistory, redis: &Redis, stop: CancellationToken) {
+        loop {
+            let look = async {
+                tokio::join!(
+                    answers("Kafka", async {
+                        match admin::partitions(kafka).await? {
+                            0 => Err(Error::fatal(format!(
+                                "there is no topic {}; `feedkit-processor create-topics` makes it",
+                                kafka.topic
+                            ))),
+                            _ => Ok(()),
+                        }
+                    }),
+                    answers("PostgreSQL", async { history.postgres().await?.ping().await }),
+                    answers("Redis", redis.check()),
+                )
+            };
+            let (log, history, counters) = tokio::select! {
+                () = stop.cancelled() => return,
+                looked = look => looked,
+            };
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            for (name, before, now) in [
+                ("Kafka", &seen.log, &log),
+                ("PostgreSQL", &seen.history, &history),
+                ("Redis", &seen.counters, &counters),
+            ] {
+                match (before, now) {
+                    (None, Some(why)) => tracing::warn!("{name} is away: {why}"),
+                    (Some(_), None) => tracing::info!("{name} is back"),
+                    _ => {}
+                }
+            }
+            *seen = Seen { looked: true, log, history, counters };
+            drop(seen);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(EVERY) => {}
+            }
+        }
+    }
+}
+
+/// Why it does not answer, if it does not. The details may hold addresses; they go to the log, and to `/health/ready`.
+async fn answers(name: &str, asking: impl Future<Output = Result<()>>) -> Option<String> {
+    match tokio::time::timeout(PATIENCE, asking).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(format!("{name}: {error}")),
+        Err(_) => Some(format!("{name} has not answered within {PATIENCE:?}")),
+    }
+}
+
+impl Health for Services {
+    fn components(&self) -> Vec<Component> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = match (&seen.log, seen.looked) {
+            (Some(why), _) => Component::down("log", why),
+            (None, true) => Component::up("log"),
+            (None, false) => Component::down("log", "Kafka has not been reached yet"),
+        };
+        let or_degraded = |name: &str, why: &Option<String>| match why {
+            Some(why) => Component::degraded(name, why),
+            None => Component::up(name),
+        };
+        vec![log, or_degraded("history", &seen.history), or_degraded("counters", &seen.counters)]
+    }
+}

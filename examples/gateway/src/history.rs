@@ -1,0 +1,148 @@
+//! PostgreSQL, which may come later than the gateway: writes need Kafka alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use feedkit_core::alert_log::{
+    AlertSnapshot, AlertStep, ExactState, Lease, OutboxRow, Recovered,
+};
+use feedkit_core::notification::Notification;
+use feedkit_core::queries::{
+    Activity, Bucket, Comment, CommentCursor, PostView, RankedPost, RejectedRecord, Verification,
+};
+use feedkit_core::{
+    AlertLog, Offset, Partition, Positions, PostId, Queries, Result, Timestamp, UserId,
+};
+use feedkit_server::services::Services;
+use feedkit_store::postgres::{Postgres, PostgresRollups};
+use tokio::sync::OnceCell;
+
+/// The name in PostgreSQL's list of connections.
+const NAME: &str = "feedkit-gateway";
+
+/// Connects at the first question, and again at the next when that fails.
+#[derive(Clone)]
+pub struct LateHistory {
+    services: Services,
+    postgres: Arc<OnceCell<Postgres>>,
+}
+
+impl LateHistory {
+    pub fn new(services: Services) -> Self {
+        LateHistory { services, postgres: Arc::default() }
+    }
+
+    /// PostgreSQL, connected.
+    ///
+    /// # Errors
+    ///
+    /// [`Retriable`](feedkit_core::ErrorKind::Retriable) while it is away.
+    pub async fn postgres(&self) -> Result<&Postgres> {
+        self.postgres.get_or_try_init(|| self.services.postgres(NAME)).await
+    }
+
+    /// What keeps totals and hourly sums.
+    ///
+    /// # Errors
+    ///
+    /// As for [`postgres`](LateHistory::postgres).
+    pub async fn rollups(&self) -> Result<PostgresRollups> {
+        Ok(self.postgres().await?.rollups())
+    }
+
+    /// Lets the connections go.
+    pub fn close(&self) {
+        if let Some(postgres) = self.postgres.get() {
+            postgres.close();
+        }
+    }
+}
+
+#[async_trait]
+impl Queries for LateHistory {
+    async fn post(&self, post: &PostId) -> Result<Option<PostView>> {
+        self.postgres().await?.queries().post(post).await
+    }
+    async fn top(&self, since: Option<Timestamp>, limit: usize) -> Result<Vec<RankedPost>> {
+        self.postgres().await?.queries().top(since, limit).await
+    }
+    async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
+        self.postgres().await?.queries().trending(now, limit).await
+    }
+    async fn activity(
+        &self,
+        post: &PostId,
+        by: Bucket,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<Activity>> {
+        self.postgres().await?.queries().activity(post, by, from, to).await
+    }
+    async fn comments(
+        &self,
+        post: &PostId,
+        before: Option<CommentCursor>,
+        limit: usize,
+    ) -> Result<Vec<Comment>> {
+        self.postgres().await?.queries().comments(post, before, limit).await
+    }
+    async fn liked(&self, user: &UserId, posts: &[PostId]) -> Result<Vec<PostId>> {
+        self.postgres().await?.queries().liked(user, posts).await
+    }
+    async fn likers(&self, post: &PostId, after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>> {
+        self.postgres().await?.queries().likers(post, after, limit).await
+    }
+    async fn rejected(
+        &self,
+        after: Option<(Partition, Offset)>,
+        limit: usize,
+    ) -> Result<Vec<RejectedRecord>> {
+        self.postgres().await?.queries().rejected(after, limit).await
+    }
+    async fn verify(&self) -> Result<Verification> {
+        self.postgres().await?.queries().verify().await
+    }
+}
+
+#[async_trait]
+impl AlertLog for LateHistory {
+    async fn acquire(&self, owner: &str, now: Timestamp, ttl: Duration) -> Result<Option<Lease>> {
+        self.postgres().await?.alert_log().acquire(owner, now, ttl).await
+    }
+    async fn renew(&self, lease: &Lease, now: Timestamp, ttl: Duration) -> Result<Lease> {
+        self.postgres().await?.alert_log().renew(lease, now, ttl).await
+    }
+    async fn release(&self, lease: &Lease) -> Result<()> {
+        self.postgres().await?.alert_log().release(lease).await
+    }
+    async fn recover(&self, lease: &Lease) -> Result<Recovered> {
+        self.postgres().await?.alert_log().recover(lease).await
+    }
+    async fn step(&self, lease: &Lease, step: &AlertStep) -> Result<()> {
+        self.postgres().await?.alert_log().step(lease, step).await
+    }
+    async fn save_snapshot(
+        &self,
+        lease: &Lease,
+        snapshot: &AlertSnapshot,
+        exact: &[ExactState],
+    ) -> Result<()> {
+        self.postgres().await?.alert_log().save_snapshot(lease, snapshot, exact).await
+    }
+    async fn exact_states(&self, rule: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>> {
+        self.postgres().await?.alert_log().exact_states(rule, keys).await
+    }
+    async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>> {
+        self.postgres().await?.alert_log().outbox(limit).await
+    }
+    async fn mark_published(&self, lease: &Lease, seq: u64, positions: &Positions) -> Result<()> {
+        self.postgres().await?.alert_log().mark_published(lease, seq, positions).await
+    }
+    async fn published(&self) -> Result<Positions> {
+        self.postgres().await?.alert_log().published().await
+    }
+    async fn alerts(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, Notification)>> {
+        self.postgres().await?.alert_log().alerts(before, limit).await
+    }
+}

@@ -1,0 +1,107 @@
+//! The gateway, put together from Kafka, PostgreSQL and Redis, from its start to its end.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use feedkit_core::access::ByOwnership;
+use feedkit_core::gateway::{Gateway, OpenSource, Parts};
+use feedkit_core::{Error, EventSource, Result, SystemClock, TokenVerifier};
+use feedkit_kafka::{Kafka, SourceOptions, admin};
+use feedkit_server::gateway::{bind, settings, verifier};
+use feedkit_server::{Signals, output};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::health::Services;
+use crate::history::LateHistory;
+use crate::keys::UrlJwks;
+use crate::limits::limits;
+use crate::visibility::Reached;
+
+/// How often limiters forget those who have not come for long.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+
+/// Serves until a signal comes.
+pub async fn run(only_check: bool, config: Config) -> Result<ExitCode> {
+    let tokens = Arc::new(verifier(&config.jwt, config.jwt.secret.as_ref(), |url| {
+        Ok(Arc::new(UrlJwks::new(url)?))
+    })?);
+    let (events, notifications) = (config.services.events()?, config.services.notifications()?);
+    let (history, redis) = (LateHistory::new(config.services.clone()), config.services.redis()?);
+    if only_check {
+        for kafka in [&events, &notifications] {
+            admin::partitions(kafka).await.map_err(|error| error.context("Kafka"))?;
+        }
+        history.postgres().await.map_err(|error| error.context("PostgreSQL"))?;
+        redis.check().await.map_err(|error| error.context("Redis"))?;
+        tokens.load().await?;
+        output::line("the settings are right; Kafka, PostgreSQL and Redis answer")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let signals = Signals::listen()?;
+    let listener = bind(config.front.listen).await?;
+    let address = listener.local_addr().map_err(|e| Error::fatal(format!("no address: {e}")))?;
+    // What does not pass (a Redis that evicts, say) is told at the start.
+    match redis.check().await {
+        Err(error) if error.is_retriable() => tracing::warn!(%error, "Redis is away"),
+        other => other.map_err(|e| e.context("Redis"))?,
+    }
+
+    let (limits, forgetful) = limits(&redis, config.front.rate_limit, config.log.limit_locally)?;
+    let health = Services::default();
+    let reached = Reached::new(events.clone(), history.clone(), redis.counters());
+    let parts = Parts {
+        sink: Arc::new(events.sink(config.sink())?),
+        queries: Arc::new(history.clone()),
+        counters: Some(Arc::new(redis.counters())),
+        cache: Arc::new(redis.cache()),
+        alerts: Arc::new(history.clone()),
+        notifications: Arc::new(Notifications(notifications)),
+        visibility: Arc::new(reached.clone()),
+        tokens: tokens as Arc<dyn TokenVerifier>,
+        authorizer: Arc::new(ByOwnership),
+        limits,
+        health: Arc::new(health.clone()),
+        clock: Arc::new(SystemClock),
+        metrics: prometheus::Registry::new(),
+    };
+    let gateway = Gateway::new(parts, settings(&config.gateway, &config.live, config.events.clone()));
+
+    let stop = CancellationToken::new();
+    let watching = {
+        let (stop, history) = (stop.clone(), history.clone());
+        tokio::spawn(async move { health.watch(&events, &history, &redis, stop).await })
+    };
+    let looking = {
+        let stop = stop.clone();
+        tokio::spawn(async move { reached.run(stop).await })
+    };
+    let forgetting = {
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            while tokio::time::timeout(FORGET_EVERY, stop.cancelled()).await.is_err() {
+                forgetful.forget_idle();
+            }
+        })
+    };
+    tracing::info!("listening on http://{address}");
+    let served = gateway.run(listener, signals.stop().clone()).await;
+    stop.cancel();
+    for task in [watching, looking, forgetting] {
+        task.await.map_err(|e| Error::fatal(format!("a task failed: {e}")))?;
+    }
+    history.close();
+    served.map(|()| ExitCode::SUCCESS)
+}
+
+/// Readers of the topic of notifications.
+struct Notifications(Kafka);
+
+#[async_trait]
+impl OpenSource for Notifications {
+    async fn open(&self) -> Result<Box<dyn EventSource>> {
+        Ok(Box::new(self.0.broadcast(SourceOptions::default())?))
+    }
+}

@@ -1,0 +1,153 @@
+//! Until when a write can be read.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use feedkit_core::follower::FollowerPosition;
+use feedkit_core::gateway::Visibility;
+use feedkit_core::{CounterStore, Error, Follower, Offset, Partition, Position, Positions, Result};
+use feedkit_kafka::{Kafka, admin};
+use feedkit_store::redis::RedisCounters;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::history::LateHistory;
+
+/// How often the stores are asked while somebody waits: one question for all who do.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How often after a failure.
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// How far history, rollups and counters have come.
+#[derive(Clone)]
+pub struct Reached {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    kafka: Kafka,
+    history: LateHistory,
+    counters: RedisCounters,
+    seen: watch::Sender<Positions>,
+    /// Who waits for which partition.
+    waiting: std::sync::Mutex<std::collections::BTreeMap<Partition, usize>>,
+    asked: Notify,
+    /// Partitions known so far.
+    partitions: AtomicUsize,
+}
+
+impl Reached {
+    pub fn new(kafka: Kafka, history: LateHistory, counters: RedisCounters) -> Self {
+        Reached {
+            shared: Arc::new(Shared {
+                kafka,
+                history,
+                counters,
+                seen: watch::Sender::new(Positions::new()),
+                waiting: Default::default(),
+                asked: Notify::new(),
+                partitions: AtomicUsize::new(0),
+            }),
+        }
+    }
+
+    /// Asks the stores for as long as anybody waits, until `stop`.
+    pub async fn run(&self, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.look() => {}
+        }
+    }
+
+    async fn look(&self) {
+        let shared = &*self.shared;
+        loop {
+            let wanted: Vec<_> = shared.waiting().keys().copied().collect();
+            if wanted.is_empty() {
+                shared.asked.notified().await;
+                continue;
+            }
+            let mut pause = LOOK;
+            for partition in wanted {
+                match shared.at(partition).await {
+                    Ok(at) => shared.seen.send_modify(|seen| seen.advance(partition, at)),
+                    Err(error) => {
+                        tracing::debug!(%error, "cannot tell how far reads have come");
+                        pause = AGAIN;
+                    }
+                }
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+impl Shared {
+    fn waiting(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeMap<Partition, usize>> {
+        self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Where the slowest of all that answers reads stands. The rollups are never ahead of the history.
+    async fn at(&self, partition: Partition) -> Result<Offset> {
+        let rollups = match self.history.rollups().await?.position(partition).await? {
+            FollowerPosition::At(at) => at,
+            _ => 0,
+        };
+        let counters = self.counters.fence(partition).await?.map_or(0, |fence| fence.position);
+        Ok(rollups.min(counters))
+    }
+
+    /// Refuses a partition that the log does not have; it may have got more since it was asked.
+    async fn check(&self, partition: Partition) -> Result<()> {
+        if (partition.0 as usize) < self.partitions.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let count = admin::partitions(&self.kafka).await?;
+        self.partitions.store(count as usize, Ordering::Relaxed);
+        match partition.0 < count {
+            true => Ok(()),
+            false => Err(Error::invalid(format!("the log has {count} partitions, numbered from 0"))),
+        }
+    }
+}
+
+/// Somebody waits for a partition.
+struct Waiting<'a>(&'a Shared, Partition);
+
+impl<'a> Waiting<'a> {
+    fn new(shared: &'a Shared, partition: Partition) -> Self {
+        *shared.waiting().entry(partition).or_insert(0) += 1;
+        shared.asked.notify_one();
+        Waiting(shared, partition)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.0.waiting();
+        if let Some(count) = waiting.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                waiting.remove(&self.1);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Visibility for Reached {
+    async fn wait(&self, position: Position) -> Result<()> {
+        let shared = &*self.shared;
+        let mut seen = shared.seen.subscribe();
+        if seen.borrow().of(position.partition) >= position.offset {
+            return Ok(());
+        }
+        shared.check(position.partition).await?;
+        let _waiting = Waiting::new(shared, position.partition);
+        let reached = seen.wait_for(|seen| seen.of(position.partition) >= position.offset).await;
+        reached.map(drop).map_err(|_| Error::retriable("the gateway stops"))
+    }
+}

@@ -1,0 +1,138 @@
+//! `verify` and `rebuild`: are totals and counters right, and if not, make them so.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use feedkit_core::pipeline::CounterFollower;
+use feedkit_core::queries::PostView;
+use feedkit_core::trending::Trending;
+use feedkit_core::{CounterStore, Follower, History, Positions, Queries, Result};
+use feedkit_server::output;
+use feedkit_store::postgres::Postgres;
+use feedkit_store::redis::RedisCounters;
+use serde_json::json;
+
+use crate::cli::Rebuilt;
+use crate::config::Config;
+
+/// Posts compared together.
+const PAGE: usize = 500;
+/// Most differences shown.
+const SHOWN: usize = 100;
+
+/// Recounts and compares; exit code 1 if anything differs.
+pub async fn verify(json: bool, config: &Config) -> Result<ExitCode> {
+    let postgres = super::postgres(config).await?;
+    let found = postgres.queries().verify().await?;
+    let counters = compare_counters(&postgres, &config.services.redis()?.counters()).await?;
+    if json {
+        output::json(&json!({ "history": found, "counters": counters.as_json() }))?;
+    } else {
+        for difference in found.differences.iter().chain(&counters.differences).take(SHOWN) {
+            output::line(difference)?;
+        }
+        let verdict = |count: u64| match count {
+            0 => "all is right".to_owned(),
+            n => format!("{n} differences; `feedkit-processor rebuild` computes anew"),
+        };
+        let history = verdict(found.difference_count);
+        output::line(&format!("history: {} events, {} posts: {history}", found.events, found.posts))?;
+        output::line(&match &counters.not_compared {
+            Some(why) => format!("counters: not compared, {why}"),
+            None => format!("counters: {} posts: {}", counters.posts, verdict(counters.count)),
+        })?;
+    }
+    let right = found.difference_count == 0 && counters.count == 0;
+    Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Computes anew.
+pub async fn rebuild(what: Rebuilt, config: &Config) -> Result<ExitCode> {
+    let postgres = super::postgres(config).await?;
+    match what {
+        Rebuilt::Counters => {
+            let (counters, history) = (config.services.redis()?.counters(), Arc::new(postgres.history()));
+            CounterFollower::new("counters", counters, history.clone(), Trending::default())
+                .rebuild(&*history)
+                .await?;
+            output::line("the counters are computed anew from the history")?;
+        }
+        Rebuilt::Rollups => {
+            postgres.history().rebuild_totals().await?;
+            output::line("totals and hourly sums are computed anew from the raw events")?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Default)]
+struct Compared {
+    posts: u64,
+    count: u64,
+    differences: Vec<String>,
+    not_compared: Option<String>,
+}
+
+impl Compared {
+    fn as_json(&self) -> serde_json::Value {
+        json!({
+            "posts": self.posts,
+            "differences": self.differences,
+            "differenceCount": self.count,
+            "notCompared": self.not_compared,
+        })
+    }
+}
+
+/// Compares each post's counts with the history's, where both stand at the same positions all the while.
+async fn compare_counters(postgres: &Postgres, counters: &RedisCounters) -> Result<Compared> {
+    let mut snapshot = postgres.history().snapshot().await?;
+    let positions = snapshot.positions().clone();
+    let mut compared = Compared::default();
+    if let Some(why) = elsewhere(counters, &positions).await? {
+        compared.not_compared = Some(why);
+        return Ok(compared);
+    }
+    loop {
+        let totals = snapshot.next(PAGE).await?;
+        if totals.is_empty() {
+            break;
+        }
+        let posts: Vec<_> = totals.iter().map(|t| t.post.clone()).collect();
+        for (totals, counted) in totals.into_iter().zip(counters.posts(&posts).await?) {
+            let truth = PostView::new(totals.post, totals.author, totals.counts);
+            compared.posts += 1;
+            if truth != counted {
+                compared.count += 1;
+                if compared.differences.len() < SHOWN {
+                    compared.differences.push(format!(
+                        "post {}: the history has {:?} by {:?}, the counters {:?} by {:?}",
+                        truth.post_id, truth.counts, truth.author, counted.counts, counted.author
+                    ));
+                }
+            }
+        }
+    }
+    if let Some(why) = elsewhere(counters, &positions).await? {
+        compared = Compared { not_compared: Some(why), ..Compared::default() };
+    }
+    Ok(compared)
+}
+
+async fn elsewhere(counters: &RedisCounters, positions: &Positions) -> Result<Option<String>> {
+    for (partition, offset) in positions.iter().filter(|(_, offset)| *offset > 0) {
+        let fence = match counters.fence(partition).await {
+            Ok(fence) => fence,
+            Err(error) if error.is_retriable() => return Ok(Some(error.to_string())),
+            Err(error) => return Err(error),
+        };
+        let at = fence.map_or(0, |fence| fence.position);
+        if at != offset {
+            return Ok(Some(format!(
+                "partition {partition} is counted up to {at} and committed up to {offset}: try again when \
+                 nothing is running, or little"
+            )));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,79 @@
+//! `status`: how far everything has come, asked of the stores themselves.
+
+use std::process::ExitCode;
+
+use feedkit_core::follower::FollowerPosition;
+use feedkit_core::{CounterStore, Follower, History, Offset, Partition, Positions, Result};
+use feedkit_server::output;
+use serde::Serialize;
+
+use crate::config::Config;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    partition: Partition,
+    epoch: u64,
+    committed: Offset,
+    end: Option<Offset>,
+    lag: Option<u64>,
+    counters: Option<Offset>,
+    rollups: Option<Offset>,
+}
+
+/// Prints a row a partition. What cannot be reached is left open, and said on standard error.
+pub async fn status(json: bool, config: &Config) -> Result<ExitCode> {
+    let postgres = super::postgres(config).await?;
+    let (history, rollups) = (postgres.history(), postgres.rollups());
+    let counters = config.services.redis()?.counters();
+    let ends = told("Kafka", config.services.events()?.ends().await);
+    let positions = history.positions().await?;
+    let known = |positions: &Positions| positions.iter().map(|(p, _)| p).collect::<Vec<_>>();
+    let mut partitions = known(&positions);
+    partitions.extend(ends.iter().flat_map(known));
+    partitions.sort_unstable();
+    partitions.dedup();
+    let mut rows = Vec::new();
+    for partition in partitions {
+        let claim = history.claimed(partition).await?;
+        let end = ends.as_ref().map(|ends| ends.of(partition));
+        let fence = told("Redis", counters.fence(partition).await).flatten();
+        rows.push(Row {
+            partition,
+            epoch: claim.epoch,
+            committed: claim.position,
+            end,
+            lag: end.map(|end| end.saturating_sub(claim.position)),
+            counters: fence.map(|fence| fence.position),
+            rollups: match rollups.position(partition).await? {
+                FollowerPosition::At(at) => Some(at),
+                _ => None,
+            },
+        });
+    }
+    if json {
+        output::json(&rows)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = output::table(&["partition", "epoch", "committed", "log ends", "lag", "counters", "rollups"]);
+    let shown = |number: Option<u64>| number.map_or("?".to_owned(), |n| n.to_string());
+    for row in rows {
+        table.add_row([
+            row.partition.to_string(),
+            row.epoch.to_string(),
+            row.committed.to_string(),
+            shown(row.end),
+            shown(row.lag),
+            shown(row.counters),
+            shown(row.rollups),
+        ]);
+    }
+    output::line(&table)?;
+    let outbox = postgres.alert_log().count().await?;
+    output::line(&format!("{outbox} alerts are kept"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn told<T>(what: &str, outcome: Result<T>) -> Option<T> {
+    outcome.inspect_err(|error| tracing::warn!(%error, "{what} does not answer")).ok()
+}

@@ -1,0 +1,71 @@
+//! Whether a processor gets on, component by component.
+
+use feedkit_core::gateway::{Component, Condition};
+use feedkit_core::pipeline::{PartitionState, PipelineStatus};
+
+/// What readiness is made of. A processor that cannot get on is not ready, though it tries again by itself.
+pub fn components(status: &PipelineStatus) -> Vec<Component> {
+    let log = match &status.source_trouble {
+        Some(why) => Component::down("log", why),
+        None => Component::up("log"),
+    };
+    let mut all = vec![log, history(status)];
+    all.extend(status.followers.iter().map(|(name, follower)| match &follower.trouble {
+        Some(why) if follower.stopped => Component::down(name, format!("stopped: {why}")),
+        Some(why) => Component::down(name, format!("is being retried: {why}")),
+        None => Component::up(name),
+    }));
+    all
+}
+
+/// Whether all of it is well.
+pub fn is_ready(components: &[Component]) -> bool {
+    components.iter().all(|c| c.condition != Condition::Down)
+}
+
+fn history(status: &PipelineStatus) -> Component {
+    if status.ended {
+        return Component::down("history", "the pipeline has ended");
+    }
+    let mut retrying = None;
+    for (partition, status) in &status.partitions {
+        match &status.state {
+            PartitionState::Stopped(why) => {
+                return Component::down("history", format!("partition {partition} stopped: {why}"));
+            }
+            PartitionState::Retrying(why) => {
+                retrying = Some(format!("partition {partition} is being retried: {why}"));
+            }
+            _ => {}
+        }
+    }
+    retrying.map_or_else(|| Component::up("history"), |why| Component::down("history", why))
+}
+
+#[cfg(test)]
+mod tests {
+    use feedkit_core::Partition;
+    use feedkit_core::pipeline::{FollowerStatus, PartitionStatus};
+
+    use super::*;
+
+    #[test]
+    fn any_trouble_makes_it_unready_and_names_the_component() {
+        let well = PipelineStatus::default();
+        assert!(is_ready(&components(&well)));
+        let partition =
+            PartitionStatus { state: PartitionState::Stopped("a gap".into()), ..Default::default() };
+        let stopped = PipelineStatus { partitions: [(Partition(3), partition)].into(), ..well.clone() };
+        let follower = FollowerStatus { trouble: Some("no Redis".into()), ..Default::default() };
+        let behind = PipelineStatus { followers: [("counters".to_owned(), follower)].into(), ..well.clone() };
+        let unread = PipelineStatus { source_trouble: Some("no broker".into()), ..well };
+        for (status, name, words) in
+            [(stopped, "history", "partition 3"), (behind, "counters", "no Redis"), (unread, "log", "no broker")]
+        {
+            let all = components(&status);
+            let down: Vec<_> = all.iter().filter(|c| c.condition == Condition::Down).collect();
+            assert!(!is_ready(&all) && down.len() == 1 && down[0].name == name, "{all:?}");
+            assert!(down[0].detail.as_ref().is_some_and(|detail| detail.contains(words)), "{all:?}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! `/health/live`, `/health/ready` and `/metrics`, for machines beside this one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use feedkit_core::{Error, Result};
+use poem::http::StatusCode;
+use poem::listener::{Acceptor, TcpAcceptor};
+use poem::web::Data;
+use poem::{EndpointExt, Response, Route, Server, get, handler};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::health;
+use crate::metrics::{Metrics, Snapshot};
+
+type Look = Arc<dyn Fn() -> Snapshot + Send + Sync>;
+
+/// Listens on `address`.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|e| Error::fatal(format!("cannot listen on {address}: {e} (--listen takes another)")).with_source(e))
+}
+
+/// Answers from what `look` sees, until `stop`.
+pub async fn serve(listener: TcpListener, look: Look, stop: CancellationToken) -> Result<()> {
+    let metrics = Arc::new(Metrics::new().map_err(|e| Error::fatal(format!("metrics: {e}")))?);
+    let fault = |e: std::io::Error| Error::fatal(format!("the server of health and metrics: {e}")).with_source(e);
+    let acceptor = TcpAcceptor::from_tokio(listener).map_err(fault)?;
+    for address in acceptor.local_addr() {
+        tracing::info!("health and metrics on {address}");
+    }
+    let routes = Route::new()
+        .at("/health/live", get(live))
+        .at("/health/ready", get(ready))
+        .at("/metrics", get(shown))
+        .data(look)
+        .data(metrics);
+    let stopped = stop.cancelled_owned();
+    Server::new_with_acceptor(acceptor)
+        .run_with_graceful_shutdown(routes, stopped, Some(Duration::from_secs(1)))
+        .await
+        .map_err(fault)
+}
+
+#[handler]
+fn live() -> Response {
+    answer(StatusCode::OK, &json!({ "status": "live" }))
+}
+
+#[handler]
+fn ready(look: Data<&Look>) -> Response {
+    let components = health::components(&look().pipeline);
+    let (status, word) = match health::is_ready(&components) {
+        true => (StatusCode::OK, "ready"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "unready"),
+    };
+    answer(status, &json!({ "status": word, "components": components }))
+}
+
+#[handler]
+fn shown(look: Data<&Look>, metrics: Data<&Arc<Metrics>>) -> Response {
+    match metrics.text(&look()) {
+        Ok(text) => Response::builder().content_type("text/plain; version=0.0.4").body(text),
+        Err(error) => {
+            tracing::error!(%error, "metrics cannot be written");
+            Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).finish()
+        }
+    }
+}
+
+fn answer(status: StatusCode, body: &serde_json::Value) -> Response {
+    Response::builder().status(status).content_type("application/json").body(body.to_string())
+}
