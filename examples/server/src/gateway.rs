@@ -1,15 +1,18 @@
 //! The settings of a gateway, and what is made of them.
 
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use feedkit_core::access::LocalRateLimiter;
+use feedkit_core::gateway::jwt::{self, FileJwks, JwksSource, JwtKeys, JwtRules, JwtVerifier};
 use feedkit_core::gateway::parts::Limits;
 use feedkit_core::gateway::settings::{LiveSettings, Settings};
-use feedkit_core::{EventPolicy, RateLimiter, Result};
+use feedkit_core::{Error, EventPolicy, RateLimiter, Result};
 use ipnet::IpNet;
+use tokio::net::TcpListener;
 
 use crate::settings::{ByteSize, Secret, choice};
 
@@ -31,6 +34,9 @@ crate::settings! {
         max_body_bytes: ByteSize = Settings::default().max_body_bytes.into(),
         /// Bytes of a batch's body, on the wire and again when decompressed.
         max_batch_bytes: ByteSize = Settings::default().max_batch_bytes.into(),
+        /// Bytes of all bodies that wait in memory for their rest, beyond the first 64 KiB of each; beyond, the answer is
+        /// 503.
+        max_buffered_bytes: ByteSize = Settings::default().max_buffered_bytes.into(),
         /// Events of one batch.
         max_batch_events: usize = Settings::default().max_batch_events,
         /// Events that wait for the log at the same time; beyond, the answer is 503.
@@ -113,6 +119,8 @@ crate::settings! {
         public_key_file: Option<PathBuf> = None,
         /// The file with several public keys, a JSON Web Key Set; a token's `kid` picks one.
         jwks_file: Option<PathBuf> = None,
+        /// Where such a set is fetched from, `https://…`; fetched again as keys rotate. For `feedkit-gateway`.
+        jwks_url: Option<String> = None,
         /// The audience that a token's `aud` must name. Unset, `aud` is not looked at.
         audience: Option<String> = None,
         /// The issuer that a token's `iss` must be. Unset, `iss` is not looked at.
@@ -128,6 +136,7 @@ pub fn settings(gateway: &GatewaySection, live: &LiveSection, events: EventPolic
     let GatewaySection {
         max_body_bytes,
         max_batch_bytes,
+        max_buffered_bytes,
         max_batch_events,
         max_in_flight,
         header_timeout,
@@ -145,6 +154,7 @@ pub fn settings(gateway: &GatewaySection, live: &LiveSection, events: EventPolic
     settings.events = events;
     settings.max_body_bytes = max_body_bytes.as_usize();
     settings.max_batch_bytes = max_batch_bytes.as_usize();
+    settings.max_buffered_bytes = max_buffered_bytes.as_usize();
     settings.max_batch_events = max_batch_events;
     settings.max_in_flight = max_in_flight;
     settings.header_timeout = header_timeout;
@@ -179,7 +189,7 @@ fn live_settings(section: &LiveSection) -> LiveSettings {
 }
 
 /// How many times as much those may write who write for everybody.
-const WRITE_ANY_FACTOR: u32 = 1000;
+pub const WRITE_ANY_FACTOR: NonZeroU32 = NonZeroU32::new(1000).expect("it is not 0");
 
 /// Limiters of this process alone, `a_minute` for each key; none when that is 0.
 #[derive(Clone, Default)]
@@ -194,7 +204,7 @@ impl LocalLimits {
     pub fn new(a_minute: u32) -> Result<Self> {
         let Some(limit) = NonZeroU32::new(a_minute) else { return Ok(Self::default()) };
         let limiter = |limit| LocalRateLimiter::new(limit, Duration::from_secs(60)).map(Arc::new).map(Some);
-        let many = limit.saturating_mul(NonZeroU32::MIN.saturating_add(WRITE_ANY_FACTOR - 1));
+        let many = limit.saturating_mul(WRITE_ANY_FACTOR);
         Ok(LocalLimits { user: limiter(limit)?, address: limiter(limit)?, write_any: limiter(many)? })
     }
 
@@ -216,6 +226,72 @@ impl LocalLimits {
             limiter.forget_idle();
         }
     }
+}
+
+/// Believes tokens as configured; those of HS256 when they are signed with `secret`. `fetched` makes of a URL what keys
+/// are fetched with.
+///
+/// # Errors
+///
+/// [`Invalid`](feedkit_core::ErrorKind::Invalid), naming the key: keys that do not belong to the algorithm, or cannot
+/// be read.
+pub fn verifier(
+    jwt: &JwtSection,
+    secret: Option<&Secret>,
+    fetched: impl FnOnce(&str) -> Result<Arc<dyn JwksSource>>,
+) -> Result<JwtVerifier> {
+    let read = |key: &str, path: &Path| {
+        std::fs::read(path).map_err(|e| Error::invalid(format!("{key}: {}: {e}", path.display())))
+    };
+    let keys = match (jwt.algorithm, secret, &jwt.public_key_file, &jwt.jwks_file, &jwt.jwks_url) {
+        (Algorithm::Hs256, Some(secret), None, None, None) => JwtKeys::Secret(secret.bytes().to_vec()),
+        (Algorithm::Hs256, None, None, None, None) => {
+            return Err(Error::invalid("jwt.algorithm is HS256, and there is no jwt.secret_file"));
+        }
+        (Algorithm::Hs256, ..) => {
+            return Err(Error::invalid("jwt.algorithm is HS256, which takes a secret and no public keys"));
+        }
+        (_, _, Some(key), None, None) => JwtKeys::PublicKey(read("jwt.public_key_file", key)?),
+        // A file that is replaced is read again.
+        (_, _, None, Some(path), None) => {
+            read("jwt.jwks_file", path)?;
+            JwtKeys::Source(Arc::new(FileJwks::new(path)))
+        }
+        (_, _, None, None, Some(url)) => JwtKeys::Source(fetched(url)?),
+        _ => {
+            return Err(Error::invalid(
+                "jwt.algorithm takes public keys: set one of jwt.public_key_file, jwt.jwks_file, jwt.jwks_url",
+            ));
+        }
+    };
+    let mut rules = JwtRules::new(match jwt.algorithm {
+        Algorithm::Hs256 => jwt::Algorithm::Hs256,
+        Algorithm::Rs256 => jwt::Algorithm::Rs256,
+        Algorithm::Es256 => jwt::Algorithm::Es256,
+        Algorithm::EdDsa => jwt::Algorithm::EdDsa,
+    });
+    rules.issuer.clone_from(&jwt.issuer);
+    rules.audience.clone_from(&jwt.audience);
+    rules.leeway = jwt.leeway;
+    JwtVerifier::new(keys, rules)
+}
+
+/// Listens on `address`.
+///
+/// # Errors
+///
+/// [`Fatal`](feedkit_core::ErrorKind::Fatal), in words that say what to do.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|e| {
+        let why = match e.kind() {
+            std::io::ErrorKind::AddrInUse => "another program listens there already".to_owned(),
+            std::io::ErrorKind::PermissionDenied => "ports below 1024 need permission".to_owned(),
+            std::io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+            _ => e.to_string(),
+        };
+        let hint = "--listen takes another address; with port 0, any port that is free";
+        Error::fatal(format!("cannot listen on {address}: {why} ({hint})")).with_source(e)
+    })
 }
 
 #[cfg(test)]

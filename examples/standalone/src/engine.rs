@@ -46,7 +46,7 @@ impl Engine {
         check_log(&store).await.map_err(|e| e.context(config.data.display()))?;
         let shutdown = CancellationToken::new();
 
-        let rules = config.rules.rule_set()?;
+        let rules = config.pipeline.rules.rule_set()?;
         // The directory is locked: no other process can be at work here, and none has to be waited for.
         let options = AlertOptions { owner: "feedkit".to_owned(), ..Default::default() };
         let alerts = AlertFollower::new(store.alert_log(), history.clone(), rules, clock.clone(), options)?;
@@ -65,12 +65,12 @@ impl Engine {
         reading.max_records = MAX_BATCH;
         let source = store.log().member(USER_ACTIONS, "feedkit", reading).await?;
         let pipeline = Pipeline::builder(source, history)
-            .codec(JsonCodec::new(config.event_policy()))
+            .codec(JsonCodec::new(config.pipeline.event_policy()))
             .follower(alerts)
             .configure(|c| {
                 c.max_batch = MAX_BATCH;
                 c.feed_effects = 20_000;
-                c.retention = Some((config.retention(), RETENTION_EVERY));
+                c.retention = Some((config.pipeline.retention(), RETENTION_EVERY));
                 c.shutdown_deadline = SHUTDOWN_DEADLINE;
             })
             .build();

@@ -4,9 +4,6 @@ mod cli;
 mod commands;
 mod config;
 mod engine;
-#[cfg(feature = "failpoints")]
-mod failpoints;
-mod output;
 
 use std::process::ExitCode;
 
@@ -26,7 +23,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     #[cfg(feature = "failpoints")]
-    failpoints::arm();
+    feedkit_server::failpoints::arm();
     exit("feedkit", run(cli))
 }
 

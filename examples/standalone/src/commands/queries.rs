@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cli::{self, By};
 use crate::config::Config;
-use crate::output;
+use feedkit_server::output;
 
 async fn open(config: &Config) -> Result<Sqlite> {
     Sqlite::open_read_only(&config.data, SqliteOptions::default()).await

@@ -6,7 +6,7 @@ use feedkit_core::Result;
 use feedkit_server::settings;
 
 use crate::config::AllSections;
-use crate::output;
+use feedkit_server::output;
 
 const INTRODUCTION: &str = "\
 # Configuration

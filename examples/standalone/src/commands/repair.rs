@@ -7,7 +7,7 @@ use feedkit_core::{Queries, Result, SystemClock};
 use feedkit_store::sqlite::{Sqlite, SqliteOptions};
 
 use crate::config::Config;
-use crate::output;
+use feedkit_server::output;
 
 /// Recounts and compares; exit code 1 if anything differs.
 pub async fn verify(json: bool, config: &Config) -> Result<ExitCode> {

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli;
 use crate::config::Config;
 use crate::engine::{Engine, PUBLISH_DEADLINE};
-use crate::output;
+use feedkit_server::output;
 
 /// How long what is under way may take to end when a signal comes.
 const PATIENCE: Duration = Duration::from_secs(2);

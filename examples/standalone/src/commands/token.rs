@@ -7,7 +7,7 @@ use feedkit_core::Result;
 use super::serve::{gateway, secret};
 use crate::cli;
 use crate::config::Config;
-use crate::output;
+use feedkit_server::output;
 
 /// Prints a token.
 pub fn token(args: &cli::Token, config: &Config) -> Result<ExitCode> {

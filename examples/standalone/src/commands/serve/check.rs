@@ -9,7 +9,7 @@ use feedkit_store::sqlite::{Sqlite, SqliteOptions};
 
 use super::{gateway, secret};
 use crate::config::Config;
-use crate::output;
+use feedkit_server::output;
 
 /// Checks the settings, which were loaded already, the keys and the directory. Changes nothing.
 pub async fn check(config: &Config) -> Result<ExitCode> {

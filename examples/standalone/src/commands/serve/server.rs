@@ -1,13 +1,12 @@
 //! From the start to the end of a server.
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use feedkit_core::{Error, Result};
 use feedkit_server::Signals;
-use feedkit_server::gateway::{Algorithm, LocalLimits};
+use feedkit_server::gateway::{Algorithm, LocalLimits, bind};
 use feedkit_server::settings::Secret;
 use feedkit_store::sqlite::USER_ACTIONS;
 use tokio::net::TcpListener;
@@ -51,19 +50,6 @@ pub async fn serve(args: &cli::Serve, mut config: Config) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|e| {
-        let why = match e.kind() {
-            std::io::ErrorKind::AddrInUse => "another program listens there already".to_owned(),
-            std::io::ErrorKind::PermissionDenied => "ports below 1024 need permission".to_owned(),
-            std::io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
-            _ => e.to_string(),
-        };
-        let hint = "--listen takes another address; with port 0, any port that is free";
-        Error::fatal(format!("cannot listen on {address}: {why} ({hint})")).with_source(e)
-    })
-}
-
 /// Runs the gateway, and what belongs to it, until it is to end: then all of it has ended, and when the engine has
 /// to have ended, too.
 async fn run(
@@ -84,7 +70,7 @@ async fn run(
     };
 
     let ending = CancellationToken::new();
-    let mut gateway = tokio::spawn(gateway::run(routes, listener, ending.clone()));
+    let mut gateway = tokio::spawn(routes.run(listener, ending.clone()));
     let forgetting = tokio::spawn(forget_idle(limits, ending.clone()));
     let mut playing = tokio::spawn(play(demo, ending.clone()));
     let (mut served, mut played) = (None, None);

@@ -9,7 +9,7 @@ use feedkit_server::settings::{Secret, Value};
 
 use super::gateway::{self, Bearer};
 use crate::config::Config;
-use crate::output;
+use feedkit_server::output;
 
 /// Whom the page acts as at first.
 pub const USER: &str = "you";
