@@ -36,7 +36,10 @@ mod tests {
         let line = "[thrd:main]: Topic user-actions changed id from AAAAAAAAAAAAAAAAAAAAAA to 9uiwUqWmQwOrUYh6BSYJmw";
         assert_eq!(topic_id(line, "user-actions"), Some("9uiwUqWmQwOrUYh6BSYJmw"));
         assert_eq!(topic_id(line, "actions"), None);
-        assert_eq!(topic_id("Topic t changed id from 9uiwUqWmQwOrUYh6BSYJmw to AAAAAAAAAAAAAAAAAAAAAA", "t"), None);
+        assert_eq!(
+            topic_id("Topic t changed id from 9uiwUqWmQwOrUYh6BSYJmw to AAAAAAAAAAAAAAAAAAAAAA", "t"),
+            None
+        );
         assert_eq!(topic_id("Topic user-actions partition 1 Leader 1", "user-actions"), None);
     }
 }

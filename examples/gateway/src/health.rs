@@ -56,25 +56,31 @@ impl Services {
                 () = stop.cancelled() => return,
                 looked = look => looked,
             };
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            for (name, before, now) in [
-                ("Kafka", &seen.log, &log),
-                ("PostgreSQL", &seen.history, &history),
-                ("Redis", &seen.counters, &counters),
-            ] {
-                match (before, now) {
-                    (None, Some(why)) => tracing::warn!("{name} is away: {why}"),
-                    (Some(_), None) => tracing::info!("{name} is back"),
-                    _ => {}
-                }
-            }
-            *seen = Seen { looked: true, log, history, counters };
-            drop(seen);
+            self.note(Seen { looked: true, log, history, counters });
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(EVERY) => {}
             }
         }
+    }
+}
+
+impl Services {
+    /// Keeps what was seen, and says what has changed.
+    fn note(&self, now: Seen) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, before, now) in [
+            ("Kafka", &seen.log, &now.log),
+            ("PostgreSQL", &seen.history, &now.history),
+            ("Redis", &seen.counters, &now.counters),
+        ] {
+            match (before, now) {
+                (None, Some(why)) => tracing::warn!("{name} is away: {why}"),
+                (Some(_), None) => tracing::info!("{name} is back"),
+                _ => {}
+            }
+        }
+        *seen = now;
     }
 }
 

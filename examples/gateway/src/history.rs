@@ -4,16 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use feedkit_core::alert_log::{
-    AlertSnapshot, AlertStep, ExactState, Lease, OutboxRow, Recovered,
-};
+use feedkit_core::alert_log::{AlertSnapshot, AlertStep, ExactState, Lease, OutboxRow, Recovered};
 use feedkit_core::notification::Notification;
 use feedkit_core::queries::{
     Activity, Bucket, Comment, CommentCursor, PostView, RankedPost, RejectedRecord, Verification,
 };
-use feedkit_core::{
-    AlertLog, Offset, Partition, Positions, PostId, Queries, Result, Timestamp, UserId,
-};
+use feedkit_core::{AlertLog, Offset, Partition, Positions, PostId, Queries, Result, Timestamp, UserId};
 use feedkit_server::services::Services;
 use feedkit_store::postgres::{Postgres, PostgresRollups};
 use tokio::sync::OnceCell;

@@ -25,9 +25,8 @@ const FORGET_EVERY: Duration = Duration::from_secs(60);
 
 /// Serves until a signal comes.
 pub async fn run(only_check: bool, config: Config) -> Result<ExitCode> {
-    let tokens = Arc::new(verifier(&config.jwt, config.jwt.secret.as_ref(), |url| {
-        Ok(Arc::new(UrlJwks::new(url)?))
-    })?);
+    let tokens =
+        Arc::new(verifier(&config.jwt, config.jwt.secret.as_ref(), |url| Ok(Arc::new(UrlJwks::new(url)?)))?);
     let (events, notifications) = (config.services.events()?, config.services.notifications()?);
     let (history, redis) = (LateHistory::new(config.services.clone()), config.services.redis()?);
     if only_check {

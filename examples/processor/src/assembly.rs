@@ -98,15 +98,10 @@ impl Processor {
         let mut sending = SinkOptions::default();
         // Few records, each waited for.
         sending.linger = Duration::ZERO;
-        let mut relay =
-            Relay::new(alert_log, stores.notifications.sink(sending)?, open, signals.clone());
+        let mut relay = Relay::new(alert_log, stores.notifications.sink(sending)?, open, signals.clone());
 
-        let counters = CounterFollower::new(
-            "counters",
-            stores.redis.counters(),
-            history.clone(),
-            Trending::default(),
-        );
+        let counters =
+            CounterFollower::new("counters", stores.redis.counters(), history.clone(), Trending::default());
         let source = stores.events.member(&config.group.name, config.source())?;
         let source_handle = source.handle();
         let pipeline = Pipeline::builder(source, history)
@@ -182,7 +177,9 @@ impl Processor {
         let outcome = tokio::time::timeout(deadline, all).await;
         self.postgres.close();
         outcome.unwrap_or_else(|_| {
-            Err(Error::uncertain(format!("the processor had to be cut off after {deadline:?}; nothing is lost")))
+            Err(Error::uncertain(format!(
+                "the processor had to be cut off after {deadline:?}; nothing is lost"
+            )))
         })
     }
 }

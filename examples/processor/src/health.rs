@@ -59,9 +59,11 @@ mod tests {
         let follower = FollowerStatus { trouble: Some("no Redis".into()), ..Default::default() };
         let behind = PipelineStatus { followers: [("counters".to_owned(), follower)].into(), ..well.clone() };
         let unread = PipelineStatus { source_trouble: Some("no broker".into()), ..well };
-        for (status, name, words) in
-            [(stopped, "history", "partition 3"), (behind, "counters", "no Redis"), (unread, "log", "no broker")]
-        {
+        for (status, name, words) in [
+            (stopped, "history", "partition 3"),
+            (behind, "counters", "no Redis"),
+            (unread, "log", "no broker"),
+        ] {
             let all = components(&status);
             let down: Vec<_> = all.iter().filter(|c| c.condition == Condition::Down).collect();
             assert!(!is_ready(&all) && down.len() == 1 && down[0].name == name, "{all:?}");

@@ -52,7 +52,11 @@ impl Metrics {
                 "1 for the state that an assigned partition is in",
                 &["partition", "state"],
             )?,
-            lag: gauge("feedkit_processor_lag_records", "Records not yet handed over by the log", &["partition"])?,
+            lag: gauge(
+                "feedkit_processor_lag_records",
+                "Records not yet handed over by the log",
+                &["partition"],
+            )?,
             buffered: gauge("feedkit_processor_buffered_records", "Records read ahead", &["partition"])?,
             applied: gauge(
                 "feedkit_processor_follower_applied",
@@ -64,10 +68,18 @@ impl Metrics {
                 "The next offset after what a follower has stored",
                 &["follower", "partition"],
             )?,
-            component: gauge("feedkit_processor_component_up", "1 while a component is well", &["component"])?,
+            component: gauge(
+                "feedkit_processor_component_up",
+                "1 while a component is well",
+                &["component"],
+            )?,
             source: gauge("feedkit_processor_source", "What the reader of the log has counted", &["what"])?,
             lease: gauge("feedkit_processor_alert_lease", "1 while this process runs the alerts", &[])?,
-            connections: gauge("feedkit_processor_postgres_connections", "Connections to PostgreSQL", &["state"])?,
+            connections: gauge(
+                "feedkit_processor_postgres_connections",
+                "Connections to PostgreSQL",
+                &["state"],
+            )?,
             registry,
         })
     }
@@ -116,7 +128,8 @@ impl Metrics {
             self.buffered.with_label_values(&[&name]).set(stats.buffered as i64);
         }
         for (name, follower) in &now.pipeline.followers {
-            for (gauge, positions) in [(&self.applied, &follower.applied), (&self.durable, &follower.durable)] {
+            for (gauge, positions) in [(&self.applied, &follower.applied), (&self.durable, &follower.durable)]
+            {
                 for (partition, offset) in positions.iter() {
                     gauge.with_label_values(&[name, &partition.to_string()]).set(offset as i64);
                 }

@@ -20,15 +20,16 @@ type Look = Arc<dyn Fn() -> Snapshot + Send + Sync>;
 
 /// Listens on `address`.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|e| Error::fatal(format!("cannot listen on {address}: {e} (--listen takes another)")).with_source(e))
+    TcpListener::bind(address).await.map_err(|e| {
+        Error::fatal(format!("cannot listen on {address}: {e} (--listen takes another)")).with_source(e)
+    })
 }
 
 /// Answers from what `look` sees, until `stop`.
 pub async fn serve(listener: TcpListener, look: Look, stop: CancellationToken) -> Result<()> {
     let metrics = Arc::new(Metrics::new().map_err(|e| Error::fatal(format!("metrics: {e}")))?);
-    let fault = |e: std::io::Error| Error::fatal(format!("the server of health and metrics: {e}")).with_source(e);
+    let fault =
+        |e: std::io::Error| Error::fatal(format!("the server of health and metrics: {e}")).with_source(e);
     let acceptor = TcpAcceptor::from_tokio(listener).map_err(fault)?;
     for address in acceptor.local_addr() {
         tracing::info!("health and metrics on {address}");

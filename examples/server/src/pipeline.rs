@@ -80,7 +80,8 @@ crate::settings! {
 }
 
 /// What a pipeline takes.
-pub type PipelineSections = (RetentionSection, EventsSection, MilestoneSection, SpikeSection, UserRateSection);
+pub type PipelineSections =
+    (RetentionSection, EventsSection, MilestoneSection, SpikeSection, UserRateSection);
 
 /// A pipeline's settings, checked.
 #[derive(Debug, Clone)]
@@ -147,12 +148,15 @@ pub fn days(n: u64) -> Duration {
     Duration::from_secs(n.saturating_mul(86_400))
 }
 
-fn check<S: Sections>(retention: &RetentionSection, events: &EventsSection, layers: &Layers) -> Result<(), Failure> {
+fn check<S: Sections>(
+    retention: &RetentionSection,
+    events: &EventsSection,
+    layers: &Layers,
+) -> Result<(), Failure> {
     for kind in &events.extra_kinds {
         if !matches!(EventKind::new(kind), Some(EventKind::Other(_))) {
-            let fault = format!(
-                "{kind:?} is no name for a kind (a-z, 0-9 and _, at most 32, not a standard kind)"
-            );
+            let fault =
+                format!("{kind:?} is no name for a kind (a-z, 0-9 and _, at most 32, not a standard kind)");
             return Err(layers.fault::<S>("events.extra_kinds", fault));
         }
     }

@@ -191,14 +191,19 @@ impl Services {
     pub fn warn_of_passwords(&self, layers: &Layers) {
         use crate::settings::{Origin, Sections};
         let with_password = |url: &String| {
-            let authority = url.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or(""));
+            let authority =
+                url.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or(""));
             authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
         };
-        for (path, urls) in [("postgres.url", vec![&self.postgres.url]), ("redis.url", self.redis.url.iter().collect())] {
+        for (path, urls) in
+            [("postgres.url", vec![&self.postgres.url]), ("redis.url", self.redis.url.iter().collect())]
+        {
             let key = ServiceSections::keys().into_iter().find(|key| key.path() == path);
             let by_flag = key.is_some_and(|key| matches!(layers.origin(&key), Origin::Flag(_)));
             if by_flag && urls.into_iter().any(with_password) {
-                tracing::warn!("{path} is given by a flag and holds a password, which other users of this machine can see");
+                tracing::warn!(
+                    "{path} is given by a flag and holds a password, which other users of this machine can see"
+                );
             }
         }
     }

@@ -469,7 +469,10 @@ impl Consumer {
         }
     }
 
-    pub(super) fn list(&self, partitions: impl IntoIterator<Item = (Partition, Place)>) -> TopicPartitionList {
+    pub(super) fn list(
+        &self,
+        partitions: impl IntoIterator<Item = (Partition, Place)>,
+    ) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
         for (partition, at) in partitions {
             let added = list.add_partition_offset(&self.topic, number(partition), at);

@@ -31,20 +31,17 @@ pub(super) struct Callbacks {
 #[derive(Debug)]
 pub(super) enum Said {
     Assigned(Vec<Partition>),
-    Revoked { partitions: Vec<Partition>, lost: bool },
+    Revoked {
+        partitions: Vec<Partition>,
+        lost: bool,
+    },
     /// What is read from here on is of the topic with this id.
     Id(String),
 }
 
 impl Callbacks {
     pub(super) fn new(topic: String, meeting: Arc<Meeting>, debug: bool) -> Self {
-        Callbacks {
-            topic,
-            meeting,
-            debug,
-            said: Mutex::default(),
-            closing: AtomicBool::new(false),
-        }
+        Callbacks { topic, meeting, debug, said: Mutex::default(), closing: AtomicBool::new(false) }
     }
 
     /// What was said since.

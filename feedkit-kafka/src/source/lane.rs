@@ -113,7 +113,13 @@ impl Lane {
     }
 
     /// Takes a record in, unless it lies before what is to be read. An error: the record is not the one expected.
-    pub(super) fn push(&mut self, offset: Offset, time: Timestamp, key: Option<&[u8]>, value: &[u8]) -> Result<(), ()> {
+    pub(super) fn push(
+        &mut self,
+        offset: Offset,
+        time: Timestamp,
+        key: Option<&[u8]>,
+        value: &[u8],
+    ) -> Result<(), ()> {
         if let Some(expected) = self.expected.take()
             && expected.offset == offset
             && (RecordMark { offset, time, hash: xxh3_64(value) }) != expected

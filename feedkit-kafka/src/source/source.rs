@@ -47,7 +47,9 @@ impl KafkaSource {
         let thread = std::thread::Builder::new()
             .name("feedkit-kafka".to_owned())
             .spawn(move || consumer.run())
-            .map_err(|error| Error::retriable("the consumer's thread cannot be started").with_source(error))?;
+            .map_err(|error| {
+                Error::retriable("the consumer's thread cannot be started").with_source(error)
+            })?;
         Ok(KafkaSource { topic: kafka.topic, meeting, probe, thread: Some(thread) })
     }
 

@@ -1,5 +1,5 @@
-use feedkit_core::EventSource;
 use super::support::*;
+use feedkit_core::EventSource;
 use feedkit_kafka::admin::*;
 #[tokio::test(flavor = "multi_thread")]
 async fn scratch() {
@@ -15,7 +15,10 @@ async fn scratch() {
         create_topics(&kafka, &[TopicSettings::new(&kafka.topic).partitions(3)]).await.unwrap();
         eprintln!("recreated");
         for _ in 0..10 {
-            match tokio::time::timeout(std::time::Duration::from_secs(1), r.source.next()).await { Ok(x) => eprintln!("{x:?}"), Err(_) => eprintln!("-") }
+            match tokio::time::timeout(std::time::Duration::from_secs(1), r.source.next()).await {
+                Ok(x) => eprintln!("{x:?}"),
+                Err(_) => eprintln!("-"),
+            }
         }
     }
 }

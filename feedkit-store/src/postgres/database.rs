@@ -228,6 +228,9 @@ pub(super) fn config(
 ) -> Result<(tokio_postgres::Config, Option<tokio_postgres_rustls::MakeRustlsConnect>)> {
     let mut config: tokio_postgres::Config =
         settings.url.parse().map_err(|e: tokio_postgres::Error| Error::from(Failure::Sql(e)))?;
+    if let Some(password) = &settings.password {
+        config.password(password);
+    }
     let (mode, connector) = tls::connector(&settings.tls)?;
     let millis = settings.statement_timeout.as_millis();
     let options = format!(

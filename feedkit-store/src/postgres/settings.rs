@@ -10,6 +10,8 @@ pub struct PostgresSettings {
     /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, or `host=… user=…`. Several hosts may be given; with
     /// `target_session_attrs=read-write` the one that takes writes is chosen.
     pub url: String,
+    /// The password, instead of one in the URL.
+    pub password: Option<String>,
     /// What the connections are called in `pg_stat_activity`.
     pub application_name: String,
     /// Most connections at a time. Each commit under way holds one, and so does each open snapshot.
@@ -37,6 +39,7 @@ impl PostgresSettings {
     pub fn new(url: impl Into<String>) -> Self {
         PostgresSettings {
             url: url.into(),
+            password: None,
             application_name: "feedkit".to_owned(),
             pool_size: 16,
             pool_wait: Duration::from_secs(5),

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use feedkit_core::Result;
+use feedkit_core::{AnswerCache, Result};
 use redis::Value;
 
 use super::client::Shared;
@@ -21,12 +22,14 @@ impl RedisCache {
         RedisCache { shared }
     }
 
-    /// What was put under `key`, if it is there still.
-    ///
-    /// # Errors
-    ///
-    /// [`Retriable`](feedkit_core::ErrorKind::Retriable) when Redis is away: do without.
-    pub async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+    fn key(&self, key: &str) -> String {
+        format!("{}feedkit:cache:{key}", self.shared.settings.prefix)
+    }
+}
+
+#[async_trait]
+impl AnswerCache for RedisCache {
+    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
         let key = self.key(key);
         let mut command = redis::cmd("GET");
         command.arg(&key);
@@ -37,16 +40,11 @@ impl RedisCache {
         }
     }
 
-    /// Keeps `value` under `key` for `ttl`, in place of what was there.
-    pub async fn put(&self, key: &str, value: Bytes, ttl: Duration) -> Result<()> {
+    async fn put(&self, key: &str, value: Bytes, ttl: Duration) -> Result<()> {
         let key = self.key(key);
         let mut command = redis::cmd("SET");
         let millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 50);
         command.arg(&key).arg(&value[..]).arg("PX").arg(millis);
         self.shared.send(DOING, command, &key).await.map(drop)
-    }
-
-    fn key(&self, key: &str) -> String {
-        format!("{}feedkit:cache:{key}", self.shared.settings.prefix)
     }
 }

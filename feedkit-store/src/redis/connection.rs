@@ -17,7 +17,8 @@ use redis::cluster_routing::{
 };
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, RedisResult, TlsCertificates, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, RedisResult, TlsCertificates,
+    Value,
 };
 
 use super::failure::{explain, is_lost, is_worth_another_try};
@@ -172,7 +173,16 @@ impl Endpoint {
         let infos: Vec<ConnectionInfo> = settings
             .urls
             .iter()
-            .map(|url| Ok(url.as_str().into_connection_info()?.set_tcp_settings(tcp(settings))))
+            .map(|url| {
+                let info = url.as_str().into_connection_info()?.set_tcp_settings(tcp(settings));
+                Ok(match &settings.password {
+                    Some(password) => {
+                        let redis = info.redis_settings().clone().set_password(password);
+                        info.set_redis_settings(redis)
+                    }
+                    None => info,
+                })
+            })
             .collect::<RedisResult<_>>()?;
         if settings.urls.iter().any(|url| url.starts_with("rediss:")) {
             // With two providers built in, rustls asks which; feedkit's is ring. A program may have chosen before.
@@ -194,7 +204,8 @@ impl Endpoint {
             }
             return Ok(Endpoint::Cluster { client: builder.build()?, limit });
         }
-        let info = infos.into_iter().next().ok_or((redis::ErrorKind::InvalidClientConfig, "no URL is given"))?;
+        let info =
+            infos.into_iter().next().ok_or((redis::ErrorKind::InvalidClientConfig, "no URL is given"))?;
         let client = match certificates {
             Some(certificates) => Client::build_with_tls(info, certificates)?,
             None => Client::open(info)?,

@@ -10,6 +10,8 @@ pub struct RedisSettings {
     /// One URL of a single Redis, or those of some nodes of a cluster: `redis://user:password@host:port/database`,
     /// or `rediss://` for TLS. All nodes of a cluster take the same user and password.
     pub urls: Vec<String>,
+    /// The user's password, instead of one in the URLs.
+    pub password: Option<String>,
     /// Whether this is a Redis Cluster.
     pub cluster: bool,
     /// Certificates in PEM form that vouch for the server's; without it those of the operating system do.
@@ -35,6 +37,7 @@ impl RedisSettings {
     pub fn single(url: impl Into<String>) -> Self {
         RedisSettings {
             urls: vec![url.into()],
+            password: None,
             cluster: false,
             tls_ca: None,
             response_timeout: Duration::from_secs(1),

@@ -23,9 +23,9 @@ pub async fn accept(args: &AcceptGap, config: &Config) -> Result<ExitCode> {
     let history = super::postgres(config).await?.history();
     let kafka = config.services.events()?;
     let looking = gaps(&history, kafka.broadcast(SourceOptions::default())?);
-    let found = tokio::time::timeout(PATIENCE, looking)
-        .await
-        .map_err(|_| Error::retriable(format!("Kafka has not told of all partitions within {PATIENCE:?}")))??;
+    let found = tokio::time::timeout(PATIENCE, looking).await.map_err(|_| {
+        Error::retriable(format!("Kafka has not told of all partitions within {PATIENCE:?}"))
+    })??;
     let asked = |gap: &Gap| args.partition.is_none_or(|p| p == gap.partition.0);
     let (mut accepted, mut shown) = (0, 0);
     for (gap, log) in found.into_iter().filter(|(gap, _)| asked(gap)) {
@@ -45,7 +45,9 @@ pub async fn accept(args: &AcceptGap, config: &Config) -> Result<ExitCode> {
     }
     match (shown, accepted) {
         (0, _) => output::line("no partition has a gap")?,
-        (_, 0) => output::line("nothing was changed: with --yes the loss is noted, and these partitions go on there")?,
+        (_, 0) => output::line(
+            "nothing was changed: with --yes the loss is noted, and these partitions go on there",
+        )?,
         _ => output::line(&format!(
             "{accepted} gaps are noted; restart the processor that has these partitions, or wait for its next \
              rebalance"

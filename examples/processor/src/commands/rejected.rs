@@ -74,4 +74,3 @@ fn record(codec: &JsonCodec, rejected: &RejectedValue) -> Option<(RejectedKey, N
     let event = codec.decode(&place, &record).ok()?;
     Some((rejected.key, NewRecord::keyed(event.user.as_str(), JsonCodec::encode(&event))))
 }
-

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use feedkit_core::{CounterStore, Error, Follower, History, Positions, Result};
 use feedkit_core::follower::FollowerPosition;
+use feedkit_core::{CounterStore, Error, Follower, History, Positions, Result};
 use feedkit_server::{Signals, output};
 use serde_json::json;
 use tokio::net::TcpListener;

@@ -55,7 +55,8 @@ pub async fn status(json: bool, config: &Config) -> Result<ExitCode> {
         output::json(&rows)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = output::table(&["partition", "epoch", "committed", "log ends", "lag", "counters", "rollups"]);
+    let mut table =
+        output::table(&["partition", "epoch", "committed", "log ends", "lag", "counters", "rollups"]);
     let shown = |number: Option<u64>| number.map_or("?".to_owned(), |n| n.to_string());
     for row in rows {
         table.add_row([

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use feedkit_core::testkit::conformance::support::post;
-use feedkit_core::{CounterStore, ErrorKind, RateLimiter};
+use feedkit_core::{AnswerCache, CounterStore, ErrorKind, RateLimiter};
 use feedkit_store::redis::{Redis, RedisSettings, Role, acl_rules};
 
 use super::support::{Server, World, chunk, patient, server};
@@ -24,7 +24,10 @@ async fn is_refused(connection: &mut redis::aio::MultiplexedConnection, command:
     });
     let error = cmd.query_async::<redis::Value>(connection).await.expect_err(&command.join(" "));
     let said = error.to_string();
-    assert!(error.code() == Some("NOPERM") || said.contains("The user executing the script can't"), "{command:?}: {said}");
+    assert!(
+        error.code() == Some("NOPERM") || said.contains("The user executing the script can't"),
+        "{command:?}: {said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

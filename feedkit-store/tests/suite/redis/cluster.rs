@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use feedkit_core::counters::ChunkOutcome;
 use feedkit_core::testkit::conformance::support::post;
-use feedkit_core::{CounterStore, ErrorKind, Partition};
+use feedkit_core::{AnswerCache, CounterStore, ErrorKind, Partition};
 use feedkit_store::redis::{Redis, RedisSettings, Role, acl_rules};
 use rustix::process::Signal;
 
@@ -204,7 +204,9 @@ async fn keys_and_users(cluster: &Cluster) {
     for node in &cluster.nodes {
         keys.extend(node.ask::<Vec<String>>("KEYS {fk*").await);
     }
-    for name in ["post:p0:likes", "top_posts", "trending_posts", "feedkit:state", "feedkit:fences", "feedkit:home"] {
+    for name in
+        ["post:p0:likes", "top_posts", "trending_posts", "feedkit:state", "feedkit:fences", "feedkit:home"]
+    {
         let tagged = |key: &String| key.starts_with("{fk") && &key[5..] == format!("}}:{name}");
         assert!(name.starts_with("post:") || keys.iter().any(tagged), "{name} is not among {keys:?}");
     }

@@ -21,7 +21,13 @@ async fn deltas_a_second() {
         let kinds = [("like", weight), ("comment", Score::default())];
         let deltas = (0..500u64).flat_map(|i| {
             let name = format!("post-{}", (u64::from(partition) * 7919 + round * 104_729 + i * 31) % posts);
-            kinds.map(|(kind, score)| CounterDelta { post: post(&name), kind: kind.into(), by: 1, score, author: None })
+            kinds.map(|(kind, score)| CounterDelta {
+                post: post(&name),
+                kind: kind.into(),
+                by: 1,
+                score,
+                author: None,
+            })
         });
         let deltas = deltas.collect();
         CounterChunk { partition: Partition(partition), fence: fence(round), next: fence(round + 1), deltas }
