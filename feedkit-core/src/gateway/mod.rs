@@ -10,6 +10,11 @@
 //! | [`health`] | whether a gateway is fit to take requests, component by component |
 //!
 //! [`Gateway`] puts them together.
+//!
+//! Whatever is wrong is answered as a [`Problem`], also paths and methods that are not there, and endpoints that
+//! panic; only what is no HTTP at all gets a bare 400 or 431. Every answer bears `X-Request-Id`, which is the client's
+//! own if it sent a sane one. One line a request goes to the target `feedkit::access` of `tracing`: method, route,
+//! status, duration, bytes, request id, client and user; no token, no query, no text.
 
 #[expect(clippy::module_inception, reason = "it holds the type of this name")]
 mod gateway;

@@ -42,7 +42,11 @@ pub struct Parts {
     pub metrics: prometheus::Registry,
 }
 
-/// The limiters of writes. `None`: no limit.
+/// The limiters of writes, each of so many events a minute. `None`: no limit.
+///
+/// A batch costs what it holds, and is refused as a whole. Answers to writes bear `RateLimit-Limit`,
+/// `RateLimit-Remaining` and `RateLimit-Reset` (seconds until all of it is back) of the limiter that leaves the least;
+/// a refusal also bears `Retry-After`, unless so much is never allowed at once. Nothing but writes is limited.
 #[derive(Clone, Default)]
 pub struct Limits {
     /// By user.

@@ -170,7 +170,7 @@ pub(crate) fn seconds(wait: Duration) -> u64 {
 impl From<InvalidEvent> for Problem {
     fn from(invalid: InvalidEvent) -> Self {
         if invalid.reason == InvalidReason::Malformed {
-            return Problem::malformed(invalid.to_string());
+            return Problem::malformed(format!("the event {invalid}"));
         }
         let problem = Problem::invalid(invalid.to_string());
         match invalid.field {

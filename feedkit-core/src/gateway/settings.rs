@@ -21,7 +21,7 @@ pub struct Settings {
     pub max_buffered_bytes: usize,
     /// Events of one batch.
     pub max_batch_events: usize,
-    /// Events that wait for the log at the same time; beyond, 503.
+    /// Events that wait for the log at the same time, at least a whole batch; beyond, 503.
     pub max_in_flight: usize,
     /// How long a request's head may take to arrive, and a connection without requests is kept.
     pub header_timeout: Duration,

@@ -131,7 +131,7 @@ fn outcomes(
             Ok(id) => {
                 let outcome =
                     sent.next().unwrap_or_else(|| Err(crate::Error::uncertain("the log said nothing")));
-                match state.taken(outcome) {
+                match state.taken(id, outcome) {
                     Ok(position) => {
                         accepted += 1;
                         Outcome::Accepted { id, position }

@@ -9,7 +9,7 @@ use poem::{Endpoint, Request, Response};
 use serde::Serialize;
 
 use super::{Caller, body, decode};
-use crate::codec::{InvalidEvent, InvalidReason};
+use crate::codec::InvalidEvent;
 use crate::gateway::Problem;
 use crate::gateway::problem::Seldom;
 use crate::gateway::state::State;
@@ -51,8 +51,8 @@ impl PostEvent {
         }
         let _room = state.admit(1)?;
         let outcome = state.send(vec![decode::record(&event)]).await.into_iter().next();
-        let position =
-            state.taken(outcome.unwrap_or_else(|| Err(Error::uncertain("the log said nothing"))))?;
+        let outcome = outcome.unwrap_or_else(|| Err(Error::uncertain("the log said nothing")));
+        let position = state.taken(event.id, outcome)?;
         state.metrics.accepted.inc();
         let accepted = Accepted { id: event.id, position: position.to_string() };
         Ok(json(StatusCode::ACCEPTED, &accepted))
@@ -78,8 +78,8 @@ impl State {
         })
     }
 
-    /// What a client is told of the log's outcome.
-    pub(super) fn taken(&self, outcome: Result<Position>) -> Result<Position, Problem> {
+    /// What a client is told of the log's outcome for the event `id`.
+    pub(super) fn taken(&self, id: EventId, outcome: Result<Position>) -> Result<Position, Problem> {
         static REFUSES: Seldom = Seldom::new();
         outcome.map_err(|error| {
             if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Data) {
@@ -90,19 +90,16 @@ impl State {
             if REFUSES.due() {
                 tracing::warn!(?error, "the log takes nothing");
             }
-            // Sending the same id again is safe also when this one was taken after all.
-            let problem = Problem::unavailable("the log did not acknowledge; send it again with the same id");
-            problem.retry_after(Duration::from_secs(1))
+            // Safe also when it was taken after all. The id may be one that the client has not heard of.
+            let detail = format!("the log did not acknowledge; send the event again with the id {id}");
+            Problem::unavailable(detail).retry_after(Duration::from_secs(1))
         })
     }
 
     /// What a client is told of an event that is none.
     pub(super) fn refused(&self, invalid: InvalidEvent) -> Problem {
         self.metrics.rejected(invalid.reason.as_str(), 1);
-        match invalid.reason {
-            InvalidReason::Malformed => Problem::malformed(format!("the event {}", invalid.detail)),
-            _ => Problem::from(invalid),
-        }
+        Problem::from(invalid)
     }
 
     /// What a client is told who writes in another's name.

@@ -148,3 +148,59 @@ impl AsyncWrite for Watched {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_that_the_client_does_not_take_is_stuck() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let slot = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let gauge = IntGauge::new("open", "Open").unwrap();
+        let (mut io, activity) = Watched::new(stream, slot, gauge.clone());
+        assert_eq!(gauge.get(), 1);
+
+        let data = [0; 4096];
+        let written = async |io: &mut Watched| {
+            poll_fn(|cx| Poll::Ready(Pin::new(&mut *io).poll_write(cx, &data))).await
+        };
+        let before = activity.look();
+        let mut sent = 0;
+        while let Poll::Ready(result) = written(&mut io).await {
+            sent += result.unwrap();
+        }
+        let full = activity.look();
+        assert!(!full.is_stuck_since(&before), "it wrote until just now");
+        assert!(activity.look().is_stuck_since(&full));
+
+        let mut taken = vec![0; sent];
+        client.read_exact(&mut taken).await.unwrap();
+        poll_fn(|cx| Pin::new(&mut io).poll_write(cx, &data)).await.unwrap();
+        assert!(!activity.look().is_stuck_since(&full));
+        drop(io);
+        assert_eq!(gauge.get(), 0);
+    }
+
+    #[test]
+    fn a_connection_is_quiet_without_requests() {
+        let activity = Arc::<Activity>::default();
+        let before = activity.look();
+        assert!(activity.look().is_quiet_since(&before));
+        let open = Activity::open(&activity);
+        let during = activity.look();
+        assert!(!activity.look().is_quiet_since(&during), "one is open");
+        drop(open);
+        assert!(!activity.look().is_quiet_since(&before), "one has come since");
+        let after = activity.look();
+        assert!(activity.look().is_quiet_since(&after));
+    }
+}

@@ -162,6 +162,9 @@ async fn a_log_that_does_not_acknowledge_is_a_reason_to_come_back() {
         let answer = gateway.post(EVENTS, "token-u1", "", like("u1", moody)).await;
         answer.problem(503, "unavailable");
         assert_eq!(answer.header("retry-after"), Some("1"), "{moody}");
+        // An event that came without an id was given one, for the retry.
+        let id = answer.json()["detail"].as_str().unwrap().rsplit(' ').next().unwrap().parse::<EventId>();
+        assert_eq!(id.unwrap().time(), NOW);
     }
     gateway.post(EVENTS, "token-u1", "", like("u1", "p-invalid")).await.problem(422, "invalid");
     assert_eq!(gateway.post(EVENTS, "token-u1", "", like("u1", "p9")).await.status, 202);
