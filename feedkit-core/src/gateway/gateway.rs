@@ -1,16 +1,20 @@
 //! A gateway, put together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use poem::{Endpoint, Response};
 use tokio::net::TcpListener;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::http::{self, Server};
 use super::state::State;
 use super::{Parts, Settings};
 use crate::{Error, EventSink, Result};
+
+/// How long sockets have to hear that it is over, once the time to stop is.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// A gateway: routes to mount in a poem application, or to serve alone.
 ///
@@ -111,6 +115,8 @@ impl Gateway {
             Err(_) => {
                 let requests = state.unanswered.len();
                 state.killed.cancel();
+                // Where sockets were not told yet, they are now; those that do not go at once are cut off.
+                let _ = timeout(LAST_WORDS, state.live.close()).await;
                 connections_ended.await;
                 let deadline = state.settings.shutdown_deadline;
                 Err(Error::uncertain(format!(
