@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use feedkit_core::{Error, Result};
 use poem::http::StatusCode;
-use poem::listener::{Acceptor, TcpAcceptor};
+use poem::listener::TcpAcceptor;
 use poem::web::Data;
 use poem::{EndpointExt, Response, Route, Server, get, handler};
 use serde_json::json;
@@ -28,23 +28,21 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
 /// Answers from what `look` sees, until `stop`.
 pub async fn serve(listener: TcpListener, look: Look, stop: CancellationToken) -> Result<()> {
     let metrics = Arc::new(Metrics::new().map_err(|e| Error::fatal(format!("metrics: {e}")))?);
-    let fault =
-        |e: std::io::Error| Error::fatal(format!("the server of health and metrics: {e}")).with_source(e);
     let acceptor = TcpAcceptor::from_tokio(listener).map_err(fault)?;
-    for address in acceptor.local_addr() {
-        tracing::info!("health and metrics on {address}");
-    }
-    let routes = Route::new()
-        .at("/health/live", get(live))
-        .at("/health/ready", get(ready))
-        .at("/metrics", get(shown))
-        .data(look)
-        .data(metrics);
-    let stopped = stop.cancelled_owned();
-    Server::new_with_acceptor(acceptor)
-        .run_with_graceful_shutdown(routes, stopped, Some(Duration::from_secs(1)))
-        .await
-        .map_err(fault)
+    let server = Server::new_with_acceptor(acceptor);
+    let routes = routes().data(look).data(metrics);
+    server.run_with_graceful_shutdown(routes, stop.cancelled_owned(), Some(LAST)).await.map_err(fault)
+}
+
+/// How long answers under way have when it stops.
+const LAST: Duration = Duration::from_secs(1);
+
+fn routes() -> Route {
+    Route::new().at("/health/live", get(live)).at("/health/ready", get(ready)).at("/metrics", get(shown))
+}
+
+fn fault(error: std::io::Error) -> Error {
+    Error::fatal(format!("the server of health and metrics: {error}")).with_source(error)
 }
 
 #[handler]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use feedkit_core::follower::FollowerPosition;
+use feedkit_core::pipeline::PipelineHandle;
 use feedkit_core::{CounterStore, Error, Follower, History, Positions, Result};
 use feedkit_server::{Signals, output};
 use serde_json::json;
@@ -31,23 +32,28 @@ pub async fn run(args: &Run, config: &Config) -> Result<ExitCode> {
     let begun = Begun { started: Instant::now(), positions: stores.postgres.history().positions().await? };
     let target = if args.until_caught_up { Some(stores.events.ends().await?) } else { None };
     let mut processor = Processor::start(config, &stores)?;
+    tracing::info!("running; health and metrics on http://{}", config.general.listen);
+    let pipeline = processor.pipeline.clone();
     let probing = CancellationToken::new();
-    let answering = tokio::spawn(answer(listener, &processor, probing.clone()));
-    let outcome = tokio::select! {
-        () = signals.stop().cancelled() => Ok(None),
-        error = processor.fails() => Err(error),
-        caught = caught_up(&stores, &processor, target.as_ref()) => caught.map(Some),
+    let answering = answer(listener, &processor, probing.clone());
+    let working = async {
+        // Also when it fails: then the answers end.
+        let _done = probing.drop_guard();
+        let outcome = tokio::select! {
+            () = signals.stop().cancelled() => Ok(None),
+            error = processor.fails() => Err(error),
+            caught = caught_up(&stores, &pipeline, target.as_ref()) => caught.map(Some),
+        };
+        let took = begun.started.elapsed();
+        let stopped = processor.stop(config.general.shutdown_deadline).await;
+        let caught = outcome?;
+        stopped.map(|()| caught.map(|ends| (ends, took)))
     };
-    let done = begun.started.elapsed();
-    let stopped = processor.stop(config.general.shutdown_deadline).await;
-    probing.cancel();
-    let answered = answering.await.unwrap_or_else(|e| Err(Error::fatal(format!("health and metrics: {e}"))));
-    let caught = outcome?;
-    stopped.and(answered)?;
-    if let Some(ends) = caught {
-        begun.report(&ends, done, args.json)?;
+    let (answered, worked) = tokio::join!(answering, working);
+    if let Some((ends, took)) = worked? {
+        begun.report(&ends, took, args.json)?;
     }
-    Ok(ExitCode::SUCCESS)
+    answered.map(|()| ExitCode::SUCCESS)
 }
 
 /// Where this run began.
@@ -97,15 +103,19 @@ fn answer(
 
 /// Waits until the history and all followers have come to `target`, whichever process has brought them there; for
 /// ever without one.
-async fn caught_up(stores: &Stores, processor: &Processor, target: Option<&Positions>) -> Result<Positions> {
+async fn caught_up(
+    stores: &Stores,
+    pipeline: &PipelineHandle,
+    target: Option<&Positions>,
+) -> Result<Positions> {
     let Some(target) = target else { return std::future::pending().await };
     loop {
-        let status = processor.pipeline.status();
+        let status = pipeline.status();
         let stopped = status.troubles().into_iter().find(|trouble| trouble.contains("stopped"));
         if let Some(trouble) = stopped {
             return Err(Error::fatal(trouble));
         }
-        match is_caught_up(stores, processor, target).await {
+        match is_caught_up(stores, pipeline, target).await {
             Ok(true) => return Ok(target.clone()),
             Ok(false) => {}
             Err(error) if error.is_retriable() => tracing::warn!(%error, "cannot tell yet how far it is"),
@@ -115,8 +125,8 @@ async fn caught_up(stores: &Stores, processor: &Processor, target: Option<&Posit
     }
 }
 
-async fn is_caught_up(stores: &Stores, processor: &Processor, target: &Positions) -> Result<bool> {
-    let status = processor.pipeline.status();
+async fn is_caught_up(stores: &Stores, pipeline: &PipelineHandle, target: &Positions) -> Result<bool> {
+    let status = pipeline.status();
     let alerts = status.followers.get("alerts");
     if !status.has_reached(target) && !stores.postgres.history().positions().await?.covers(target) {
         return Ok(false);
