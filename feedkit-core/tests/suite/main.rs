@@ -4,6 +4,8 @@
 mod any_bytes;
 mod conformance;
 mod faults;
+#[cfg(feature = "gateway")]
+mod gateway_reads;
 mod json_lines;
 mod memory_history;
 mod memory_log;
