@@ -18,7 +18,7 @@ impl Gateway {
     }
 
     /// The routes, to mount in a poem application.
-    pub fn routes(&self) -> poem::Route {
+    pub fn routes(&self) -> impl poem::Endpoint<Output = poem::Response> + use<> {
         let route = reads::routes(poem::Route::new(), &self.state);
         openapi::routes(route, &self.state)
     }

@@ -26,8 +26,9 @@ use feedkit_core::{
     AlertLog, AnswerCache, CounterStore, Epoch, Error, EventSource, History, Offset, Partition, Position,
     Positions, PostId, Queries, Result, SystemClock, Timestamp, UserId,
 };
+use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, Method, StatusCode};
-use poem::{Endpoint, Request, Route};
+use poem::{Endpoint, EndpointExt, Request};
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 
@@ -40,7 +41,7 @@ pub(super) struct World {
     pub(super) alerts: Arc<MemoryAlertLog>,
     pub(super) visible: Arc<Visible>,
     pub(super) clock: ManualClock,
-    pub(super) routes: Route,
+    pub(super) routes: BoxEndpoint<'static>,
     epoch: Epoch,
     next: AtomicU64,
 }
@@ -95,7 +96,7 @@ impl World {
             clock: Arc::new(clock.clone()),
             metrics: prometheus::Registry::new(),
         };
-        let routes = Gateway::new(parts, settings).routes();
+        let routes = Gateway::new(parts, settings).routes().boxed();
         World { queries, counters, alerts, visible, clock, routes, epoch, next: AtomicU64::new(0) }
     }
 
