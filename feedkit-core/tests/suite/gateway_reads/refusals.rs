@@ -10,6 +10,8 @@ const FAULTS: &[(&str, &str)] = &[
     ("/api/posts/p?after=1:", "after"),
     ("/api/posts/p?after=%2B0:%2B1", "after"),
     ("/api/posts/p?after=0:99999999999999999999", "after"),
+    ("/api/posts/p?after=0:0000000000000000001", "after"),
+    ("/api/posts/p?after=0000000000:1", "after"),
     ("/api/posts/p?after=7:1", "after"),
     ("/api/posts/p?after=0:1&after=0:2", "after"),
     ("/api/posts/p/comments?limit=0", "limit"),
