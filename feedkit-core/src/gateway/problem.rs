@@ -141,6 +141,7 @@ impl Problem {
 /// The JSON form of a [`Problem`].
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Problem, description = "What is wrong (RFC 9457).")]
 pub struct ProblemBody<'a> {
     /// `urn:feedkit:problem:KIND`.
     #[serde(rename = "type")]

@@ -6,6 +6,8 @@ mod conformance;
 mod faults;
 #[cfg(feature = "gateway")]
 mod gateway;
+#[cfg(feature = "gateway")]
+mod gateway_reads;
 mod json_lines;
 mod memory_history;
 mod memory_log;

@@ -53,6 +53,11 @@ fn queries() {
 }
 
 #[test]
+fn answer_cache() {
+    reject(CacheFault::ALL, async |fault| conformance::answer_cache(async || MutantCache::new(fault)).await);
+}
+
+#[test]
 fn alert_log() {
     reject(AlertLogFault::ALL, async |fault| {
         conformance::alert_log(async || MutantAlertLog::new(fault)).await

@@ -80,7 +80,8 @@ impl Fetched {
 
     /// Why a key that is not known may still be a good one, if the last fetch failed.
     pub(super) fn failure(&self) -> Option<Error> {
-        self.attempts().failure.is_some().then(|| self.unavailable())
+        let failed = self.attempts().failure.is_some();
+        failed.then(|| self.unavailable())
     }
 
     /// Fetches, unless another does so already or has within `cooldown`.

@@ -29,7 +29,7 @@ pub struct JwtVerifier {
 
 enum Keyring {
     Fixed(Arc<KeySet>),
-    Fetched(Fetched),
+    Fetched(Box<Fetched>),
 }
 
 impl JwtVerifier {
@@ -46,7 +46,7 @@ impl JwtVerifier {
             JwtKeys::Secret(secret) => fixed(vec![Key::of_secret(&secret, algorithm)?]),
             JwtKeys::PublicKey(pem) => fixed(vec![Key::of_pem(&pem, algorithm)?]),
             JwtKeys::Jwks(document) => fixed(Key::of_jwks(&document, algorithm)?),
-            JwtKeys::Source(source) => Keyring::Fetched(Fetched::new(source, rules.clone())),
+            JwtKeys::Source(source) => Keyring::Fetched(Box::new(Fetched::new(source, rules.clone()))),
         };
         Ok(JwtVerifier { keys, recent: Recent::new(rules.remembered), rules })
     }

@@ -92,6 +92,9 @@ enum Readiness {
     Unready,
 }
 
+/// Any text without a NUL.
+const NO_NUL: &str = "^[^\\u0000]*$";
+
 /// An event, as clients send it.
 pub(super) fn event(policy: &EventPolicy) -> Object {
     let kinds = ["like", "unlike", "post", "comment"].into_iter();
@@ -102,11 +105,14 @@ pub(super) fn event(policy: &EventPolicy) -> Object {
         .enum_values(Some(kinds.collect::<Vec<_>>()));
     let text = ObjectBuilder::new()
         .schema_type(or_null(Type::String))
-        .description(Some("What was written, of posts and comments. No NUL."))
+        .description(Some("What was written; posts and comments only. No NUL."))
         .max_length(Some(MAX_TEXT_CHARS))
-        .pattern(Some("^[^\\u0000]*$"));
-    let attribute =
-        ObjectBuilder::new().schema_type(Type::String).max_length(Some(MAX_ATTRIBUTE_VALUE)).build();
+        .pattern(Some(NO_NUL));
+    let attribute = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .max_length(Some(MAX_ATTRIBUTE_VALUE))
+        .pattern(Some(NO_NUL))
+        .build();
     let attributes = ObjectBuilder::new()
         .schema_type(or_null(Type::Object))
         .description(Some(format!(
@@ -118,6 +124,7 @@ pub(super) fn event(policy: &EventPolicy) -> Object {
                 .schema_type(Type::String)
                 .min_length(Some(1))
                 .max_length(Some(MAX_ATTRIBUTE_NAME))
+                .pattern(Some(NO_NUL))
                 .build(),
         ))
         .additional_properties(Some(AdditionalProperties::RefOr(Schema::Object(attribute).into())));
@@ -143,11 +150,7 @@ pub(super) fn event(policy: &EventPolicy) -> Object {
 
 /// A batch of events.
 pub(super) fn batch(max_events: usize) -> Array {
-    ArrayBuilder::new()
-        .items(Ref::from_schema_name("Event"))
-        .min_items(Some(1))
-        .max_items(Some(max_events))
-        .build()
+    ArrayBuilder::new().items(Ref::from_schema_name("Event")).max_items(Some(max_events)).build()
 }
 
 fn time() -> ObjectBuilder {

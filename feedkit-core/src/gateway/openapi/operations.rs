@@ -86,7 +86,7 @@ fn read_comments(settings: &Settings) -> OperationBuilder {
     read(settings, "readComments", "A post's comments, newest first")
         .parameter(p::post())
         .parameter(p::limit())
-        .parameter(p::cursor())
+        .parameter(p::comment_cursor())
         .parameter(p::after())
         .response("200", json("A page of them.", "CommentsAnswer"))
 }
@@ -135,7 +135,7 @@ fn read_alerts() -> OperationBuilder {
     personal("readAlerts", "Alerts, newest first, for moderators", "alerts")
         .description(Some("Needs the role `moderator`."))
         .parameter(p::limit())
-        .parameter(p::cursor())
+        .parameter(p::alert_cursor())
         .parameter(p::after())
         .response("403", problem(403))
         .response("504", problem(504))
@@ -225,6 +225,6 @@ fn bearer() -> SecurityRequirement {
 }
 
 fn with_problem(text: &str) -> ResponseBuilder {
-    let schema: RefOr<Schema> = Ref::from_schema_name("ProblemBody").into();
+    let schema: RefOr<Schema> = Ref::from_schema_name("Problem").into();
     with_content(text, "application/problem+json", schema)
 }

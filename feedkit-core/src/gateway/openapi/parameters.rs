@@ -35,12 +35,18 @@ pub(super) fn limit() -> Parameter {
     query("limit", "How many.", limit)
 }
 
-pub(super) fn cursor() -> Parameter {
-    let cursor = ObjectBuilder::new()
-        .schema_type(Type::String)
-        .pattern(Some("^[A-Za-z0-9_-]{11,203}$"))
-        .min_length(Some(11))
-        .max_length(Some(203));
+/// The cursor of alerts; see `reads::cursor`: base64url of eight bytes, the first bit being zero.
+pub(super) fn alert_cursor() -> Parameter {
+    cursor("^[A-Za-f][A-Za-z0-9_-]{9}[AEIMQUYcgkosw048]$")
+}
+
+/// The cursor of comments: base64url of 25 to 152 bytes.
+pub(super) fn comment_cursor() -> Parameter {
+    cursor("^[A-Za-z0-9_-]{34,203}$")
+}
+
+fn cursor(pattern: &str) -> Parameter {
+    let cursor = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern));
     query("cursor", "Where to go on: the `next` of the page before. Opaque.", cursor)
 }
 

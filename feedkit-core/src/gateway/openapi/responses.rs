@@ -51,7 +51,7 @@ pub(super) fn problem(status: u16) -> Ref {
 pub(super) fn problems() -> impl Iterator<Item = (String, Response)> {
     Problem::KINDS.iter().map(|(kind, status, title)| {
         let text = format!("{title} (`urn:feedkit:problem:{kind}`).");
-        let content = Ref::from_schema_name("ProblemBody");
+        let content = Ref::from_schema_name("Problem");
         let mut response = with_content(&text, "application/problem+json", content);
         match status.as_u16() {
             401 => {

@@ -44,9 +44,8 @@ schemas! {
         .format(Some(SchemaFormat::Custom("uuid".to_owned())))
         .pattern(Some(EVENT_ID))
         .build();
-    Position = text("A place in the log, just after a record: `PARTITION:OFFSET`.", "3:1045")
-        .pattern(Some("^[0-9]+:[0-9]+$"))
-        .max_length(Some(31))
+    Position = text("A place in the log, just after a record: `PARTITION:OFFSET`.", "0:0")
+        .pattern(Some("^[0-9]{1,9}:[0-9]{1,18}$"))
         .build();
     Timestamp = text("A time, as RFC 3339; answers are in UTC.", "2026-11-24T08:00:00Z")
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))

@@ -59,8 +59,12 @@ impl Params {
     /// The position to wait for.
     pub(super) fn after(&self) -> Result<Option<Position>, Problem> {
         let Some(text) = self.text("after") else { return Ok(None) };
-        let unsigned = !text.contains('+');
-        let position = text.parse().ok().filter(|_| unsigned);
+        let part =
+            |text: &str, most| (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+        // As the document says; no log has positions that are longer.
+        let fits =
+            text.split_once(':').is_some_and(|(partition, offset)| part(partition, 9) && part(offset, 18));
+        let position = text.parse().ok().filter(|_| fits);
         position.map(Some).ok_or_else(|| bad("after", text, "a position (such as 3:1045)"))
     }
 

@@ -18,6 +18,7 @@
 mod access;
 mod alert_log;
 mod alert_rule;
+mod cache;
 mod codec;
 mod counters;
 mod follower;
@@ -32,6 +33,7 @@ pub mod support;
 pub use access::{authorizer, rate_limiter, token_verifier};
 pub use alert_log::alert_log;
 pub use alert_rule::alert_rule;
+pub use cache::answer_cache;
 pub use codec::codec;
 pub use counters::counters;
 pub use follower::{FollowerHarness, follower};

@@ -5,6 +5,7 @@
 mod access;
 mod alert_log;
 mod alert_rule;
+mod cache;
 mod counters;
 mod follower;
 mod history;
@@ -15,6 +16,7 @@ mod source;
 pub use access::{LimiterFault, MutantLimiter, MutantTokens, TokenFault};
 pub use alert_log::{AlertLogFault, MutantAlertLog};
 pub use alert_rule::{MutantRule, RuleFault};
+pub use cache::{CacheFault, MutantCache};
 pub use counters::{CounterFault, MutantCounters};
 pub use follower::{FollowerFault, MutantFollower};
 pub use history::{HistoryFault, MutantHistory};

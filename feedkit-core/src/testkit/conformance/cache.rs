@@ -1,0 +1,66 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::sleep;
+
+use super::sentence::Sentence;
+use crate::AnswerCache;
+
+const LONG: Duration = Duration::from_secs(3600);
+const SHORT: Duration = Duration::from_millis(50);
+
+/// Tries [`AnswerCache`]'s contract, with caches that have room for a hundred small answers. A cache that goes by the
+/// system's clock must not be tried with tokio's paused.
+///
+/// # Panics
+///
+/// With the sentence that does not hold.
+pub async fn answer_cache<C: AnswerCache>(fresh: impl AsyncFn() -> C) {
+    let cache = fresh().await;
+    let says = Sentence("get gives nothing where nothing was put");
+    says.equal("answer", says.ok("get", cache.get("a").await), None);
+
+    let says = Sentence("get gives the bytes that were last put under this very key");
+    let long_key = |end: &str| format!("{}{end}", "k".repeat(511));
+    let answers: Vec<(String, Bytes)> = vec![
+        ("a".into(), Bytes::from_static(b"{\"a\":1}")),
+        ("A".into(), Bytes::from_static(b"\x00\xff\r\n")),
+        ("a:".into(), Bytes::new()),
+        ("post:p~9@x:20".into(), Bytes::from(vec![7; 20_000])),
+        (long_key("1"), Bytes::from_static(b"one")),
+        (long_key("2"), Bytes::from_static(b"two")),
+    ];
+    for (key, answer) in &answers {
+        says.ok("put", cache.put(key, answer.clone(), LONG).await);
+    }
+    for (key, answer) in &answers {
+        says.equal(key, says.ok("get", cache.get(key).await).as_ref(), Some(answer));
+    }
+    says.ok("put", cache.put("a", Bytes::from_static(b"second"), LONG).await);
+    says.equal(
+        "after another put",
+        says.ok("get", cache.get("a").await),
+        Some(Bytes::from_static(b"second")),
+    );
+    says.equal("another key", says.ok("get", cache.get("A").await).as_ref(), Some(&answers[1].1));
+
+    let says = Sentence("get never gives an answer once its time is over");
+    let cache = fresh().await;
+    says.ok("put", cache.put("new", Bytes::from_static(b"1"), SHORT).await);
+    says.ok("put", cache.put("shortened", Bytes::from_static(b"1"), LONG).await);
+    says.ok("put", cache.put("shortened", Bytes::from_static(b"2"), SHORT).await);
+    for key in ["new", "shortened"] {
+        let over = async {
+            while says.ok("get", cache.get(key).await).is_some() {
+                sleep(SHORT / 5).await;
+            }
+        };
+        says.ends("waiting for an answer to go", over).await;
+    }
+
+    let says = Sentence("an answer that was put again is kept for its new time");
+    says.ok("put", cache.put("prolonged", Bytes::from_static(b"1"), SHORT).await);
+    says.ok("put", cache.put("prolonged", Bytes::from_static(b"2"), LONG).await);
+    sleep(2 * SHORT).await;
+    says.equal("answer", says.ok("get", cache.get("prolonged").await), Some(Bytes::from_static(b"2")));
+}

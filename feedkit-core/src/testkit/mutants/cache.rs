@@ -1,0 +1,80 @@
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hashbrown::HashMap;
+use tokio::time::Instant;
+
+use super::faults;
+use crate::{AnswerCache, Result};
+
+faults! {
+    /// What is wrong with a [`MutantCache`].
+    CacheFault {
+        /// Keeps answers for ever.
+        IgnoresTime,
+        /// Keeps the first answer put under a key.
+        KeepsFirst,
+        /// Keeps the time of the first answer put under a key.
+        KeepsFirstTime,
+        /// Tells keys apart by their first hundred bytes.
+        CutsKeys,
+        /// Does not tell upper and lower case apart.
+        FoldsCase,
+        /// Takes an empty answer for none.
+        LosesEmpty,
+    }
+}
+
+/// A cache with one fault.
+pub struct MutantCache {
+    answers: Mutex<HashMap<String, (Bytes, Instant)>>,
+    fault: CacheFault,
+}
+
+impl MutantCache {
+    /// A cache with this fault.
+    pub fn new(fault: CacheFault) -> Self {
+        MutantCache { answers: Mutex::default(), fault }
+    }
+
+    fn answers(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Bytes, Instant)>> {
+        self.answers.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn key(&self, key: &str) -> String {
+        match self.fault {
+            CacheFault::CutsKeys => key.chars().take(100).collect(),
+            CacheFault::FoldsCase => key.to_ascii_lowercase(),
+            _ => key.to_owned(),
+        }
+    }
+}
+
+#[async_trait]
+impl AnswerCache for MutantCache {
+    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        let kept = self.answers().get(&self.key(key)).cloned();
+        let now = Instant::now();
+        let kept = kept.filter(|(_, until)| self.fault == CacheFault::IgnoresTime || *until > now);
+        let lost = |answer: &Bytes| self.fault == CacheFault::LosesEmpty && answer.is_empty();
+        Ok(kept.map(|(answer, _)| answer).filter(|answer| !lost(answer)))
+    }
+
+    async fn put(&self, key: &str, answer: Bytes, ttl: Duration) -> Result<()> {
+        let key = self.key(key);
+        let until = Instant::now() + ttl;
+        let mut answers = self.answers();
+        match (self.fault, answers.get(&key).cloned()) {
+            (CacheFault::KeepsFirst, Some(_)) => {}
+            (CacheFault::KeepsFirstTime, Some((_, first))) => {
+                answers.insert(key, (answer, first));
+            }
+            _ => {
+                answers.insert(key, (answer, until));
+            }
+        }
+        Ok(())
+    }
+}
