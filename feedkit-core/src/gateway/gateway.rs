@@ -26,7 +26,7 @@ impl Gateway {
     }
 
     /// Does what goes on beside requests, until `shutdown`; then sends sockets and streams away.
-    pub async fn run(&self, shutdown: CancellationToken) -> Result<()> {
+    pub async fn attend(&self, shutdown: CancellationToken) -> Result<()> {
         self.state.live.run(shutdown).await?;
         self.state.live.close().await;
         Ok(())

@@ -5,6 +5,8 @@ mod any_bytes;
 mod conformance;
 mod faults;
 mod json_lines;
+#[cfg(feature = "gateway")]
+mod live;
 mod memory_history;
 mod memory_log;
 mod mutants;
