@@ -98,10 +98,13 @@ impl Reader {
         Reader { log: None, next: ends.clone(), last: BTreeMap::new(), starting }
     }
 
-    /// Begins again at `next`: something was lost. Clients are sent away, and learn so from their cursors.
+    /// Begins again at `next`: something was lost. Clients are sent away, and learn so from their cursors; those
+    /// who only wait for the reader to begin may stay.
     fn begin_again(&mut self, hub: &Hub, next: Positions) {
-        hub.registry().stop();
-        hub.send_away();
+        if self.starting.is_none() {
+            hub.registry().stop();
+            hub.send_away();
+        }
         self.starting = Some(Starting { missing: BTreeSet::new(), tail: empty(hub, &next) });
         self.next = next;
     }

@@ -17,7 +17,6 @@ async fn the_first_frame_says_who_is_there() {
     let ready = socket.hear().await;
     assert_eq!(ready, json!({"type": "ready", "userId": "u1", "expiresAt": "2025-01-02T00:00:00Z"}));
     assert_eq!(socket.ping().await, None, "nothing is listened to: no cursor");
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -35,7 +34,6 @@ async fn the_token_may_come_as_a_second_protocol() {
     assert_eq!(protocol.as_deref(), Some("feedkit.v1"));
     socket.say(json!({"type": "auth", "token": "u1"})).await;
     assert_eq!(socket.hear().await["type"], "ready");
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -53,7 +51,6 @@ async fn whoever_is_not_believed_is_sent_away() {
         socket.send(Message::Text(first.into())).await;
         assert_eq!(socket.closed().await, 4001, "{first}");
     }
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -61,7 +58,6 @@ async fn whoever_says_nothing_is_sent_away() {
     let world = World::new();
     let served = world.serve(|settings| settings.live.auth_timeout = Duration::from_millis(50)).await;
     assert_eq!(Socket::open(served.address).await.closed().await, 4001);
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -85,7 +81,6 @@ async fn a_token_that_runs_out_ends_the_socket_unless_it_was_renewed() {
     world.clock.advance(MINUTE);
     renewed.say(json!({"type": "ping"})).await;
     assert_eq!(renewed.closed().await, 4002);
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -97,7 +92,6 @@ async fn a_new_token_has_to_be_the_same_users() {
         socket.say(json!({"type": "auth", "token": token})).await;
         assert_eq!(socket.closed().await, code, "{token}");
     }
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -113,7 +107,6 @@ async fn channels_that_a_new_token_does_not_allow_are_left() {
     world.tell(super::world::role("moderator"), "secret").await;
     world.tell(user("m1"), "own").await;
     assert_eq!(socket.told().await.0, "own");
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -132,5 +125,4 @@ async fn only_pages_of_known_origins_may_open_sockets() {
         let refused = Socket::open_with(served.address, &[("origin", origin)]).await;
         assert_eq!(refused.err(), Some(403), "{origin}");
     }
-    served.stop().await;
 }

@@ -20,7 +20,6 @@ async fn too_large_a_frame_ends_the_socket() {
     assert_eq!(socket.hear().await["type"], "pong");
     socket.send(padded(1000)).await;
     assert_eq!(socket.closed().await, 4008);
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -49,7 +48,6 @@ async fn garbage_is_answered_a_few_times() {
         socket.send(Message::Text("nonsense".into())).await;
     }
     assert_eq!(socket.closed().await, 4008);
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -66,7 +64,6 @@ async fn what_is_no_websocket_frame_ends_the_socket() {
     stream.read_to_end(&mut answer).await.unwrap();
     let close = answer.windows(2).position(|pair| pair == 4008u16.to_be_bytes());
     assert!(close.is_some(), "{:?}", String::from_utf8_lossy(&answer));
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -84,7 +81,6 @@ async fn what_is_no_upgrade_is_a_problem() {
         stream.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"HTTP/1.1 400", "{request}");
     }
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -103,7 +99,6 @@ async fn too_many_frames_end_the_socket() {
     // The library at this end reports the answers to its pings.
     assert_eq!(served.metric("feedkit_live_closed_total", "4029"), 1.0);
     until("it is closed", || served.metric("feedkit_live_closed_total", "4029") == 2.0).await;
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -127,7 +122,6 @@ async fn too_many_clients_are_sent_away() {
     drop(first);
     until("there is room", || served.metric("feedkit_live_clients", "websocket") == 2.0).await;
     served.socket("u1").await;
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -149,7 +143,6 @@ async fn beyond_those_that_are_told_why_the_upgrade_is_refused() {
         assert!(open.len() < 10_000);
     };
     assert_eq!(status, 503);
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -177,7 +170,6 @@ async fn whoever_is_too_slow_comes_back_with_the_cursor_and_misses_nothing() {
     assert_eq!(socket.subscribe(&["me"], Some(&cursor)).await["recovered"], true);
     ids.extend(socket.ids(count - ids.len()).await);
     assert_eq!(ids, (0..count).map(|i| format!("n{i}")).collect::<Vec<_>>());
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -195,7 +187,6 @@ async fn whoever_reads_nothing_at_all_does_not_stay() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     until("it is gone", || served.metric("feedkit_live_clients", "websocket") == 0.0).await;
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -207,7 +198,6 @@ async fn whoever_answers_no_pings_is_closed() {
     until("it is closed", || served.metric("feedkit_live_closed_total", "1001") == 1.0).await;
     assert_eq!(socket.closed().await, 1001);
     assert_eq!(socket.pings, 1);
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -223,7 +213,6 @@ async fn whoever_answers_pings_stays() {
     let ((id, _), ()) = tokio::join!(socket.told(), tell);
     assert_eq!(id, "n1");
     assert!(socket.pings >= 2, "{}", socket.pings);
-    served.stop().await;
 }
 
 #[tokio::test]

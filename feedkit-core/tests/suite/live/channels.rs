@@ -37,13 +37,12 @@ async fn each_is_told_what_concerns_them_and_nobody_else() {
     assert_eq!(other.ids(3).await, ["to u2", "on p2", "to all"]);
     assert_eq!(moderator.ids(2).await, ["to moderators", "to all"]);
     assert_eq!(twice.ids(2).await, ["to u1", "to all"]);
-    assert_eq!(silent.ping().await.is_some(), true);
+    assert!(silent.ping().await.is_some());
     for socket in [&mut author, &mut other, &mut moderator, &mut twice] {
         socket.ping().await;
     }
     assert_eq!(served.metric("feedkit_live_notifications_total", ""), 10.0);
     assert_eq!(served.metric("feedkit_live_clients", "websocket"), 5.0);
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -60,7 +59,6 @@ async fn a_notification_arrives_as_it_was_published() {
         "title": "Your post got 100 likes", "data": {"likes": 100}, "occurredAt": "2025-01-01T00:00:00Z"
     });
     assert_eq!(frame["notification"], expected);
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -73,7 +71,6 @@ async fn a_repeat_is_told_once() {
         world.tell(user("u1"), id).await;
     }
     assert_eq!(socket.ids(3).await, ["n1", "n2", "n3"]);
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -104,7 +101,6 @@ async fn what_is_not_allowed_is_said_and_the_rest_subscribed() {
     assert_eq!(error["code"], "too-many-channels");
     assert!(error["detail"].as_str().unwrap().contains("post:p3"), "{error}");
     assert_eq!(socket.hear().await["channels"], json!(["post:p1", "post:p2"]));
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -120,7 +116,6 @@ async fn unsubscribed_channels_are_silent() {
     let (id, cursor) = socket.told().await;
     assert_eq!(id, "to u1");
     assert_ne!(before, cursor);
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -135,5 +130,4 @@ async fn what_is_no_notification_is_passed_over() {
     world.log.skip(feedkit_core::Partition(0), 3);
     world.tell(user("u1"), "n1").await;
     assert_eq!(socket.told().await.0, "n1");
-    served.stop().await;
 }

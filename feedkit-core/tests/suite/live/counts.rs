@@ -36,7 +36,6 @@ async fn a_posts_counts_come_at_once_and_when_they_change() {
     for socket in [&mut socket, &mut second] {
         assert_eq!(counts(socket).await, ("p1".into(), json!({"like": 2})));
     }
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -50,7 +49,6 @@ async fn many_changes_make_one_frame() {
         world.like("p1", 1).await;
     }
     assert_eq!(counts(&mut socket).await, ("p1".into(), json!({"like": 1000})));
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -65,7 +63,6 @@ async fn after_all_have_left_the_next_is_told_the_present() {
     world.like("p1", 3).await;
     let mut socket = listener(&served, &["post:p1"]).await;
     assert_eq!(counts(&mut socket).await.1, json!({"like": 3}), "not what was known before");
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -92,7 +89,6 @@ async fn the_top_ten_are_told_and_who_enters_it() {
     for socket in [&mut socket, &mut second] {
         assert_eq!(counts(socket).await, ("p02".into(), json!({"like": 10})));
     }
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -105,5 +101,4 @@ async fn counts_are_no_notifications() {
     let mut other = listener(&served, &["post:p1"]).await;
     counts(&mut other).await;
     assert_eq!(socket.ping().await, before, "the cursor stands where it stood, and no counts came");
-    served.stop().await;
 }

@@ -1,7 +1,9 @@
 //! docs/asyncapi.yaml, and what is compared with it: every frame that a test says or hears.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use jsonschema::Validator;
 use serde_json::{Value, json};
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
@@ -9,16 +11,23 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     serde_norway::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 });
 
+static VALIDATORS: LazyLock<BTreeMap<String, Validator>> = LazyLock::new(|| {
+    let messages = DOCUMENT["components"]["messages"].as_object().unwrap();
+    let validator = |kind: &String| {
+        let schema = json!({
+            "allOf": [{"$ref": format!("#/components/messages/{kind}/payload")}],
+            "components": DOCUMENT["components"],
+        });
+        (kind.clone(), jsonschema::draft7::new(&schema).unwrap())
+    };
+    messages.keys().map(validator).collect()
+});
+
 /// Fails unless `frame` is one that `operation` of the document has.
 pub(super) fn check(operation: &str, frame: &Value) {
     let kind = frame["type"].as_str().unwrap_or_else(|| panic!("a frame without a type: {frame}"));
     assert!(messages(operation).iter().any(|name| name == kind), "{operation} has no {kind}: {frame}");
-    let schema = json!({
-        "allOf": [{"$ref": format!("#/components/messages/{kind}/payload")}],
-        "components": DOCUMENT["components"],
-    });
-    let validator = jsonschema::draft7::new(&schema).unwrap();
-    let errors: Vec<_> = validator.iter_errors(frame).map(|error| error.to_string()).collect();
+    let errors: Vec<_> = VALIDATORS[kind].iter_errors(frame).map(|error| error.to_string()).collect();
     assert!(errors.is_empty(), "{frame}: {errors:?}");
 }
 

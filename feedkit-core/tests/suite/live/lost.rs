@@ -30,7 +30,6 @@ async fn a_log_that_cannot_be_read_is_named_and_read_when_it_is_back() {
     socket.subscribe(&["me"], None).await;
     world.tell(user("u1"), "n1").await;
     assert_eq!(socket.told().await.0, "n1");
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -51,7 +50,6 @@ async fn clients_come_back_when_the_log_was_made_anew() {
     assert!(socket.ids(1).await[0] != "before");
     let mut socket = served.socket("u1").await;
     assert_eq!(socket.subscribe(&["me"], Some(&cursor)).await["recovered"], true);
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -74,5 +72,4 @@ async fn clients_come_back_when_notifications_expired_unread() {
     assert_eq!(socket.subscribe(&["me"], Some(&cursor)).await["recovered"], false);
     world.tell(user("u1"), "after").await;
     while socket.told().await.0 != "after" {}
-    served.stop().await;
 }

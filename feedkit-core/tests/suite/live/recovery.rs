@@ -60,7 +60,6 @@ async fn what_was_missed_comes_from_memory() {
     hears_all(&world, &mut socket, 0..20).await;
     assert_eq!(served.tap.opened.load(Ordering::SeqCst), opened);
     assert_eq!(served.metric("feedkit_live_recoveries_total", "tail"), 1.0);
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -72,7 +71,6 @@ async fn what_memory_does_not_hold_comes_from_the_log() {
     let mut socket = come_back(&served, &cursor, true).await;
     hears_all(&world, &mut socket, 0..20).await;
     assert_eq!(served.metric("feedkit_live_recoveries_total", "log"), 1.0);
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -107,8 +105,6 @@ async fn memory_is_filled_at_the_start_also_when_the_log_begins_late() {
     let mut socket = come_back(&served, &cursor, true).await;
     hears_all(&world, &mut socket, 50..60).await;
     assert_eq!(served.metric("feedkit_live_recoveries_total", "tail"), 1.0);
-    first.stop().await;
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -129,8 +125,6 @@ async fn a_gateway_that_is_behind_catches_up_first() {
     behind.tap.release();
     assert_eq!(socket.hear_kind("subscribed").await["recovered"], true);
     assert_eq!(socket.told().await.0, "n11", "nothing from before the cursor");
-    ahead.stop().await;
-    behind.stop().await;
 }
 
 #[tokio::test]
@@ -154,7 +148,6 @@ async fn channels_that_are_live_already_miss_nothing_while_the_log_is_read() {
     world.tell(user("u1"), "after").await;
     let expected = ["p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "meanwhile", "p8", "after"];
     assert_eq!(socket.ids(expected.len()).await, expected);
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -178,7 +171,6 @@ async fn equal_recoveries_read_the_log_once() {
         assert_eq!(socket.hear_kind("subscribed").await["recovered"], true);
         assert_eq!(socket.ids(5).await, numbered(0..5));
     }
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -214,7 +206,6 @@ async fn what_cannot_be_recovered_is_said() {
     }
     drop(come_back(&served, &cursor, false).await);
     assert!(served.metric("feedkit_live_recoveries_total", "failed") >= 5.0);
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -237,5 +228,4 @@ async fn pongs_keep_a_silent_clients_cursor_young() {
     let cursor = socket.ping().await.unwrap();
     drop(socket);
     drop(come_back(&served, &cursor, true).await);
-    served.stop().await;
 }

@@ -43,7 +43,6 @@ async fn what_is_wrong_is_answered_before_the_stream_begins() {
     until("it is gone", || served.metric("feedkit_live_clients", "sse") == 1.0).await;
     assert_eq!(Stream::open(served.address, "u1", "?channels=me", None).await.status, 200);
     drop(second);
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -79,7 +78,6 @@ async fn a_stream_tells_what_a_socket_does() {
         assert_eq!(stream.hear("subscribed").await.data["recovered"], true);
         assert_eq!(stream.hear("notification").await.data["notification"]["id"], "missed");
     }
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -96,7 +94,6 @@ async fn a_silent_stream_is_kept_alive_and_its_cursor_young() {
             break;
         }
     }
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -109,7 +106,6 @@ async fn a_stream_ends_with_its_token() {
     world.clock.advance(Duration::from_millis(50));
     assert_eq!(stream.hear("error").await.data["code"], "token-expired");
     assert!(stream.event().await.is_none());
-    served.stop().await;
 }
 
 #[tokio::test]
@@ -127,7 +123,6 @@ async fn a_stream_that_is_too_slow_ends() {
     };
     assert_eq!((&*last.name, &last.data["code"]), ("error", &json!("too-slow")));
     assert!(stream.event().await.is_none());
-    served.stop().await;
 }
 
 #[tokio::test]
