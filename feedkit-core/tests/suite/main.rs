@@ -9,6 +9,8 @@ mod gateway;
 #[cfg(feature = "gateway")]
 mod gateway_reads;
 mod json_lines;
+#[cfg(feature = "gateway")]
+mod live;
 mod memory_history;
 mod memory_log;
 mod mutants;

@@ -31,7 +31,7 @@ impl Channel {
                 Ok(post) => Ok(Channel::Post(post)),
                 Err(error) => Err(format!("the post's id {error}")),
             },
-            (_, Some(("role", role))) if role.is_empty() => Err("the role has no name".to_owned()),
+            (_, Some(("role", ""))) => Err("the role has no name".to_owned()),
             (_, Some(("role", role))) if role.len() > MAX_ROLE || role.contains(char::is_control) => {
                 Err(format!("a role's name has at most {MAX_ROLE} bytes, and no control characters"))
             }

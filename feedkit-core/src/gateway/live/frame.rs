@@ -159,8 +159,8 @@ impl Frame {
     }
 
     /// No frame at all, for a stream on which nothing happens.
-    pub(super) fn keep_alive(cursor: Arc<str>) -> Self {
-        Frame { kind: "", text: Utf8Bytes::default(), cursor: Some(cursor) }
+    pub(super) fn keep_alive(cursor: Option<Arc<str>>) -> Self {
+        Frame { kind: "", text: Utf8Bytes::default(), cursor }
     }
 
     fn said(kind: &'static str, said: &Said<'_>, cursor: Option<Arc<str>>) -> Self {

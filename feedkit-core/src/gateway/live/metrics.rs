@@ -1,12 +1,12 @@
 //! What is measured of the fan-out.
 
 use prometheus::core::Collector;
-use prometheus::{Gauge, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// The fan-out's metrics.
 #[derive(Debug, Clone)]
 pub(super) struct Metrics {
-    pub(super) clients: IntGaugeVec,
+    clients: IntGaugeVec,
     pub(super) delivered: IntCounter,
     pub(super) closed: IntCounterVec,
     pub(super) recoveries: IntCounterVec,
@@ -63,5 +63,21 @@ impl Metrics {
             }
         }
         metrics
+    }
+
+    /// Counts a client in, until it is dropped.
+    pub(super) fn present(&self, transport: &str) -> Present {
+        let clients = self.clients.with_label_values(&[transport]);
+        clients.inc();
+        Present(clients)
+    }
+}
+
+/// A client that is there.
+pub(super) struct Present(IntGauge);
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

@@ -12,6 +12,7 @@
 //! | `tail` | the last notifications |
 //! | `recovery` | reads what was missed from the log |
 //! | `subscriptions` | one client's channels |
+//! | `catch_up` | brings a client that comes back with a cursor up to what is live |
 //! | `outbox` | what waits to be sent to one client |
 //! | `counts` | asks for counts and hands out what changed |
 //! | `socket`, `session` | WebSocket: the upgrade, and the talk after it |
@@ -20,6 +21,7 @@
 //! | `frame`, `channel`, `cursor`, `ending` | what is said on the wire |
 
 mod admission;
+mod catch_up;
 mod channel;
 mod counts;
 mod cursor;

@@ -41,25 +41,23 @@ pub(super) async fn follow(hub: &Hub, shutdown: &CancellationToken) {
 /// Reads from where `reader` stands until that fails.
 async fn read(hub: &Hub, reader: &mut Option<Reader>, waits: &mut Waits) -> Result<Infallible> {
     let mut source = hub.parts.notifications.open().await?;
-    if reader.is_none() {
-        *reader = Some(Reader::starting(hub, &mut *source).await?);
+    let ends = source.ends().await?;
+    let reader = match reader {
+        Some(reader) => reader,
+        None => reader.insert(Reader::at_end(hub, &ends).await),
+    };
+    if let Some(starting) = &mut reader.starting {
+        starting.missing = ends.iter().map(|(partition, _)| partition).collect();
     }
     loop {
-        let event = match source.next().await {
-            Ok(event) => event,
+        match source.next().await {
+            Ok(event) => reader.take(hub, event).await?,
             Err(error) if error.is_retriable() => {
                 hub.reader_trouble(Some(error.to_string()));
                 waits.sleep().await;
                 continue;
             }
             Err(error) => return Err(error),
-        };
-        let Some(present) = reader.as_mut() else { return Err(Error::fatal("a reader without a place")) };
-        if let Err(error) = present.take(hub, event).await {
-            if present.starting.is_some() {
-                *reader = None;
-            }
-            return Err(error);
         }
         waits.reset();
         hub.reader_trouble(None);
@@ -72,26 +70,43 @@ struct Reader {
     next: Positions,
     /// The last record of each partition, to notice when the log is not what it was.
     last: BTreeMap<Partition, RecordMark>,
-    /// While not all partitions have been assigned: those that are missing, and what goes into memory.
-    starting: Option<(BTreeSet<Partition>, Tail)>,
+    /// Until every partition has been assigned, nobody listens.
+    starting: Option<Starting>,
+}
+
+struct Starting {
+    /// Partitions that have not been assigned yet.
+    missing: BTreeSet<Partition>,
+    /// What goes into memory.
+    tail: Tail,
 }
 
 impl Reader {
     /// Begins at the log's end; what lies just before goes into memory.
-    async fn starting(hub: &Hub, source: &mut dyn EventSource) -> Result<Self> {
-        let next = source.ends().await?;
-        let read = tokio::time::timeout(hub.settings.answer_timeout, read_before(hub, &next)).await;
+    async fn at_end(hub: &Hub, ends: &Positions) -> Self {
+        let read = tokio::time::timeout(hub.settings.answer_timeout, read_before(hub, ends)).await;
         let tail = match read {
             Ok(Ok(tail)) => tail,
             // Without it clients that come back are served from the log.
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the last notifications cannot be read");
-                empty(hub, &next)
+                empty(hub, ends)
             }
-            Err(_) => empty(hub, &next),
+            Err(_) => empty(hub, ends),
         };
-        let missing = next.iter().map(|(partition, _)| partition).collect();
-        Ok(Reader { log: None, next, last: BTreeMap::new(), starting: Some((missing, tail)) })
+        let starting = Some(Starting { missing: BTreeSet::new(), tail });
+        Reader { log: None, next: ends.clone(), last: BTreeMap::new(), starting }
+    }
+
+    /// Begins again at `next`: something was lost. Clients are sent away, and learn so from their cursors; those
+    /// who only wait for the reader to begin may stay.
+    fn begin_again(&mut self, hub: &Hub, next: Positions) {
+        if self.starting.is_none() {
+            hub.registry().stop();
+            hub.send_away();
+        }
+        self.starting = Some(Starting { missing: BTreeSet::new(), tail: empty(hub, &next) });
+        self.next = next;
     }
 
     async fn take(&mut self, hub: &Hub, event: SourceEvent) -> Result<()> {
@@ -109,32 +124,27 @@ impl Reader {
 
     fn assigned(&mut self, hub: &Hub, assigned: Assigned) -> Result<()> {
         let (partition, log) = (assigned.partition, assigned.log);
-        if self.log.is_some_and(|known| known != log) {
-            if self.starting.is_some() {
-                return Err(Error::retriable("the log was made anew while it was opened"));
-            }
+        if self.log.replace(log).is_some_and(|known| known != log) {
             tracing::error!("the notifications' log was made anew; all clients are sent away");
-            self.next = Positions::new();
             self.last.clear();
-            hub.registry().begin(log, Positions::new(), Tail::new(hub.settings.live.tail));
-            hub.send_away();
+            self.begin_again(hub, Positions::new());
+            return Err(Error::gap("the log was made anew"));
         }
-        self.log = Some(log);
         let is_new = self.next.iter().all(|(known, _)| known != partition);
         let offset = self.next.of(partition);
         self.next.set(partition, offset);
         match &mut self.starting {
-            Some((missing, tail)) => {
-                missing.remove(&partition);
+            Some(starting) => {
+                starting.missing.remove(&partition);
                 if is_new {
-                    tail.begin(partition, offset);
+                    starting.tail.begin(partition, offset);
                 }
             }
             None if is_new => hub.registry().add(partition, offset),
             None => {}
         }
         assigned.resume(Resume { offset, log: Some(log), last: self.last.get(&partition).copied() });
-        if let Some((_, tail)) = self.starting.take_if(|(missing, _)| missing.is_empty()) {
+        if let Some(Starting { tail, .. }) = self.starting.take_if(|starting| starting.missing.is_empty()) {
             hub.registry().begin(log, self.next.clone(), tail);
             hub.has_moved();
         }
@@ -162,9 +172,9 @@ impl Reader {
     }
 
     fn deliver(&mut self, hub: &Hub, entries: &[Arc<Entry>], partition: Partition, to: u64) {
-        if let Some((_, tail)) = &mut self.starting {
+        if let Some(starting) = &mut self.starting {
             for entry in entries {
-                tail.push(Arc::clone(entry));
+                starting.tail.push(Arc::clone(entry));
             }
             return self.next.advance(partition, to);
         }
@@ -183,17 +193,13 @@ impl Reader {
         hub.metrics.delivered.inc_by(pushed);
     }
 
-    /// Goes on behind what is gone. Clients missed something: they are sent away, and learn so from their cursors.
+    /// Goes on behind what is gone.
     fn gap(&mut self, hub: &Hub, gap: Gap) -> Error {
-        if self.starting.is_none() {
-            tracing::error!(%gap, "notifications are lost; all clients are sent away");
-            let next = if gap.reason == GapReason::Expired { gap.start } else { gap.end };
-            self.next.set(gap.partition, next);
-            self.last.remove(&gap.partition);
-            let log = self.log.unwrap_or_default();
-            hub.registry().begin(log, self.next.clone(), empty(hub, &self.next));
-            hub.send_away();
-        }
+        tracing::error!(%gap, "notifications are lost; all clients are sent away");
+        let mut next = std::mem::take(&mut self.next);
+        next.set(gap.partition, if gap.reason == GapReason::Expired { gap.start } else { gap.end });
+        self.last.remove(&gap.partition);
+        self.begin_again(hub, next);
         gap.into()
     }
 }

@@ -124,6 +124,14 @@ type Flight = Arc<OnceCell<Outcome>>;
 /// What was missed, and up to where; `None` when it cannot be had.
 type Outcome = Option<Arc<Recovered>>;
 
+/// Where to begin.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    /// The log's incarnation.
+    pub(super) log: u128,
+    pub(super) next: &'a Positions,
+}
+
 /// What was missed before `to`.
 #[derive(Debug)]
 pub(super) struct Recovered {
@@ -137,13 +145,13 @@ impl Recoveries {
         Recoveries { slots: Semaphore::new(AT_ONCE), flights: Mutex::default(), max, max_bytes }
     }
 
-    /// What `wanted` lets pass from `from` on, up to what `to` says when reading begins.
+    /// What `wanted` lets pass from `place` on, up to what `to` says when reading begins.
     ///
     /// Sets no deadline. Dropped, it leaves the reading to others who wait for the same.
     pub(super) async fn read(
         &self,
         key: Key,
-        (log, from): (u128, &Positions),
+        place: Place<'_>,
         to: impl FnOnce() -> Positions,
         source: &dyn OpenSource,
         wanted: impl Fn(&Entry) -> bool,
@@ -151,32 +159,36 @@ impl Recoveries {
         let flight = Arc::clone(self.flights().entry(key.clone()).or_default());
         let landing = Landing { all: self, key: &key, flight: &flight };
         let outcome = flight
-            .get_or_init(|| async {
-                let _slot = self.slots.acquire().await.ok()?;
-                let to = to();
-                let ahead: u64 = to.iter().map(|(p, to)| to.saturating_sub(from.of(p))).sum();
-                if ahead > SCANNED_FOR_ONE.saturating_mul(self.max as u64) {
-                    return None;
-                }
-                let range = Range {
-                    from,
-                    to: &to,
-                    log: Some(log),
-                    most: (self.max, self.max_bytes),
-                    over_gaps: false,
-                };
-                match range.read(source, wanted).await {
-                    Ok(read) => Some(Arc::new(Recovered { missed: read.entries, to })),
-                    Err(error) => {
-                        tracing::debug!(%error, "a client's cursor cannot be recovered");
-                        None
-                    }
-                }
-            })
+            .get_or_init(|| async { self.read_alone(place, to, source, wanted).await.map(Arc::new) })
             .await
             .clone();
         drop(landing);
         outcome
+    }
+
+    /// The same for one who shares it with nobody.
+    pub(super) async fn read_alone(
+        &self,
+        place: Place<'_>,
+        to: impl FnOnce() -> Positions,
+        source: &dyn OpenSource,
+        wanted: impl Fn(&Entry) -> bool,
+    ) -> Option<Recovered> {
+        let _slot = self.slots.acquire().await.ok()?;
+        let to = to();
+        let ahead: u64 = to.iter().map(|(p, to)| to.saturating_sub(place.next.of(p))).sum();
+        if ahead > SCANNED_FOR_ONE.saturating_mul(self.max as u64) {
+            return None;
+        }
+        let most = (self.max, self.max_bytes);
+        let range = Range { from: place.next, to: &to, log: Some(place.log), most, over_gaps: false };
+        match range.read(source, wanted).await {
+            Ok(read) => Some(Recovered { missed: read.entries, to }),
+            Err(error) => {
+                tracing::debug!(%error, "a client's cursor cannot be recovered");
+                None
+            }
+        }
     }
 
     fn flights(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Flight>> {

@@ -20,7 +20,7 @@ pub(super) type ClientId = u64;
 /// What the lock holds.
 #[derive(Debug)]
 pub(super) struct Registry {
-    /// Where the reader stands; `None` before it has begun.
+    /// Where the reader stands; `None` before it has begun, and while it does not know.
     standing: Option<Standing>,
     pub(super) tail: Tail,
     listeners: HashMap<Audience, HashMap<ClientId, Arc<Outbox>>>,
@@ -52,6 +52,11 @@ impl Registry {
         self.tail = tail;
     }
 
+    /// The reader does not stand anywhere, until it begins again.
+    pub(super) fn stop(&mut self) {
+        self.standing = None;
+    }
+
     /// A partition that was not there before is read from `offset` on.
     pub(super) fn add(&mut self, partition: Partition, offset: Offset) {
         if let Some(standing) = &mut self.standing {
@@ -66,11 +71,10 @@ impl Registry {
         self.standing.as_ref().map(|s| (s.log, &s.next))
     }
 
-    /// The same as a cursor; empty before the reader has begun.
-    pub(super) fn cursor(&mut self) -> Arc<str> {
-        let Some(standing) = &mut self.standing else { return "".into() };
-        let Standing { log, next, cursor } = standing;
-        Arc::clone(cursor.get_or_insert_with(|| Cursor::encode(*log, next).into()))
+    /// The same as a cursor.
+    pub(super) fn cursor(&mut self) -> Option<Arc<str>> {
+        let Standing { log, next, cursor } = self.standing.as_mut()?;
+        Some(Arc::clone(cursor.get_or_insert_with(|| Cursor::encode(*log, next).into())))
     }
 
     /// Hands out what was read of `partition`, which now stands at `to`. How many frames were put into outboxes.

@@ -74,14 +74,12 @@ impl Session {
     /// Talks until one side ends it. `token`: what came with the upgrade.
     pub(super) async fn run(mut self, token: Option<String>) {
         let hub = Arc::clone(&self.hub);
-        let clients = hub.metrics.clients.with_label_values(&["websocket"]);
-        clients.inc();
+        let _present = hub.metrics.present("websocket");
         let Err(ending) = self.talk(token).await;
         let code = ending.code().unwrap_or(0).to_string();
         hub.metrics.closed.with_label_values(&[&code]).inc();
         tracing::debug!(code, reason = %ending.reason(), "a socket ends");
         let _ = timeout(CLOSE_GRACE, self.close(&ending)).await;
-        clients.dec();
     }
 
     async fn talk(&mut self, token: Option<String>) -> Result<std::convert::Infallible, Ending> {
@@ -92,7 +90,7 @@ impl Session {
             Some(token) => token,
             None => self.first_token().await?,
         };
-        let who = verify(&self.hub, &token).await?;
+        let who = self.verify(&token).await?;
         if !self.place.belongs_to(&who.user) {
             return Err(Ending::TooMany("this user has too many clients"));
         }
@@ -135,6 +133,12 @@ impl Session {
                 Some(_) => return Err(Ending::Unauthenticated("the first frame has to be auth".to_owned())),
             }
         }
+    }
+
+    async fn verify(&mut self, token: &str) -> Result<Identity, Ending> {
+        let Session { hub, generation, .. } = self;
+        let verified = generation.run_until_cancelled(verify(hub, token)).await;
+        verified.unwrap_or(Err(Ending::Restarting("come back with the cursor")))
     }
 
     /// Takes note of what was received; a frame, or what is wrong with it, if it is to be answered.
@@ -201,7 +205,7 @@ impl Session {
         self.garbage = 0;
         match frame {
             ClientFrame::Auth { token } => {
-                let who = verify(&self.hub, &token).await?;
+                let who = self.verify(&token).await?;
                 let (user, expires_at) = (who.user.clone(), who.expires_at);
                 let refused = subscriptions.renew(who)?;
                 self.outbox.push(Arc::new(Frame::ready(&user, expires_at)));

@@ -108,8 +108,7 @@ struct Pump {
 
 impl Pump {
     async fn run(self, mut subscriptions: Subscriptions, wanted: BTreeSet<Channel>, cursor: Option<String>) {
-        let clients = self.hub.metrics.clients.with_label_values(&["sse"]);
-        clients.inc();
+        let _present = self.hub.metrics.present("sse");
         let Err(ending) = self.pump(&mut subscriptions, wanted, cursor.as_deref()).await;
         drop(subscriptions);
         let code = ending.code().unwrap_or(0).to_string();
@@ -123,7 +122,6 @@ impl Pump {
         if let Some(frame) = last {
             let _ = timeout(CLOSE_GRACE, self.events.send(event(&frame))).await;
         }
-        clients.dec();
     }
 
     async fn pump(
