@@ -156,6 +156,11 @@ addEventListener('hashchange', () => {
 
 // --- The page itself ----------------------------------------------------------------------------------------------
 
+// Without touching the address, which names the post that is looked at.
+document.querySelector('.skip').addEventListener('click', (event) => {
+  event.preventDefault();
+  byId('posts').focus();
+});
 addEventListener('online', () => client?.retryNow());
 document.addEventListener('visibilitychange', () => {
   if (document.hidden) return;
