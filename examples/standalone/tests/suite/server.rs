@@ -4,8 +4,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use jsonwebtoken::{EncodingKey, Header};
 use rustix::process::{Pid, Signal, kill_process};
@@ -25,7 +26,9 @@ pub(crate) struct Server {
 /// What a process says, read to the end so that it is never held up.
 struct Reading {
     stdout: JoinHandle<Vec<u8>>,
-    stderr: JoinHandle<Vec<u8>>,
+    stderr: JoinHandle<()>,
+    /// What has come of standard error so far.
+    messages: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Server {
@@ -55,12 +58,15 @@ impl Server {
             }
             all
         });
+        let messages = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&messages);
         let stderr = std::thread::spawn(move || {
-            let mut all = Vec::new();
-            let _ = stderr.read_to_end(&mut all);
-            all
+            let mut some = [0; 4096];
+            while let Ok(n @ 1..) = stderr.read(&mut some) {
+                heard.lock().unwrap().extend_from_slice(&some[..n]);
+            }
         });
-        let output = Reading { stdout, stderr };
+        let output = Reading { stdout, stderr, messages };
         match address.recv_timeout(PATIENCE) {
             Ok(address) => Ok(Server { child, address, data: data.to_owned(), output }),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
@@ -92,6 +98,15 @@ impl Server {
         let claims = json!({"sub": user, "exp": hour, "roles": roles, "scope": scopes.join(" ")});
         let key = EncodingKey::from_secret(secret.trim_end().as_bytes());
         jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap()
+    }
+
+    /// Waits until it has said this on standard error.
+    pub(crate) fn says(&self, what: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !String::from_utf8_lossy(&self.output.messages.lock().unwrap()).contains(what) {
+            assert!(Instant::now() < deadline, "it does not say {what:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {
@@ -126,7 +141,10 @@ impl Server {
 
 impl Reading {
     fn read(self, status: ExitStatus) -> Output {
-        Output { status, stdout: self.stdout.join().unwrap(), stderr: self.stderr.join().unwrap() }
+        let stdout = self.stdout.join().unwrap();
+        self.stderr.join().unwrap();
+        let stderr = self.messages.lock().unwrap().clone();
+        Output { status, stdout, stderr }
     }
 }
 
