@@ -11,9 +11,12 @@ use crate::Failure;
 /// All that was set, and where.
 pub struct Layers {
     flags: BTreeMap<String, String>,
-    variable: Box<dyn Fn(&str) -> Option<OsString>>,
+    variable: Environment,
     file: File,
 }
+
+/// Looks a variable up.
+type Environment = Box<dyn Fn(&str) -> Option<OsString>>;
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,10 +17,21 @@ use crate::program::{Place, said};
 
 /// A server that listens.
 pub(crate) struct Server {
-    child: Child,
+    child: Running,
     pub(crate) address: SocketAddr,
     data: PathBuf,
     output: Reading,
+}
+
+/// Ends with the test, however that ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both without effect on one that has ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// What a process says, read to the end so that it is never held up.
@@ -44,8 +55,8 @@ impl Server {
 
     /// Runs the command until it listens; what it said, if it ends before that.
     pub(crate) fn start(command: &mut Command, data: &Path) -> Result<Self, Output> {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let mut child = Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        let (stdout, mut stderr) = (child.0.stdout.take().unwrap(), child.0.stderr.take().unwrap());
         let (found, address) = mpsc::channel();
         let stdout = std::thread::spawn(move || {
             let mut all = Vec::new();
@@ -70,12 +81,12 @@ impl Server {
         match address.recv_timeout(PATIENCE) {
             Ok(address) => Ok(Server { child, address, data: data.to_owned(), output }),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
-                let status = child.wait().unwrap();
+                let status = child.0.wait().unwrap();
                 Err(output.read(status))
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                child.kill().unwrap();
-                let status = child.wait().unwrap();
+                child.0.kill().unwrap();
+                let status = child.0.wait().unwrap();
                 panic!("it does not listen: {}", said(&output.read(status)));
             }
         }
@@ -110,18 +121,18 @@ impl Server {
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
+        self.child.0.try_wait().unwrap().is_some()
     }
 
     /// `kill -9`.
     pub(crate) fn kill(mut self) {
-        self.child.kill().unwrap();
+        self.child.0.kill().unwrap();
         self.ended();
     }
 
     /// Asks it to stop, as a service manager does. It may have died meanwhile.
     pub(crate) fn terminate(&self) {
-        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let _ = kill_process(Pid::from_child(&self.child.0), Signal::TERM);
     }
 
     /// Asks it to stop; it must end well.
@@ -134,7 +145,7 @@ impl Server {
 
     /// Waits for it to end by itself.
     pub(crate) fn ended(mut self) -> Output {
-        let status = self.child.wait().unwrap();
+        let status = self.child.0.wait().unwrap();
         self.output.read(status)
     }
 }
