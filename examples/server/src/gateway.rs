@@ -213,11 +213,12 @@ impl LocalLimits {
         let shared = |limiter: &Option<Arc<LocalRateLimiter>>| {
             limiter.clone().map(|limiter| limiter as Arc<dyn RateLimiter>)
         };
-        let mut limits = Limits::default();
-        limits.user = shared(&self.user);
-        limits.address = shared(&self.address);
-        limits.write_any = shared(&self.write_any);
-        limits
+        Limits {
+            user: shared(&self.user),
+            address: shared(&self.address),
+            write_any: shared(&self.write_any),
+            ..Limits::default()
+        }
     }
 
     /// Forgets who has all the allowance back. To be called now and then: else memory grows with every key.

@@ -11,9 +11,12 @@ use crate::Failure;
 /// All that was set, and where.
 pub struct Layers {
     flags: BTreeMap<String, String>,
-    variable: Box<dyn Fn(&str) -> Option<OsString>>,
+    variable: Environment,
     file: File,
 }
+
+/// Looks a variable up.
+type Environment = Box<dyn Fn(&str) -> Option<OsString>>;
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,19 +65,22 @@ impl Layers {
         &self.file
     }
 
-    /// The value of `key` in effect. For [`settings!`](crate::settings!), which always has one.
+    /// The value of `key` in effect. What it goes before must be right, too, or be found out when the flag is left
+    /// out one day. For [`settings!`](crate::settings!), which always has a key.
     pub fn read<T: Value>(&self, key: Option<Key>, default: impl FnOnce() -> T) -> Result<T, Failure> {
         let Some(key) = key else { return Ok(default()) };
-        let Some((raw, origin)) = self.given(&key)? else { return Ok(default()) };
-        T::read(&raw).map_err(|fault| Failure::usage(format!("{origin}: {fault}")))
+        let mut value = None;
+        for (raw, origin) in self.given(&key)? {
+            let read = T::read(&raw).map_err(|fault| Failure::usage(format!("{origin}: {fault}")))?;
+            value.get_or_insert(read);
+        }
+        Ok(value.unwrap_or_else(default))
     }
 
     /// Where the value of `key` comes from.
     pub fn origin(&self, key: &Key) -> Origin {
-        match self.given(key) {
-            Ok(Some((_, origin))) => origin,
-            _ => Origin::Default(key.path()),
-        }
+        let first = self.given(key).ok().and_then(|given| given.into_iter().next());
+        first.map_or_else(|| Origin::Default(key.path()), |(_, origin)| origin)
     }
 
     /// A fault of the key at `path` among the settings `S`, which names where the value comes from.
@@ -84,46 +90,51 @@ impl Layers {
         Failure::usage(format!("{origin}: {fault}"))
     }
 
-    /// What was given for a key, by whom it is decided.
-    fn given(&self, key: &Key) -> Result<Option<(Raw, Origin)>, Failure> {
-        let (path, name) = (key.path(), key.variable());
-        if let Some(text) = self.flags.get(&path) {
-            return self.word(key, text.clone(), Origin::Flag(key.flag())).map(Some);
-        }
-        let named = self.variable(&name);
+    /// What was given for a key, and where; what goes before the rest is first. Of a secret only that.
+    fn given(&self, key: &Key) -> Result<Vec<(Raw, Origin)>, Failure> {
         if key.secret {
-            let itself = key.secret_variable();
-            let origin = Origin::Variable(key.flag(), itself.clone());
-            match (self.variable(&itself), &named) {
-                (Some(_), Some(_)) => {
-                    return Err(Failure::usage(format!("both {itself} and {name} are set: which is meant?")));
-                }
-                (Some(secret), None) => return Ok(Some((Raw::Bytes(bytes(secret)), origin))),
-                (None, _) => {}
-            }
+            return Ok(self.secret(key)?.into_iter().collect());
         }
-        if let Some(text) = named {
+        let path = key.path();
+        let mut given = Vec::new();
+        if let Some(text) = self.flags.get(&path) {
+            given.push((Raw::Word(text.clone()), Origin::Flag(key.flag())));
+        }
+        let name = key.variable();
+        if let Some(text) = self.variable(&name) {
             let origin = Origin::Variable(key.flag(), name);
-            let Ok(text) = text.into_string() else {
-                return Err(Failure::usage(format!("{origin}: is no UTF-8")));
-            };
-            return self.word(key, text, origin).map(Some);
+            given.push((Raw::Word(utf8(text, &origin)?), origin));
+        }
+        if let Some((raw, line)) = self.file.value(&path) {
+            given.push((raw.clone(), Origin::File(self.file.at(line), path)));
+        }
+        Ok(given)
+    }
+
+    fn secret(&self, key: &Key) -> Result<Option<(Raw, Origin)>, Failure> {
+        let path = key.path();
+        if let Some(file) = self.flags.get(&path) {
+            return from_file(file, Origin::Flag(key.flag())).map(Some);
+        }
+        let (itself, name) = (key.secret_variable(), key.variable());
+        match (self.variable(&itself), self.variable(&name)) {
+            (Some(_), Some(_)) => {
+                return Err(Failure::usage(format!("both {itself} and {name} are set: which is meant?")));
+            }
+            (Some(secret), None) => {
+                return Ok(Some((Raw::Bytes(bytes(secret)), Origin::Variable(key.flag(), itself))));
+            }
+            (None, Some(file)) => {
+                let origin = Origin::Variable(key.flag(), name);
+                return from_file(&utf8(file, &origin)?, origin).map(Some);
+            }
+            (None, None) => {}
         }
         let Some((raw, line)) = self.file.value(&path) else { return Ok(None) };
         let origin = Origin::File(self.file.at(line), path);
         match raw {
-            Raw::Text(name) if key.secret => {
-                let secret = from_file(Path::new(name), &origin)?;
-                Ok(Some((secret, origin)))
-            }
-            raw => Ok(Some((raw.clone(), origin))),
-        }
-    }
-
-    fn word(&self, key: &Key, text: String, origin: Origin) -> Result<(Raw, Origin), Failure> {
-        match key.secret {
-            true => Ok((from_file(Path::new(&text), &origin)?, origin)),
-            false => Ok((Raw::Word(text), origin)),
+            Raw::Text(file) => from_file(file, origin).map(Some),
+            other => Err(Failure::usage(format!("{origin}: {other} is not a path"))),
         }
     }
 
@@ -139,10 +150,15 @@ impl fmt::Debug for Layers {
     }
 }
 
-fn from_file(path: &Path, origin: &Origin) -> Result<Raw, Failure> {
-    let secret = Secret::from_file(path)
-        .map_err(|e| Failure::usage(format!("{origin}: {} cannot be read: {e}", path.display())))?;
-    Ok(Raw::Bytes(secret.bytes().to_vec()))
+fn from_file(path: &str, origin: Origin) -> Result<(Raw, Origin), Failure> {
+    match Secret::from_file(Path::new(path)) {
+        Ok(secret) => Ok((Raw::Bytes(secret.bytes().to_vec()), origin)),
+        Err(e) => Err(Failure::usage(format!("{origin}: {path} cannot be read: {e}"))),
+    }
+}
+
+fn utf8(text: OsString, origin: &Origin) -> Result<String, Failure> {
+    text.into_string().map_err(|_| Failure::usage(format!("{origin}: is no UTF-8")))
 }
 
 #[cfg(unix)]

@@ -8,7 +8,9 @@ fn the_reference_is_in_step() {
     let made = Place::new().run(&["reference"]);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
     let kept = std::fs::read_to_string(path).unwrap();
-    assert_eq!(made, kept, "make it anew: feedkit reference > docs/configuration.md");
+    let differs = made.lines().zip(kept.lines()).find(|(made, kept)| made != kept);
+    let anew = "make it anew: feedkit reference > docs/configuration.md";
+    assert!(made == kept, "{anew}\nthe first line that differs: {differs:#?}");
 }
 
 #[test]

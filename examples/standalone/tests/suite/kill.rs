@@ -44,19 +44,26 @@ fn killed_at_any_stage_it_loses_and_repeats_nothing() {
     println!("kills by stage:\n{tally}");
 }
 
-/// Kills by stage.
+/// Kills by stage, and how many of them hit a server.
 #[derive(Default)]
-struct Tally(BTreeMap<&'static str, u64>);
+struct Tally {
+    kills: BTreeMap<&'static str, u64>,
+    serving: BTreeMap<&'static str, u64>,
+}
 
 impl Tally {
     fn add(&mut self, stage: &'static str) {
-        *self.0.entry(stage).or_default() += 1;
+        *self.kills.entry(stage).or_default() += 1;
+    }
+    fn add_serving(&mut self, stage: &'static str) {
+        self.add(stage);
+        *self.serving.entry(stage).or_default() += 1;
     }
     fn of(&self, stage: &'static str) -> u64 {
-        self.0.get(stage).copied().unwrap_or(0)
+        self.kills.get(stage).copied().unwrap_or(0)
     }
     fn total(&self) -> u64 {
-        self.0.values().sum()
+        self.kills.values().sum()
     }
     fn least(&self) -> u64 {
         stage::ALL.into_iter().map(|s| self.of(s)).min().unwrap_or(0)
@@ -71,8 +78,12 @@ impl Tally {
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        stage::ALL.into_iter().try_for_each(|s| writeln!(f, "  {s:<14} {:>5}", self.of(s)))?;
-        write!(f, "  {:<14} {:>5}", "all", self.total())
+        let serving = |s| self.serving.get(s).copied().unwrap_or(0);
+        for s in stage::ALL {
+            writeln!(f, "  {s:<14} {:>5}, {:>4} while serving", self.of(s), serving(s))?;
+        }
+        let all: u64 = self.serving.values().sum();
+        write!(f, "  {:<14} {:>5}, {all:>4} while serving", "all", self.total())
     }
 }
 
@@ -186,7 +197,7 @@ impl Campaign {
         command.env("FEEDKIT_FAILPOINT", format!("{stage}:{nth}"));
         let mut server = match Server::start(&mut command, &self.place.data()) {
             Ok(server) => server,
-            Err(output) if output.status.signal() == Some(9) => return tally.add(stage),
+            Err(output) if output.status.signal() == Some(9) => return tally.add_serving(stage),
             Err(output) => panic!("{stage}:{nth}: {}", said(&output)),
         };
         let client = server.writer();
@@ -196,7 +207,7 @@ impl Campaign {
         }
         let output = server.ended();
         match output.status.signal() {
-            Some(9) => tally.add(stage),
+            Some(9) => tally.add_serving(stage),
             _ => assert!(output.status.success(), "{stage}:{nth}: {}", said(&output)),
         }
         self.judge_taken();

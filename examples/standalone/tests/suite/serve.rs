@@ -130,6 +130,20 @@ fn a_check_changes_nothing() {
     place.fails(2, &["serve", "--check", "--jwt-public-key-file", short.to_str().unwrap()]);
 }
 
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let place = Place::new();
+    let mut server = Server::with(&place, &["--drain", "10m", "--shutdown-deadline", "20m", "--log", "info"]);
+    server.terminate();
+    // One signal at a time: two that come together are one.
+    server.says("asked to stop");
+    assert!(!server.has_ended(), "it does not drain");
+    server.terminate();
+    let output = server.ended();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    place.run(&["verify"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_engine_fails_it_ends_and_says_why() {
     let place = Place::new();

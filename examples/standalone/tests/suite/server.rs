@@ -4,8 +4,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use jsonwebtoken::{EncodingKey, Header};
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,16 +17,29 @@ use crate::program::{Place, said};
 
 /// A server that listens.
 pub(crate) struct Server {
-    child: Child,
+    child: Running,
     pub(crate) address: SocketAddr,
     data: PathBuf,
     output: Reading,
 }
 
+/// Ends with the test, however that ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both without effect on one that has ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// What a process says, read to the end so that it is never held up.
 struct Reading {
     stdout: JoinHandle<Vec<u8>>,
-    stderr: JoinHandle<Vec<u8>>,
+    stderr: JoinHandle<()>,
+    /// What has come of standard error so far.
+    messages: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Server {
@@ -41,8 +55,8 @@ impl Server {
 
     /// Runs the command until it listens; what it said, if it ends before that.
     pub(crate) fn start(command: &mut Command, data: &Path) -> Result<Self, Output> {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let mut child = Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        let (stdout, mut stderr) = (child.0.stdout.take().unwrap(), child.0.stderr.take().unwrap());
         let (found, address) = mpsc::channel();
         let stdout = std::thread::spawn(move || {
             let mut all = Vec::new();
@@ -55,21 +69,24 @@ impl Server {
             }
             all
         });
+        let messages = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&messages);
         let stderr = std::thread::spawn(move || {
-            let mut all = Vec::new();
-            let _ = stderr.read_to_end(&mut all);
-            all
+            let mut some = [0; 4096];
+            while let Ok(n @ 1..) = stderr.read(&mut some) {
+                heard.lock().unwrap().extend_from_slice(&some[..n]);
+            }
         });
-        let output = Reading { stdout, stderr };
+        let output = Reading { stdout, stderr, messages };
         match address.recv_timeout(PATIENCE) {
             Ok(address) => Ok(Server { child, address, data: data.to_owned(), output }),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
-                let status = child.wait().unwrap();
+                let status = child.0.wait().unwrap();
                 Err(output.read(status))
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                child.kill().unwrap();
-                let status = child.wait().unwrap();
+                child.0.kill().unwrap();
+                let status = child.0.wait().unwrap();
                 panic!("it does not listen: {}", said(&output.read(status)));
             }
         }
@@ -94,19 +111,28 @@ impl Server {
         jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap()
     }
 
+    /// Waits until it has said this on standard error.
+    pub(crate) fn says(&self, what: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !String::from_utf8_lossy(&self.output.messages.lock().unwrap()).contains(what) {
+            assert!(Instant::now() < deadline, "it does not say {what:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
+        self.child.0.try_wait().unwrap().is_some()
     }
 
     /// `kill -9`.
     pub(crate) fn kill(mut self) {
-        self.child.kill().unwrap();
+        self.child.0.kill().unwrap();
         self.ended();
     }
 
     /// Asks it to stop, as a service manager does. It may have died meanwhile.
     pub(crate) fn terminate(&self) {
-        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let _ = kill_process(Pid::from_child(&self.child.0), Signal::TERM);
     }
 
     /// Asks it to stop; it must end well.
@@ -119,14 +145,17 @@ impl Server {
 
     /// Waits for it to end by itself.
     pub(crate) fn ended(mut self) -> Output {
-        let status = self.child.wait().unwrap();
+        let status = self.child.0.wait().unwrap();
         self.output.read(status)
     }
 }
 
 impl Reading {
     fn read(self, status: ExitStatus) -> Output {
-        Output { status, stdout: self.stdout.join().unwrap(), stderr: self.stderr.join().unwrap() }
+        let stdout = self.stdout.join().unwrap();
+        self.stderr.join().unwrap();
+        let stderr = self.messages.lock().unwrap().clone();
+        Output { status, stdout, stderr }
     }
 }
 

@@ -188,6 +188,42 @@ async fn a_backwards_clock_changes_nothing() {
     world.check().await;
 }
 
+/// Takes nothing.
+struct Stuck;
+
+#[async_trait]
+impl Follower for Stuck {
+    fn name(&self) -> &str {
+        "stuck"
+    }
+    async fn position(&self, _: Partition) -> Result<FollowerPosition> {
+        Ok(FollowerPosition::At(0))
+    }
+    async fn apply(&self, _: Partition, _: &[Arc<JournalEntry>]) -> Result<Offset> {
+        std::future::pending().await
+    }
+    async fn rebuild(&self, _: &dyn History) -> Result<()> {
+        Err(Error::fatal("cannot be rebuilt"))
+    }
+}
+
+#[tokio::test]
+async fn what_is_committed_can_be_waited_for_whatever_a_follower_does() {
+    let world = World::new();
+    let running = Running::start(world.bare_pipeline().follower(Stuck).configure(|config| {
+        config.shutdown_deadline = Duration::from_millis(1);
+    }));
+    world.send(57, 200).await;
+    running.handle.committed(&world.ends()).await.unwrap();
+    assert!(!running.handle.status().has_reached(&world.ends()));
+    let mut beyond = world.ends();
+    beyond.set(Partition(0), u64::MAX);
+    let handle = running.handle.clone();
+    let waiting = tokio::spawn(async move { handle.committed(&beyond).await });
+    running.stop().await;
+    assert_eq!(waiting.await.unwrap().unwrap_err().kind(), ErrorKind::Fatal);
+}
+
 /// Holds what it is handed until it is ticked; its first ticks fail, and lose what it holds.
 struct Holding {
     held: AtomicU64,

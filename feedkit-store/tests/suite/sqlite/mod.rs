@@ -5,6 +5,7 @@ mod conformance;
 mod directory;
 mod disk_full;
 mod history;
+mod history_counters;
 mod log;
 mod model;
 mod read_only;

@@ -11,6 +11,7 @@ use feedkit_server::gateway::{self, Algorithm, JwtSection, LocalLimits};
 use feedkit_server::settings::Secret;
 use feedkit_store::sqlite::USER_ACTIONS;
 
+use super::metrics;
 use super::parts::{EngineHealth, HistoryVisibility, Notifications};
 use crate::config::Config;
 use crate::engine::Engine;
@@ -36,7 +37,7 @@ pub fn assemble(
         limits: limits.limits(),
         health: Arc::new(EngineHealth::new(engine)),
         clock: Arc::new(SystemClock),
-        metrics: prometheus::Registry::new(),
+        metrics: metrics::registry(&engine.pipeline)?,
     };
     let settings = gateway::settings(&config.gateway, &config.live, config.pipeline.event_policy());
     Ok(Gateway::new(parts, settings))

@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 pub(super) mod gateway;
+mod metrics;
 mod parts;
 pub(super) mod secret;
 mod server;

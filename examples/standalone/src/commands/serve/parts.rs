@@ -55,7 +55,7 @@ impl Visibility for HistoryVisibility {
     }
 }
 
-/// The pipeline's condition, by component.
+/// The pipeline's condition, by component. How the fan-out is, the gateway knows itself.
 pub struct EngineHealth {
     pipeline: PipelineHandle,
     relay: AbortHandle,
@@ -78,18 +78,15 @@ fn components(status: &PipelineStatus, relays: bool) -> Vec<Component> {
         Some(why) => Component::down("log", why),
         None => Component::up("log"),
     };
-    let alerts = match status.followers.values().find_map(|follower| follower.trouble.as_ref()) {
+    let trouble = status.followers.values().find_map(|follower| follower.trouble.as_deref());
+    let alerts = match trouble.or((!relays).then_some("notifications are not published any more")) {
         Some(why) => Component::degraded("alerts", why),
         None => Component::up("alerts"),
-    };
-    let relay = match relays {
-        true => Component::up("relay"),
-        false => Component::degraded("relay", "notifications are not published any more"),
     };
     let history = history(status);
     // They are the history's own totals.
     let counters = Component { name: "counters".to_owned(), ..history.clone() };
-    vec![log, history, counters, alerts, relay]
+    vec![log, history, counters, alerts]
 }
 
 /// A partition that is being retried still takes events into the log; one that has stopped needs a person.
@@ -128,7 +125,7 @@ mod tests {
     }
 
     fn all_but(changed: &[(&str, Condition)]) -> Vec<(String, Condition)> {
-        let names = ["log", "history", "counters", "alerts", "relay"];
+        let names = ["log", "history", "counters", "alerts"];
         let condition = |name: &str| changed.iter().find(|c| c.0 == name).map_or(Condition::Up, |c| c.1);
         names.map(|name| (name.to_owned(), condition(name))).to_vec()
     }
@@ -137,7 +134,7 @@ mod tests {
     fn each_trouble_shows_at_its_component() {
         let well = PipelineStatus::default();
         assert_eq!(conditions(&well, true), all_but(&[]));
-        assert_eq!(conditions(&well, false), all_but(&[("relay", Condition::Degraded)]));
+        assert_eq!(conditions(&well, false), all_but(&[("alerts", Condition::Degraded)]));
         let unread = PipelineStatus { source_trouble: Some("disk".into()), ..well.clone() };
         assert_eq!(conditions(&unread, true), all_but(&[("log", Condition::Down)]));
         let in_state = |state| {

@@ -21,7 +21,7 @@ const TTL: Duration = Duration::from_secs(12 * 3600);
 /// everybody: so not where others than this machine's users can come.
 pub fn welcome(config: &Config, data: &Path, address: SocketAddr, secret: Option<&Secret>) -> Result<()> {
     let url = format!("http://{}", reachable(address));
-    let (program, data) = (program(), data.display());
+    let (program, data) = (program(), word(&data.to_string_lossy()));
     output::line(&format!("feedkit serves {data} on {url}\n"))?;
     match secret {
         Some(secret) if address.ip().is_loopback() => {
@@ -71,5 +71,36 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 
 /// The program as it was called.
 fn program() -> String {
-    std::env::args().next().filter(|name| !name.contains(' ')).unwrap_or_else(|| "feedkit".to_owned())
+    word(&std::env::args().next().unwrap_or_else(|| "feedkit".to_owned()))
+}
+
+/// A word as a shell takes it.
+fn word(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-~:@+".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_where_a_shell_needs_it() {
+        for (text, quoted) in
+            [("a/b-c.d", "a/b-c.d"), ("my data", "'my data'"), ("it's", r"'it'\''s'"), ("", "''")]
+        {
+            assert_eq!(word(text), quoted);
+        }
+    }
+
+    #[test]
+    fn an_address_of_all_is_reached_on_this_machine() {
+        let shown = |text: &str| reachable(text.parse().unwrap()).to_string();
+        assert_eq!(shown("0.0.0.0:80"), "127.0.0.1:80");
+        assert_eq!(shown("[::]:80"), "127.0.0.1:80");
+        assert_eq!(shown("10.1.2.3:80"), "10.1.2.3:80");
+    }
 }

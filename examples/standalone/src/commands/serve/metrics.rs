@@ -1,0 +1,44 @@
+//! The pipeline's counts, among the gateway's metrics.
+
+use feedkit_core::pipeline::PipelineHandle;
+use feedkit_core::{Error, Result};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntCounterVec, Opts, Registry};
+
+/// A registry that tells what became of events, however they came in.
+pub fn registry(pipeline: &PipelineHandle) -> Result<Registry> {
+    let fault = |e: prometheus::Error| Error::fatal(format!("metrics: {e}"));
+    let help = "Records since the start, by what became of them; effects are among the accepted";
+    let records = IntCounterVec::new(Opts::new("feedkit_pipeline_records_total", help), &["outcome"]);
+    let counts = Counts { pipeline: pipeline.clone(), records: records.map_err(fault)? };
+    let registry = Registry::new();
+    registry.register(Box::new(counts)).map_err(fault)?;
+    Ok(registry)
+}
+
+/// Looks at the pipeline whenever it is asked.
+struct Counts {
+    pipeline: PipelineHandle,
+    records: IntCounterVec,
+}
+
+impl Collector for Counts {
+    fn desc(&self) -> Vec<&Desc> {
+        self.records.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let counts = self.pipeline.status().counts;
+        for (outcome, count) in [
+            ("accepted", counts.accepted),
+            ("duplicate", counts.duplicates),
+            ("rejected", counts.rejected),
+            ("effect", counts.effects),
+        ] {
+            let counter = self.records.with_label_values(&[outcome]);
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+        self.records.collect()
+    }
+}
