@@ -57,6 +57,11 @@ impl Databases {
         })
     }
 
+    /// Drops this one too.
+    pub(super) fn also(&self, name: &str) {
+        self.names.lock().unwrap().push(name.to_owned());
+    }
+
     pub(super) async fn store(&self) -> Postgres {
         connect(settings(&self.url().await)).await
     }
