@@ -181,8 +181,8 @@ async fn the_journal_is_kept_for_the_slowest_follower_that_is_heard_of() {
     // A follower heard of in one partition may not have come to the others yet.
     months.history.note_follower("new", P0, ends[0]).await.unwrap();
     months.note("slow", ends).await;
-    let dropped = months.retain(1000, 1).await;
-    assert_eq!((dropped.journal_entries, months.starts().await), (0, starts));
+    months.retain(1000, 1).await;
+    assert_eq!(months.starts().await[1..], starts[1..]);
 
     // Eight days later only one has said anything.
     months.clock.advance(8 * DAY);

@@ -1,4 +1,7 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+
+use tokio::sync::OnceCell;
 
 use async_trait::async_trait;
 use feedkit_core::follower::FollowerPosition;
@@ -31,6 +34,8 @@ pub(super) fn server() -> Option<String> {
 pub(super) struct Databases {
     server: String,
     names: Mutex<Vec<String>>,
+    database: OnceCell<String>,
+    made: AtomicUsize,
 }
 
 impl Databases {
@@ -40,21 +45,32 @@ impl Databases {
     }
 
     pub(super) fn on(server: &str) -> Databases {
-        Databases { server: server.to_owned(), names: Mutex::default() }
+        Databases {
+            server: server.to_owned(),
+            names: Mutex::default(),
+            database: OnceCell::new(),
+            made: AtomicUsize::new(0),
+        }
     }
 
-    /// An empty database; where it is reached.
+    /// Nothing yet; where it is reached. A database, and for those who ask again a schema of it each.
     pub(super) async fn url(&self) -> String {
-        let name = format!("feedkit_test_{:016x}", rand::random::<u64>());
-        let admin = client(&self.server).await;
-        admin
-            .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"))
-            .await
-            .unwrap();
-        self.names.lock().unwrap().push(name.clone());
-        reached(&self.server, |config| {
-            config.dbname(&name);
-        })
+        let made = self.made.fetch_add(1, Ordering::SeqCst);
+        let database = self.database.get_or_init(|| async {
+            let name = format!("feedkit_test_{:016x}", rand::random::<u64>());
+            let create = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'");
+            client(&self.server).await.batch_execute(&create).await.unwrap();
+            self.also(&name);
+            reached(&self.server, |config| {
+                config.dbname(&name);
+            })
+        });
+        let url = database.await.clone();
+        if made == 0 {
+            return url;
+        }
+        client(&url).await.batch_execute(&format!("CREATE SCHEMA s{made}")).await.unwrap();
+        format!("{url} options='-c search_path=s{made}'")
     }
 
     /// Drops this one too.
@@ -101,6 +117,7 @@ pub(super) fn reached(url: &str, change: impl FnOnce(&mut Config)) -> String {
         ("user", config.get_user().map(str::to_owned)),
         ("password", config.get_password().map(|p| String::from_utf8_lossy(p).into_owned())),
         ("dbname", config.get_dbname().map(str::to_owned)),
+        ("options", config.get_options().map(str::to_owned)),
     ] {
         if let Some(value) = value {
             url += &format!(" {key}={}", quoted(&value));
