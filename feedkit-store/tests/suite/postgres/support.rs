@@ -1,8 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::OnceCell;
-
 use async_trait::async_trait;
 use feedkit_core::follower::FollowerPosition;
 use feedkit_core::history::{
@@ -16,6 +14,7 @@ use feedkit_core::{
     UserId,
 };
 use feedkit_store::postgres::{Postgres, PostgresHistory, PostgresRollups, PostgresSettings};
+use tokio::sync::OnceCell;
 use tokio_postgres::{Client, Config, NoTls};
 
 pub(super) const NONE: [String; 0] = [];
@@ -30,10 +29,11 @@ pub(super) fn server() -> Option<String> {
     None
 }
 
-/// Databases of one test's own, dropped with it.
+/// A database of one test's own, dropped with it.
 pub(super) struct Databases {
     server: String,
-    names: Mutex<Vec<String>>,
+    /// Of the database, once it is made.
+    name: Mutex<Option<String>>,
     database: OnceCell<String>,
     made: AtomicUsize,
 }
@@ -47,7 +47,7 @@ impl Databases {
     pub(super) fn on(server: &str) -> Databases {
         Databases {
             server: server.to_owned(),
-            names: Mutex::default(),
+            name: Mutex::default(),
             database: OnceCell::new(),
             made: AtomicUsize::new(0),
         }
@@ -60,7 +60,7 @@ impl Databases {
             let name = format!("feedkit_test_{:016x}", rand::random::<u64>());
             let create = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'");
             client(&self.server).await.batch_execute(&create).await.unwrap();
-            self.also(&name);
+            *self.name.lock().unwrap() = Some(name.clone());
             reached(&self.server, |config| {
                 config.dbname(&name);
             })
@@ -73,11 +73,6 @@ impl Databases {
         format!("{url} options='-c search_path=s{made}'")
     }
 
-    /// Drops this one too.
-    pub(super) fn also(&self, name: &str) {
-        self.names.lock().unwrap().push(name.to_owned());
-    }
-
     pub(super) async fn store(&self) -> Postgres {
         connect(settings(&self.url().await)).await
     }
@@ -85,16 +80,14 @@ impl Databases {
 
 impl Drop for Databases {
     fn drop(&mut self) {
-        let (server, names) = (self.server.clone(), std::mem::take(&mut *self.names.lock().unwrap()));
+        let (server, name) = (self.server.clone(), self.name.lock().unwrap().take());
+        let Some(name) = name else { return };
         // Whatever happened to the test's own runtime.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let Some(admin) = try_client(&server).await else { return };
-                for name in names {
-                    let _ =
-                        admin.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
-                }
+                let _ = admin.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
             });
         });
         let _ = dropping.join();
@@ -158,7 +151,7 @@ pub(super) async fn connect_at(settings: PostgresSettings, clock: impl Clock) ->
 }
 
 /// Waits until `condition` holds; for a minute.
-pub(super) async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+pub(super) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     for _ in 0..6_000 {
         if condition().await {
             return;
