@@ -263,7 +263,7 @@ async fn raise(session: &Session, alerts: &[Notification]) -> Sql<()> {
     let severities = new.iter().map(|alert| word(&alert.severity)).collect::<Result<Vec<_>>>()?;
     let audiences: Vec<String> = new.iter().map(|alert| alert.audience.key()).collect();
     let times: Vec<SqlTime> = new.iter().map(|alert| SqlTime(alert.occurred_at)).collect();
-    let all = new.iter().map(|alert| json(alert)).collect::<Result<Vec<_>>>()?;
+    let all = new.iter().copied().map(json).collect::<Result<Vec<_>>>()?;
     session.execute(&insert, &[&ids, &kinds, &severities, &audiences, &titles, &times, &all]).await?;
     Ok(())
 }

@@ -74,6 +74,10 @@ impl Run {
     fn to(&self) -> Option<Offset> {
         self.entries.last().map(|entry| entry.to)
     }
+
+    fn effects(&self) -> usize {
+        self.entries.iter().map(|entry| entry.effects.len()).sum()
+    }
 }
 
 impl PostgresRollups {
@@ -125,7 +129,7 @@ impl PostgresRollups {
         for (partition, run) in runs {
             // Something newer may be held meanwhile; then the journal has what is lost here.
             if !held.runs.contains_key(&partition) {
-                held.effects += run.entries.iter().map(|e| e.effects.len()).sum::<usize>();
+                held.effects += run.effects();
                 held.since = held.since.or(Some(Instant::now()));
                 held.runs.insert(partition, run);
             }
@@ -157,9 +161,11 @@ impl Follower for PostgresRollups {
             run.entries.first().is_none_or(|e| e.from <= stored) && run.to().is_none_or(|to| to > stored)
         };
         // The partition may have been moved by others: what does not follow on it any more is not held on to.
-        if held.runs.get(&partition).is_some_and(|run| !follows(run)) {
-            if let Some(run) = held.runs.remove(&partition) {
-                held.effects -= run.entries.iter().map(|e| e.effects.len()).sum::<usize>();
+        if let Some(run) = held.runs.remove(&partition) {
+            if follows(&run) {
+                held.runs.insert(partition, run);
+            } else {
+                held.effects -= run.effects();
             }
         }
         held.stored.insert(partition, stored);
@@ -187,7 +193,7 @@ impl Follower for PostgresRollups {
         }
         let (next, full) = {
             let mut held = self.held();
-            let Held { runs, effects, since, .. } = &mut *held;
+            let Held { runs, effects, since, ticks, .. } = &mut *held;
             let run = runs.entry(partition).or_default();
             let mut next = run.to().unwrap_or(at);
             for entry in entries.iter().filter(|entry| entry.to > at) {
@@ -200,8 +206,8 @@ impl Follower for PostgresRollups {
             }
             if run.entries.is_empty() {
                 runs.remove(&partition);
-            } else {
-                *since = since.or(Some(Instant::now()));
+            } else if since.is_none() {
+                (*since, *ticks) = (Some(Instant::now()), 0);
             }
             (next, held.effects >= self.settings.max_held)
         };

@@ -104,10 +104,6 @@ fn date_of(time: Timestamp) -> Result<Date> {
 pub(super) struct Leaves(Mutex<HashSet<Leaf>>);
 
 impl Leaves {
-    pub(super) fn knows(&self, leaf: Leaf) -> bool {
-        self.lock().contains(&leaf)
-    }
-
     /// Forgets all: one that was known is gone.
     pub(super) fn forget(&self) {
         self.lock().clear();
@@ -120,21 +116,26 @@ impl Leaves {
 
 /// Makes those of `leaves` that are not there yet. Not within the caller's transaction: others must not wait for it.
 pub(super) async fn ensure(database: &Database, leaves: &[Leaf]) -> Result<()> {
-    for leaf in leaves {
-        if database.leaves.knows(*leaf) {
-            continue;
-        }
-        let add = match leaf.kind {
-            Kind::EventsMonth => "SELECT feedkit_add_events_month($1)",
-            Kind::JournalDay => "SELECT feedkit_add_journal_day($1)",
-        };
-        transaction!(database, session => {
-            session.query_one(add, &[&leaf.number]).await?;
-            Ok(())
-        })
-        .map_err(|e| e.context(format!("making the partition {leaf}")))?;
-        database.leaves.lock().insert(*leaf);
+    let missing: Vec<Leaf> = {
+        let known = database.leaves.lock();
+        leaves.iter().copied().filter(|leaf| !known.contains(leaf)).collect()
+    };
+    if missing.is_empty() {
+        return Ok(());
     }
+    transaction!(database, session => {
+        for leaf in &missing {
+            let add = match leaf.kind {
+                Kind::EventsMonth => "SELECT feedkit_add_events_month($1)",
+                Kind::JournalDay => "SELECT feedkit_add_journal_day($1)",
+            };
+            let add = session.prepare_cached(add).await?;
+            session.query_one(&add, &[&leaf.number]).await?;
+        }
+        Ok(())
+    })
+    .map_err(|e| e.context(format!("making the partition {}", missing[0])))?;
+    database.leaves.lock().extend(missing);
     Ok(())
 }
 

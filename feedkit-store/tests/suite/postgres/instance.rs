@@ -49,10 +49,6 @@ impl Instance {
         format!("host=127.0.0.1 port={} user=postgres dbname=postgres", self.port)
     }
 
-    pub(super) fn port(&self) -> u16 {
-        self.port
-    }
-
     /// As if the machine had lost its power and came back.
     pub(super) fn restart_immediately(&self) {
         self.control("restart");

@@ -1,1 +1,127 @@
+//! Versions of the schema, roles with few rights, and errors that an operator sees.
 
+use std::sync::Arc;
+
+use feedkit_core::testkit::ManualClock;
+use feedkit_core::testkit::conformance::support::{at, batch, event, post};
+use feedkit_core::{Error, ErrorKind, History, Partition, Queries, SystemClock};
+use feedkit_store::postgres::{Postgres, PostgresSettings};
+
+use super::support::{Databases, Followed, NONE, client, connect, connect_at, reached, settings};
+
+async fn refused(settings: PostgresSettings) -> Error {
+    Postgres::connect(settings, Arc::new(SystemClock)).await.unwrap_err()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_schema_is_refused_unless_it_says_that_it_will_do() {
+    let Some(databases) = Databases::new() else { return };
+    let url = databases.url().await;
+    let mut checking = settings(&url);
+    checking.migrate = false;
+    let error = refused(checking.clone()).await;
+    assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
+    assert!(error.to_string().contains("no feedkit schema"), "{error}");
+    // Several processes start at once.
+    let starts = (0..4).map(|_| tokio::spawn(connect(settings(&url))));
+    for start in starts.collect::<Vec<_>>() {
+        start.await.unwrap();
+    }
+    connect(checking.clone()).await;
+
+    let admin = client(&url).await;
+    admin
+        .batch_execute(
+            "ALTER TABLE events ADD COLUMN later text; ALTER TABLE likes ADD COLUMN later int DEFAULT 1; \
+             ALTER TABLE positions ADD COLUMN later text; ALTER TABLE journal ADD COLUMN later text; \
+             ALTER TABLE post_totals ADD COLUMN later text; CREATE TABLE later (a int); \
+             INSERT INTO schema_version (version, min_compatible) VALUES (2, 1)",
+        )
+        .await
+        .unwrap();
+    for settings in [settings(&url), checking.clone()] {
+        // This program is the release before: it goes on beside the newer one.
+        let followed = Followed::of(&connect(settings).await);
+        let claim = followed.claim(Partition(0), "g").await.unwrap();
+        let from = claim.position;
+        let like = vec![event(from, "a", &format!("p{from}"), "like"), event(from + 1, "a", "q", "comment")];
+        followed.commit(Arc::new(batch(claim.epoch, from, from + 10, like))).await.unwrap();
+        assert_eq!(followed.post(&post(&format!("p{from}"))).await.unwrap().unwrap().likes, 1);
+        assert_eq!(followed.verify().await.unwrap().differences, NONE);
+        followed.history.rebuild_totals().await.unwrap();
+    }
+    admin.batch_execute("INSERT INTO schema_version (version, min_compatible) VALUES (3, 3)").await.unwrap();
+    for settings in [settings(&url), checking] {
+        let error = refused(settings).await;
+        assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
+        assert!(error.to_string().contains("newer feedkit (version 3"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_may_create_nothing_goes_on_over_the_turn_of_a_month() {
+    let Some(databases) = Databases::new() else { return };
+    let url = databases.url().await;
+    connect(settings(&url)).await;
+    let admin = client(&url).await;
+    let role = format!("feedkit_test_{:016x}", rand::random::<u64>());
+    admin
+        .batch_execute(&format!(
+            "CREATE ROLE {role} LOGIN PASSWORD 'secret'; REVOKE CREATE ON SCHEMA public FROM PUBLIC; \
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}; \
+             ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role}; \
+             GRANT EXECUTE ON FUNCTION feedkit_add_events_month, feedkit_add_journal_day TO {role}"
+        ))
+        .await
+        .unwrap();
+    let mut limited = settings(&reached(&url, |config| {
+        config.user(&role).password("secret");
+    }));
+    limited.migrate = false;
+    let done = async {
+        let clock = ManualClock::at(at(0));
+        let followed = Followed::of(&connect_at(limited.clone(), clock).await);
+        let epoch = followed.claim(Partition(0), "g").await?.epoch;
+        let mut later = event(0, "a", "p", "like");
+        // Long after what is made ahead.
+        later.event.time = at(400 * 86_400);
+        later.event.id = feedkit_core::EventId::derived(later.event.time, 1);
+        let mut one = batch(epoch, 0, 10, vec![later]);
+        one.now = at(400 * 86_400);
+        followed.commit(Arc::new(one)).await?;
+        assert_eq!(followed.verify().await?.differences, NONE);
+        Ok::<_, Error>(())
+    };
+    let done = done.await;
+    let refused = client(&limited.url).await.batch_execute("CREATE TABLE x (a int)").await;
+    admin.batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
+    done.unwrap();
+    assert!(refused.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_keeps_a_store_from_connecting_is_told_apart() {
+    let Some(databases) = Databases::new() else { return };
+    let url = databases.url().await;
+    let nowhere = reached(&url, |config| {
+        config.host("127.0.0.1").port(1);
+    });
+    let error = refused(settings(&nowhere)).await;
+    assert_eq!(error.kind(), ErrorKind::Retriable, "{error}");
+    let missing = reached(&url, |config| {
+        config.dbname("feedkit_test_none");
+    });
+    let error = refused(settings(&missing)).await;
+    assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
+    assert!(error.to_string().contains("3D000"), "{error}");
+    let error = refused(settings("postgres://host:port/x?y")).await;
+    assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
+    let shown = format!("{:?}", PostgresSettings::new("postgres://u:secret@h/d"));
+    assert!(!shown.contains("secret"), "{shown}");
+
+    let store = connect(settings(&url)).await;
+    store.ping().await.unwrap();
+    store.close();
+    let error = store.history().positions().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
+}

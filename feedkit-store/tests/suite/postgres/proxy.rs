@@ -89,7 +89,7 @@ impl State {
                     server.write_all(&sent[..n]).await?;
                     if cut == Cut::After as u8 {
                         self.cuts.fetch_add(1, Ordering::SeqCst);
-                        server.read(&mut answered).await?;
+                        let _ = server.read(&mut answered).await?;
                         return Ok(());
                     }
                 }

@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -13,6 +14,7 @@ use feedkit_core::{
     UserId,
 };
 use feedkit_store::postgres::{Postgres, PostgresHistory, PostgresRollups, PostgresSettings};
+use tokio::sync::OnceCell;
 use tokio_postgres::{Client, Config, NoTls};
 
 pub(super) const NONE: [String; 0] = [];
@@ -27,10 +29,13 @@ pub(super) fn server() -> Option<String> {
     None
 }
 
-/// Databases of one test's own, dropped with it.
+/// A database of one test's own, dropped with it.
 pub(super) struct Databases {
     server: String,
-    names: Mutex<Vec<String>>,
+    /// Of the database, once it is made.
+    name: Mutex<Option<String>>,
+    database: OnceCell<String>,
+    made: AtomicUsize,
 }
 
 impl Databases {
@@ -40,21 +45,32 @@ impl Databases {
     }
 
     pub(super) fn on(server: &str) -> Databases {
-        Databases { server: server.to_owned(), names: Mutex::default() }
+        Databases {
+            server: server.to_owned(),
+            name: Mutex::default(),
+            database: OnceCell::new(),
+            made: AtomicUsize::new(0),
+        }
     }
 
-    /// An empty database; where it is reached.
+    /// Nothing yet; where it is reached. A database, and for those who ask again a schema of it each.
     pub(super) async fn url(&self) -> String {
-        let name = format!("feedkit_test_{:016x}", rand::random::<u64>());
-        let admin = client(&self.server).await;
-        admin
-            .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"))
-            .await
-            .unwrap();
-        self.names.lock().unwrap().push(name.clone());
-        reached(&self.server, |config| {
-            config.dbname(&name);
-        })
+        let made = self.made.fetch_add(1, Ordering::SeqCst);
+        let database = self.database.get_or_init(|| async {
+            let name = format!("feedkit_test_{:016x}", rand::random::<u64>());
+            let create = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'");
+            client(&self.server).await.batch_execute(&create).await.unwrap();
+            *self.name.lock().unwrap() = Some(name.clone());
+            reached(&self.server, |config| {
+                config.dbname(&name);
+            })
+        });
+        let url = database.await.clone();
+        if made == 0 {
+            return url;
+        }
+        client(&url).await.batch_execute(&format!("CREATE SCHEMA s{made}")).await.unwrap();
+        format!("{url} options='-c search_path=s{made}'")
     }
 
     pub(super) async fn store(&self) -> Postgres {
@@ -64,16 +80,14 @@ impl Databases {
 
 impl Drop for Databases {
     fn drop(&mut self) {
-        let (server, names) = (self.server.clone(), std::mem::take(&mut *self.names.lock().unwrap()));
+        let (server, name) = (self.server.clone(), self.name.lock().unwrap().take());
+        let Some(name) = name else { return };
         // Whatever happened to the test's own runtime.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let Some(admin) = try_client(&server).await else { return };
-                for name in names {
-                    let _ =
-                        admin.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
-                }
+                let _ = admin.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
             });
         });
         let _ = dropping.join();
@@ -96,6 +110,7 @@ pub(super) fn reached(url: &str, change: impl FnOnce(&mut Config)) -> String {
         ("user", config.get_user().map(str::to_owned)),
         ("password", config.get_password().map(|p| String::from_utf8_lossy(p).into_owned())),
         ("dbname", config.get_dbname().map(str::to_owned)),
+        ("options", config.get_options().map(str::to_owned)),
     ] {
         if let Some(value) = value {
             url += &format!(" {key}={}", quoted(&value));
@@ -136,7 +151,7 @@ pub(super) async fn connect_at(settings: PostgresSettings, clock: impl Clock) ->
 }
 
 /// Waits until `condition` holds; for a minute.
-pub(super) async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+pub(super) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     for _ in 0..6_000 {
         if condition().await {
             return;
