@@ -59,14 +59,45 @@ const COUNTER_KEYS: [&str; 9] = [
 const COMMON: [&str; 4] = ["ping", "info", "select", "time"];
 
 const PROCESSOR: [&str; 23] = [
-    "evalsha", "eval", "evalsha_ro", "eval_ro", "type", "exists", "mget", "mset", "hget", "hmget", "hset", "hdel",
-    "sadd", "smembers", "zadd", "zrem", "zmscore", "zunionstore", "zrevrange", "zrangebyscore", "unlink", "scan",
+    "evalsha",
+    "eval",
+    "evalsha_ro",
+    "eval_ro",
+    "type",
+    "exists",
+    "mget",
+    "mset",
+    "hget",
+    "hmget",
+    "hset",
+    "hdel",
+    "sadd",
+    "smembers",
+    "zadd",
+    "zrem",
+    "zmscore",
+    "zunionstore",
+    "zrevrange",
+    "zrangebyscore",
+    "unlink",
+    "scan",
     "get",
 ];
 
 const GATEWAY: [&str; 13] = [
-    "evalsha", "eval", "evalsha_ro", "eval_ro", "get", "set", "mget", "hget", "hmget", "smembers", "zmscore",
-    "zrevrange", "zrangebyscore",
+    "evalsha",
+    "eval",
+    "evalsha_ro",
+    "eval_ro",
+    "get",
+    "set",
+    "mget",
+    "hget",
+    "hmget",
+    "smembers",
+    "zmscore",
+    "zrevrange",
+    "zrangebyscore",
 ];
 
 const CLUSTER: [&str; 3] = ["cluster|slots", "readonly", "asking"];

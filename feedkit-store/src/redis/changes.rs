@@ -53,7 +53,9 @@ impl<'a> Changes<'a> {
     fn push(&mut self, post: &'a str, kind: &'a str, by: i64, score: Score) -> Result<()> {
         if by.unsigned_abs() > EXACT || !score.value.is_finite() {
             let value = score.value;
-            return Err(Error::data(format!("post {post}: {by} {kind}s, score {value}: too large for Redis")));
+            return Err(Error::data(format!(
+                "post {post}: {by} {kind}s, score {value}: too large for Redis"
+            )));
         }
         if kind == "like" {
             self.likes.push((post, by, score));

@@ -115,7 +115,12 @@ impl Shared {
     }
 
     /// Runs a script on the server that has `key`.
-    pub(super) async fn run(&self, script: &Script, key: &str, arguments: impl Fn(&mut Cmd)) -> Result<Value> {
+    pub(super) async fn run(
+        &self,
+        script: &Script,
+        key: &str,
+        arguments: impl Fn(&mut Cmd),
+    ) -> Result<Value> {
         self.run_within(script, key, self.settings.response_timeout, arguments).await
     }
 

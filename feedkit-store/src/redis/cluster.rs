@@ -83,7 +83,10 @@ impl RedisCounters {
         let touched: Vec<_> = (0..SHARDS).filter(|shard| !parts[*shard].is_empty()).collect();
         let apply = touched.iter().map(|&shard| {
             let least = view.seen[shard].min(from);
-            self.apply_part(shard, Part { chunk, generation: &view.generation, least, changes: &parts[shard] })
+            self.apply_part(
+                shard,
+                Part { chunk, generation: &view.generation, least, changes: &parts[shard] },
+            )
         });
         // All of them, also when one fails: what is sent is sent.
         for outcome in join_all(apply).await {

@@ -17,7 +17,8 @@ use redis::cluster_routing::{
 };
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, RedisResult, TlsCertificates, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, RedisResult, TlsCertificates,
+    Value,
 };
 
 use super::failure::{explain, is_lost, is_worth_another_try};
@@ -194,7 +195,8 @@ impl Endpoint {
             }
             return Ok(Endpoint::Cluster { client: builder.build()?, limit });
         }
-        let info = infos.into_iter().next().ok_or((redis::ErrorKind::InvalidClientConfig, "no URL is given"))?;
+        let info =
+            infos.into_iter().next().ok_or((redis::ErrorKind::InvalidClientConfig, "no URL is given"))?;
         let client = match certificates {
             Some(certificates) => Client::build_with_tls(info, certificates)?,
             None => Client::open(info)?,

@@ -39,7 +39,8 @@ impl<S: RateLimiter, L: RateLimiter> RateLimiter for FallbackLimiter<S, L> {
         if self.millis() >= self.again.load(Ordering::Relaxed) {
             match self.shared.spend(key, cost).await {
                 Err(error) if error.is_retriable() => {
-                    let before = self.again.swap(self.millis() + COOLDOWN.as_millis() as u64, Ordering::Relaxed);
+                    let before =
+                        self.again.swap(self.millis() + COOLDOWN.as_millis() as u64, Ordering::Relaxed);
                     if before == 0 {
                         tracing::warn!(%error, "the shared rate limiter is away: each process limits for itself");
                     }

@@ -59,7 +59,8 @@ impl Shard {
     /// Whether `key` is a counter of one of these kinds (`like` for `post:ID:likes`).
     pub(super) fn is_counter(&self, key: &[u8], is_kind: impl Fn(&str) -> bool) -> bool {
         let name = std::str::from_utf8(key).ok().and_then(|key| key.strip_prefix(self.prefix.as_str()));
-        let Some((id, kind)) = name.and_then(|n| n.strip_prefix("post:")).and_then(|n| n.rsplit_once(':')) else {
+        let Some((id, kind)) = name.and_then(|n| n.strip_prefix("post:")).and_then(|n| n.rsplit_once(':'))
+        else {
             return false;
         };
         PostId::new(id).is_ok() && kind.strip_suffix('s').is_some_and(is_kind)
@@ -78,7 +79,9 @@ mod tests {
         for key in ["post:9:likes", "post:a:b:comments", "post:9:shares", "post:post:9:likes:likes"] {
             assert!(is(key), "{key}");
         }
-        for key in ["post:9:tags", "post::likes", "post:9:like", "posts:9:likes", "x:post:9:likes", "post:é:likes"] {
+        for key in
+            ["post:9:tags", "post::likes", "post:9:like", "posts:9:likes", "x:post:9:likes", "post:é:likes"]
+        {
             assert!(!is(key), "{key}");
         }
         let cluster = Keyspace::new("t:", true);

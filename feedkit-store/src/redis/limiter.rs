@@ -46,8 +46,7 @@ impl RedisRateLimiter {
 impl RateLimiter for RedisRateLimiter {
     async fn spend(&self, key: &str, cost: NonZeroU32) -> Result<Spending> {
         let limit = self.limit.get();
-        let spending =
-            |allowed, remaining, retry_after| Spending { allowed, limit, remaining, retry_after };
+        let spending = |allowed, remaining, retry_after| Spending { allowed, limit, remaining, retry_after };
         if cost > self.limit {
             return Ok(spending(false, 0, None));
         }

@@ -57,7 +57,11 @@ impl RedisCounters {
     pub(super) async fn read_top(&self, limit: usize) -> Result<Vec<RankedPost>> {
         let mut list = Vec::new();
         for shard in self.ranked("top", limit).await? {
-            list.extend(shard.rows.into_iter().map(|(post_id, score, likes)| RankedPost { post_id, likes, score }));
+            list.extend(shard.rows.into_iter().map(|(post_id, score, likes)| RankedPost {
+                post_id,
+                likes,
+                score,
+            }));
         }
         Ok(first(list, limit))
     }
@@ -102,8 +106,10 @@ impl Ranked {
         }
         let generation = reply::text_at(&rest, 0).ok_or_else(|| unexpected(doing, &Value::Nil))?;
         let landmark = rest.get(1).and_then(reply::number);
-        let (listed, likes) =
-            (reply::array_at(&mut rest, 2).unwrap_or_default(), reply::array_at(&mut rest, 3).unwrap_or_default());
+        let (listed, likes) = (
+            reply::array_at(&mut rest, 2).unwrap_or_default(),
+            reply::array_at(&mut rest, 3).unwrap_or_default(),
+        );
         let mut rows = Vec::with_capacity(listed.len() / 2);
         for (place, pair) in listed.chunks_exact(2).enumerate() {
             // What is no post was put there by somebody else.
@@ -141,8 +147,11 @@ fn views<'a>(answer: Value, posts: impl ExactSizeIterator<Item = &'a PostId>) ->
     }
     let mut array = |place| reply::array_at(&mut rest, place).ok_or_else(|| unexpected(doing, &Value::Nil));
     let (kinds, authors, values) = (array(0)?, array(1)?, array(2)?);
-    let kinds: Vec<_> =
-        ["like", "comment"].map(str::to_owned).into_iter().chain(kinds.iter().filter_map(reply::text)).collect();
+    let kinds: Vec<_> = ["like", "comment"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(kinds.iter().filter_map(reply::text))
+        .collect();
     if values.len() != posts.len() * kinds.len() || authors.len() != posts.len() {
         return Err(Error::corrupt(format!("{doing}: it answers {} values", values.len())));
     }

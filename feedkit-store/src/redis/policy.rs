@@ -29,12 +29,13 @@ fn collect(answer: Value, texts: &mut Vec<String>) {
 }
 
 fn check_one(info: &str, cluster: bool) -> Result<()> {
-    let field = |name: &str| {
-        info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
-    };
+    let field =
+        |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
     let version = field("redis_version").unwrap_or("unknown");
     if version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|v| v < OLDEST) {
-        return Err(misconfigured(format!("Redis is of version {version}; feedkit needs {OLDEST}.0 or newer")));
+        return Err(misconfigured(format!(
+            "Redis is of version {version}; feedkit needs {OLDEST}.0 or newer"
+        )));
     }
     match (field("redis_mode"), cluster) {
         (Some("cluster"), false) => {
@@ -43,7 +44,9 @@ fn check_one(info: &str, cluster: bool) -> Result<()> {
             ));
         }
         (Some("standalone"), true) => {
-            return Err(misconfigured("the settings are for a Redis Cluster, but this Redis is a single one"));
+            return Err(misconfigured(
+                "the settings are for a Redis Cluster, but this Redis is a single one",
+            ));
         }
         _ => {}
     }
@@ -64,7 +67,9 @@ mod tests {
     #[test]
     fn what_may_take_counters_away_is_refused() {
         let info = |policy: &str| {
-            format!("# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nmaxmemory_policy:{policy}\r\n")
+            format!(
+                "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nmaxmemory_policy:{policy}\r\n"
+            )
         };
         for policy in ["noeviction", "volatile-lru", "volatile-ttl"] {
             check_one(&info(policy), false).unwrap();

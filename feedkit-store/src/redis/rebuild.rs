@@ -116,7 +116,11 @@ impl RedisCounters {
     /// Removes all counters of a shard, whatever their keys hold.
     async fn wipe(&self, number: usize, token: u64) -> Result<()> {
         let shard = &self.shared.keys.shards()[number];
-        let members = self.shared.send(WIPE.doing(), one("SMEMBERS", &format!("{}feedkit:kinds", shard.prefix)), &shard.state);
+        let members = self.shared.send(
+            WIPE.doing(),
+            one("SMEMBERS", &format!("{}feedkit:kinds", shard.prefix)),
+            &shard.state,
+        );
         let (Value::Array(members) | Value::Set(members)) = members.await? else {
             return Err(unexpected(WIPE.doing(), &Value::Nil));
         };
@@ -147,7 +151,12 @@ impl RedisCounters {
         let shard = &self.shared.keys.shards()[number];
         if self.shared.keys.is_single() {
             let mut command = redis::cmd("SCAN");
-            command.arg(&scan.cursor).arg("MATCH").arg(format!("{}post:*", shard.prefix)).arg("COUNT").arg(SCAN_KEYS);
+            command
+                .arg(&scan.cursor)
+                .arg("MATCH")
+                .arg(format!("{}post:*", shard.prefix))
+                .arg("COUNT")
+                .arg(SCAN_KEYS);
             let answer = self.shared.send(WIPE.doing(), command, &shard.state).await?;
             let Value::Array(mut parts) = answer else { return Err(unexpected(WIPE.doing(), &answer)) };
             scan.cursor = reply::text_at(&parts, 0).ok_or_else(|| unexpected(WIPE.doing(), &Value::Nil))?;
@@ -226,7 +235,8 @@ impl RedisCounters {
     /// How many loads each shard has had in the rebuild of this token, `done` being one more.
     fn loads(&self, token: RebuildToken, done: Option<usize>) -> Result<Vec<u64>> {
         let mut session = self.session();
-        let session = session.as_mut().filter(|session| session.token == token.0).ok_or_else(|| over(token))?;
+        let session =
+            session.as_mut().filter(|session| session.token == token.0).ok_or_else(|| over(token))?;
         if let Some(shard) = done {
             session.loads[shard] += 1;
         }

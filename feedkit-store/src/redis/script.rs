@@ -34,7 +34,12 @@ script!(POSTS, "reading counts from Redis", true, ["common.lua", "posts.lua"]);
 script!(RANKED, "reading a list from Redis", true, ["common.lua", "ranked.lua"]);
 script!(BEGIN, "rebuilding counters in Redis", false, ["common.lua", "begin.lua"]);
 script!(WIPE, "rebuilding counters in Redis", false, ["common.lua", "rebuilding.lua", "wipe.lua"]);
-script!(LOAD, "rebuilding counters in Redis", false, ["common.lua", "change.lua", "rebuilding.lua", "load.lua"]);
+script!(
+    LOAD,
+    "rebuilding counters in Redis",
+    false,
+    ["common.lua", "change.lua", "rebuilding.lua", "load.lua"]
+);
 script!(FINISH, "rebuilding counters in Redis", false, ["common.lua", "rebuilding.lua", "finish.lua"]);
 script!(SPEND, "asking Redis for an allowance", false, ["spend.lua"]);
 
@@ -58,12 +63,13 @@ impl Script {
         deadline: Duration,
         arguments: impl Fn(&mut Cmd),
     ) -> Result<Value> {
-        let answer = match connections.send_raw(self.call(true, key, &arguments), To::Key(key), deadline).await {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                connections.send_raw(self.call(false, key, &arguments), To::Key(key), deadline).await
-            }
-            other => other,
-        };
+        let answer =
+            match connections.send_raw(self.call(true, key, &arguments), To::Key(key), deadline).await {
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                    connections.send_raw(self.call(false, key, &arguments), To::Key(key), deadline).await
+                }
+                other => other,
+            };
         self.explained(answer)
     }
 

@@ -24,7 +24,10 @@ async fn is_refused(connection: &mut redis::aio::MultiplexedConnection, command:
     });
     let error = cmd.query_async::<redis::Value>(connection).await.expect_err(&command.join(" "));
     let said = error.to_string();
-    assert!(error.code() == Some("NOPERM") || said.contains("The user executing the script can't"), "{command:?}: {said}");
+    assert!(
+        error.code() == Some("NOPERM") || said.contains("The user executing the script can't"),
+        "{command:?}: {said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,7 +43,14 @@ async fn keys_have_the_names_that_others_read() {
     let mut keys: Vec<String> = server.ask("KEYS *").await;
     keys.retain(|key| !key.starts_with("post:"));
     keys.sort();
-    let ours = ["feedkit:authors", "feedkit:fences", "feedkit:kinds", "feedkit:state", "top_posts", "trending_posts"];
+    let ours = [
+        "feedkit:authors",
+        "feedkit:fences",
+        "feedkit:kinds",
+        "feedkit:state",
+        "top_posts",
+        "trending_posts",
+    ];
     assert_eq!(keys, ours);
     for key in keys {
         assert_eq!(server.ask::<i64>(&format!("TTL {key}")).await, -1, "{key}");

@@ -17,7 +17,11 @@ pub async fn run_all(settings: RedisSettings) {
     conformance::counters(async || apart(settings.clone()).await.counters()).await;
     let hour = Duration::from_secs(3600);
     conformance::rate_limiter(async |limit| {
-        apart(settings.clone()).await.rate_limiter(limit, hour).unwrap().with_patience(Duration::from_secs(30))
+        apart(settings.clone())
+            .await
+            .rate_limiter(limit, hour)
+            .unwrap()
+            .with_patience(Duration::from_secs(30))
     })
     .await;
 }
@@ -34,14 +38,20 @@ async fn the_limiter_with_a_fallback_keeps_its_contract() {
     let hour = Duration::from_secs(3600);
     conformance::rate_limiter(async |limit: NonZeroU32| {
         let shared = apart(server.settings()).await.rate_limiter(limit, hour).unwrap();
-        FallbackLimiter::new(shared.with_patience(Duration::from_secs(30)), LocalRateLimiter::new(limit, hour).unwrap())
+        FallbackLimiter::new(
+            shared.with_patience(Duration::from_secs(30)),
+            LocalRateLimiter::new(limit, hour).unwrap(),
+        )
     })
     .await;
     // And with nobody there.
     conformance::rate_limiter(async |limit: NonZeroU32| {
         let port = super::support::free_port();
         let redis = Redis::lazy(RedisSettings::single(format!("redis://127.0.0.1:{port}/"))).unwrap();
-        FallbackLimiter::new(redis.rate_limiter(limit, hour).unwrap(), LocalRateLimiter::new(limit, hour).unwrap())
+        FallbackLimiter::new(
+            redis.rate_limiter(limit, hour).unwrap(),
+            LocalRateLimiter::new(limit, hour).unwrap(),
+        )
     })
     .await;
 }

@@ -1,7 +1,7 @@
 //! A pipeline that counts into Redis, while Redis loses, gets back or misremembers what it holds.
 
-use feedkit_core::queries::PostView;
 use feedkit_core::history::RetentionPolicy;
+use feedkit_core::queries::PostView;
 use feedkit_core::{Clock, CounterStore, History, PostId};
 use feedkit_store::redis::Redis;
 
@@ -85,10 +85,13 @@ async fn what_somebody_planted_is_repaired_from_the_history() {
     world.send(8, 1_000).await;
     running.reached(&world).await;
     let post = most_liked(&counters).await;
-    for (round, plant) in
-        [format!("RPUSH post:{post}:likes x"), "SET top_posts x".to_owned(), "RPUSH feedkit:fences x".to_owned()]
-            .into_iter()
-            .enumerate()
+    for (round, plant) in [
+        format!("RPUSH post:{post}:likes x"),
+        "SET top_posts x".to_owned(),
+        "RPUSH feedkit:fences x".to_owned(),
+    ]
+    .into_iter()
+    .enumerate()
     {
         server.ask::<redis::Value>(&format!("DEL {}", plant.split(' ').nth(1).unwrap())).await;
         server.ask::<redis::Value>(&plant).await;
@@ -134,7 +137,8 @@ async fn two_pipelines_that_lose_redis_at_once_do_not_hinder_each_other_for_ever
     let server = server!();
     let world = World::new();
     let counters = server.redis().await.counters();
-    let running = [world.start(server.redis().await.counters()), world.start(server.redis().await.counters())];
+    let running =
+        [world.start(server.redis().await.counters()), world.start(server.redis().await.counters())];
     for seed in 9..12 {
         world.send(seed, 700).await;
         world.agrees(&counters).await;

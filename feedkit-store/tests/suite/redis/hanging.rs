@@ -13,7 +13,8 @@ use super::support::{World, chunk, free_port, server, until};
 async fn a_redis_that_hangs_fails_reads_and_is_used_again_when_it_goes_on() {
     let server = server!();
     let mut settings = server.settings();
-    (settings.response_timeout, settings.connect_timeout) = (Duration::from_millis(200), Duration::from_millis(200));
+    (settings.response_timeout, settings.connect_timeout) =
+        (Duration::from_millis(200), Duration::from_millis(200));
     let redis = Redis::connect(server.settings()).await.unwrap();
     redis.counters().apply(&chunk(0, 5, &[("a", "p", "like")])).await.unwrap();
     let redis = Redis::lazy(settings).unwrap();
@@ -28,7 +29,8 @@ async fn a_redis_that_hangs_fails_reads_and_is_used_again_when_it_goes_on() {
     assert_eq!(redis.check().await.unwrap_err().kind(), ErrorKind::Retriable);
     assert_eq!(redis.cache().get("k").await.unwrap_err().kind(), ErrorKind::Retriable);
     server.signal(Signal::CONT);
-    until("it is used again", async || counters.posts(&[post("p")]).await.is_ok_and(|v| v[0].likes == 1)).await;
+    until("it is used again", async || counters.posts(&[post("p")]).await.is_ok_and(|v| v[0].likes == 1))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,10 +44,8 @@ async fn a_redis_that_hangs_holds_counting_up_and_no_more() {
     running.reached(&world).await;
     server.signal(Signal::STOP);
     world.send(41, 500).await;
-    until("the trouble is seen", async || {
-        running.handle.status().followers["counters"].trouble.is_some()
-    })
-    .await;
+    until("the trouble is seen", async || running.handle.status().followers["counters"].trouble.is_some())
+        .await;
     server.signal(Signal::CONT);
     let counters = server.redis().await.counters();
     world.agrees(&counters).await;

@@ -61,7 +61,8 @@ pub async fn equals_memory(counters: &feedkit_store::redis::RedisCounters, seed:
     let mut time = 1_700_000_000_000i64;
     for n in 0..60 {
         // Now and then days pass, which are generations.
-        time += if rng.random_bool(0.2) { rng.random_range(0..200_000_000) } else { rng.random_range(0..60_000) };
+        time +=
+            if rng.random_bool(0.2) { rng.random_range(0..200_000_000) } else { rng.random_range(0..60_000) };
         let mut posts: Vec<u32> = (0..rng.random_range(0..30)).map(|_| rng.random_range(0..40)).collect();
         posts.sort_unstable();
         posts.dedup();
@@ -76,7 +77,8 @@ pub async fn equals_memory(counters: &feedkit_store::redis::RedisCounters, seed:
         assert_eq!(memory.apply(&chunk).await.unwrap(), ChunkOutcome::Applied);
         assert_eq!(counters.top(25).await.unwrap(), memory.top(25).await.unwrap(), "after {n}");
         let now = Timestamp::from_millis(time);
-        let (ours, theirs) = (counters.trending(now, 99).await.unwrap(), memory.trending(now, 99).await.unwrap());
+        let (ours, theirs) =
+            (counters.trending(now, 99).await.unwrap(), memory.trending(now, 99).await.unwrap());
         assert_eq!(ours.len(), theirs.len(), "after {n}");
         for ranked in &theirs {
             let ours = ours.iter().find(|r| r.post_id == ranked.post_id).unwrap();
@@ -103,7 +105,8 @@ async fn scores_stay_finite_whatever_the_time() {
     let times = [0, i64::MIN, i64::MAX, 1_700_000_000_000, 4_102_444_800_000, 0];
     for (n, time) in times.into_iter().enumerate() {
         let time = Timestamp::from_millis(time);
-        let chunk = chunk(n as u64, vec![delta("p", 1, quick().weight(time)), delta("q", 1, quick().weight(time))]);
+        let chunk =
+            chunk(n as u64, vec![delta("p", 1, quick().weight(time)), delta("q", 1, quick().weight(time))]);
         assert_eq!(counters.apply(&chunk).await.unwrap(), ChunkOutcome::Applied);
         let list = counters.trending(time, 9).await.unwrap();
         assert_eq!(list.len(), 2);

@@ -45,7 +45,8 @@ async fn an_allowance_comes_back() {
     let limiter = limiter.with_patience(Duration::from_secs(30));
     assert!(limiter.spend("u", n(50)).await.unwrap().allowed);
     until("all of it is back", async || limiter.spend("u", n(50)).await.unwrap().allowed).await;
-    until("its key is gone", async || server.ask::<Vec<String>>("KEYS feedkit:limit:*").await.is_empty()).await;
+    until("its key is gone", async || server.ask::<Vec<String>>("KEYS feedkit:limit:*").await.is_empty())
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,7 +62,8 @@ async fn while_the_shared_limiter_is_away_each_process_limits_for_itself() {
     assert_eq!(limiter.spend("u", n(9)).await.unwrap().remaining, 1);
     assert!(!limiter.spend("u", n(2)).await.unwrap().allowed);
     server.start_again().await;
-    until("the shared one is asked again", async || limiter.spend("u", n(1)).await.unwrap().remaining > 1).await;
+    until("the shared one is asked again", async || limiter.spend("u", n(1)).await.unwrap().remaining > 1)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

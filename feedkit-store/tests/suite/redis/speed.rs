@@ -21,7 +21,13 @@ async fn deltas_a_second() {
         let kinds = [("like", weight), ("comment", Score::default())];
         let deltas = (0..500u64).flat_map(|i| {
             let name = format!("post-{}", (u64::from(partition) * 7919 + round * 104_729 + i * 31) % posts);
-            kinds.map(|(kind, score)| CounterDelta { post: post(&name), kind: kind.into(), by: 1, score, author: None })
+            kinds.map(|(kind, score)| CounterDelta {
+                post: post(&name),
+                kind: kind.into(),
+                by: 1,
+                score,
+                author: None,
+            })
         });
         let deltas = deltas.collect();
         CounterChunk { partition: Partition(partition), fence: fence(round), next: fence(round + 1), deltas }
@@ -43,11 +49,17 @@ async fn deltas_a_second() {
     tasks.join_all().await;
     let deltas = u64::from(partitions) * rounds * 1000;
     let (wall, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds(&server).await - cpu);
-    println!("{:.0} deltas/s, half of them likes; {:.0} for a CPU-second of Redis", deltas as f64 / wall, deltas as f64 / cpu);
+    println!(
+        "{:.0} deltas/s, half of them likes; {:.0} for a CPU-second of Redis",
+        deltas as f64 / wall,
+        deltas as f64 / cpu
+    );
 }
 
 async fn cpu_seconds(server: &super::support::Server) -> f64 {
     let info: String = server.ask("INFO cpu").await;
-    let field = |name: &str| -> f64 { info.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().parse().unwrap() };
+    let field = |name: &str| -> f64 {
+        info.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().parse().unwrap()
+    };
     field("used_cpu_user:") + field("used_cpu_sys:")
 }

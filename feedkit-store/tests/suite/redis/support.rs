@@ -108,7 +108,8 @@ impl Server {
                 return false;
             }
             if let Ok(mut connection) = client.get_multiplexed_async_connection().await {
-                let pong: redis::RedisResult<redis::Value> = redis::cmd("PING").query_async(&mut connection).await;
+                let pong: redis::RedisResult<redis::Value> =
+                    redis::cmd("PING").query_async(&mut connection).await;
                 // A server with users answers that it wants one.
                 if pong.is_ok() || pong.is_err_and(|e| e.code() == Some("NOAUTH")) {
                     return true;
@@ -308,7 +309,8 @@ impl World {
             .configure(|config| {
                 config.group = "g".to_owned();
                 config.max_batch = 100;
-                config.backoff = Backoff { first: Duration::from_millis(5), most: Duration::from_millis(100) };
+                config.backoff =
+                    Backoff { first: Duration::from_millis(5), most: Duration::from_millis(100) };
                 config.shutdown_deadline = Duration::from_secs(30);
             })
             .build();

@@ -19,7 +19,9 @@ fn certificates(dir: &std::path::Path) -> bool {
     std::fs::write(dir.join("san"), "subjectAltName=DNS:localhost").unwrap();
     openssl("req -x509 -newkey rsa:2048 -nodes -days 2 -keyout ca.key -out ca.pem -subj /CN=feedkit-test")
         && openssl("req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=localhost")
-        && openssl("x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out server.pem -extfile san")
+        && openssl(
+            "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out server.pem -extfile san",
+        )
 }
 
 #[tokio::test(flavor = "multi_thread")]
