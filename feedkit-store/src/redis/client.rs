@@ -79,11 +79,10 @@ impl Redis {
         Ok(redis)
     }
 
-    /// Whether Redis answers, and is one that keeps what it is given: for readiness.
+    /// Whether Redis (of a cluster, every master) answers, and keeps what it is given: for readiness.
     pub async fn check(&self) -> Result<()> {
         self.shared.check().await?;
-        let key = &self.shared.keys.shards()[0].state;
-        self.shared.send("reaching Redis", redis::cmd("PING"), key).await.map(drop)
+        self.shared.connections.send("reaching Redis", redis::cmd("PING"), To::Masters).await.map(drop)
     }
 
     /// The counters, with likes fading as [`Trending::default`] says.

@@ -106,12 +106,12 @@ impl Connections {
         let tries = async {
             let mut waits = BACKOFF.waits();
             for _ in 0..RETRIES {
-                match slot.send(command.clone(), to).await {
+                match slot.send(&command, to).await {
                     Err(error) if is_worth_another_try(&error) => waits.sleep().await,
                     other => return other,
                 }
             }
-            slot.send(command.clone(), to).await
+            slot.send(&command, to).await
         };
         let timed_out = || Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
         let answer = tokio::time::timeout(deadline, tries).await.unwrap_or_else(|_| timed_out());
@@ -124,7 +124,7 @@ impl Connections {
 }
 
 impl Slot {
-    async fn send(&self, command: Cmd, to: To<'_>) -> RedisResult<Value> {
+    async fn send(&self, command: &Cmd, to: To<'_>) -> RedisResult<Value> {
         let connecting = self.connecting();
         let sent = match connecting.clone().await {
             Ok(connection) => connection.send(command, to).await,
@@ -236,17 +236,16 @@ impl Endpoint {
 
 /// Nagle's algorithm is on by default, and holds small commands back.
 fn tcp(settings: &RedisSettings) -> TcpSettings {
-    let settings = TcpSettings::default()
+    TcpSettings::default()
         .set_nodelay(true)
         .set_keepalive(TcpKeepalive::new().with_time(Duration::from_secs(15)))
-        .set_user_timeout(Duration::from_secs(15).max(4 * settings.response_timeout));
-    settings
+        .set_user_timeout(Duration::from_secs(15).max(4 * settings.response_timeout))
 }
 
 impl Connection {
-    async fn send(self, command: Cmd, to: To<'_>) -> RedisResult<Value> {
+    async fn send(self, command: &Cmd, to: To<'_>) -> RedisResult<Value> {
         match self {
-            Connection::Single(mut connection) => connection.req_packed_command(&command).await,
+            Connection::Single(mut connection) => connection.req_packed_command(command).await,
             Connection::Cluster(mut connection) => {
                 let routing = match to {
                     To::Key(key) => RoutingInfo::SingleNode(SingleNodeRoutingInfo::SpecificNode(
@@ -257,7 +256,7 @@ impl Connection {
                         Some(ResponsePolicy::Special),
                     )),
                 };
-                connection.route_command(command, routing).await
+                connection.route_command(command.clone(), routing).await
             }
         }
     }

@@ -68,6 +68,29 @@ async fn counters_of_another_history_or_ahead_of_it_are_rebuilt() {
 }
 
 #[tokio::test]
+async fn one_that_loses_what_it_had_is_made_whole_though_nothing_new_comes() {
+    let world = World::new();
+    let running = world.start();
+    world.send(64, 800).await;
+    running.handle.reached(&world.ends()).await.unwrap();
+    // Its position is noticed to be stored before it is lost.
+    until("the position is stored", async || {
+        running.handle.status().followers["counters"].durable.covers(&world.ends())
+    })
+    .await;
+    let token = world.counters.begin_rebuild().await.unwrap();
+    let incarnation = world.history.incarnation().await.unwrap();
+    world.counters.finish_rebuild(token, &Default::default(), incarnation).await.unwrap();
+    let model = world.model();
+    until("all is counted again", async || {
+        let now = Timestamp::from_millis(1_735_776_000_000);
+        model.compare_counters(&*world.counters, &Trending::default(), now).await.unwrap().is_empty()
+    })
+    .await;
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn the_same_entries_from_two_processes_at_once_count_once() {
     let world = World::new();
     let plain = world.bare_pipeline();

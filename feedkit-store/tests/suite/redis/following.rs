@@ -1,7 +1,9 @@
 //! A pipeline that counts into Redis, while Redis loses, gets back or misremembers what it holds.
 
+use feedkit_core::history::RetentionPolicy;
 use feedkit_core::queries::PostView;
-use feedkit_core::{CounterStore, History, PostId};
+use feedkit_core::{Clock, CounterStore, History, PostId};
+use feedkit_store::redis::Redis;
 
 use super::support::{World, server};
 
@@ -99,6 +101,35 @@ async fn what_somebody_planted_is_repaired_from_the_history() {
     let views: Vec<PostView> = counters.posts(&[post]).await.unwrap();
     assert!(views[0].likes > 0);
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_pipelines_rebuild_one_after_the_other_when_the_journal_does_not_reach_back() {
+    let server = server!();
+    let world = World::new();
+    let counters = server.redis().await.counters();
+    let connect = async || {
+        let mut settings = server.settings();
+        settings.rebuild_patience = std::time::Duration::from_secs(5);
+        Redis::connect(settings).await.unwrap().counters()
+    };
+    let running = [world.start(connect().await), world.start(connect().await)];
+    for seed in 13..15 {
+        world.send(seed, 700).await;
+        world.agrees(&counters).await;
+        let policy = RetentionPolicy {
+            journal: std::time::Duration::ZERO,
+            follower_silence: std::time::Duration::ZERO,
+            ..Default::default()
+        };
+        world.clock.advance(std::time::Duration::from_secs(86_400));
+        world.history.retain(&policy, world.clock.now()).await.unwrap();
+        server.ask::<()>("FLUSHALL").await;
+        world.agrees(&counters).await;
+    }
+    for running in running {
+        running.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

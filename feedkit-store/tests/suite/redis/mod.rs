@@ -12,3 +12,4 @@ mod rebuilding;
 mod shared;
 mod speed;
 mod support;
+mod tls;

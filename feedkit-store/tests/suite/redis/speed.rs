@@ -33,7 +33,7 @@ async fn deltas_a_second() {
         CounterChunk { partition: Partition(partition), fence: fence(round), next: fence(round + 1), deltas }
     };
     let chunks: Vec<Vec<_>> = (0..partitions).map(|p| (0..rounds).map(|r| make(p, r)).collect()).collect();
-    let start = Instant::now();
+    let (start, cpu) = (Instant::now(), cpu_seconds(&server).await);
     let run = |mine: Vec<CounterChunk>| {
         let counters = counters.clone();
         async move {
@@ -48,5 +48,18 @@ async fn deltas_a_second() {
     });
     tasks.join_all().await;
     let deltas = u64::from(partitions) * rounds * 1000;
-    println!("{:.0} deltas/s, half of them likes", deltas as f64 / start.elapsed().as_secs_f64());
+    let (wall, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds(&server).await - cpu);
+    println!(
+        "{:.0} deltas/s, half of them likes; {:.0} for a CPU-second of Redis",
+        deltas as f64 / wall,
+        deltas as f64 / cpu
+    );
+}
+
+async fn cpu_seconds(server: &super::support::Server) -> f64 {
+    let info: String = server.ask("INFO cpu").await;
+    let field = |name: &str| -> f64 {
+        info.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().parse().unwrap()
+    };
+    field("used_cpu_user:") + field("used_cpu_sys:")
 }

@@ -4,14 +4,19 @@ use feedkit_core::pipeline::PipelineHandle;
 use feedkit_core::{Error, Result};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
 /// A registry that tells what became of events, however they came in.
 pub fn registry(pipeline: &PipelineHandle) -> Result<Registry> {
     let fault = |e: prometheus::Error| Error::fatal(format!("metrics: {e}"));
     let help = "Records since the start, by what became of them; effects are among the accepted";
     let records = IntCounterVec::new(Opts::new("feedkit_pipeline_records_total", help), &["outcome"]);
-    let counts = Counts { pipeline: pipeline.clone(), records: records.map_err(fault)? };
+    let accepted = IntCounter::new("feedkit_events_accepted_total", "Events kept since the start");
+    let counts = Counts {
+        pipeline: pipeline.clone(),
+        records: records.map_err(fault)?,
+        accepted: accepted.map_err(fault)?,
+    };
     let registry = Registry::new();
     registry.register(Box::new(counts)).map_err(fault)?;
     Ok(registry)
@@ -21,11 +26,12 @@ pub fn registry(pipeline: &PipelineHandle) -> Result<Registry> {
 struct Counts {
     pipeline: PipelineHandle,
     records: IntCounterVec,
+    accepted: IntCounter,
 }
 
 impl Collector for Counts {
     fn desc(&self) -> Vec<&Desc> {
-        self.records.desc()
+        [self.records.desc(), self.accepted.desc()].concat()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
@@ -39,6 +45,7 @@ impl Collector for Counts {
             let counter = self.records.with_label_values(&[outcome]);
             counter.inc_by(count.saturating_sub(counter.get()));
         }
-        self.records.collect()
+        self.accepted.inc_by(counts.accepted.saturating_sub(self.accepted.get()));
+        [self.records.collect(), self.accepted.collect()].concat()
     }
 }

@@ -1,0 +1,61 @@
+use std::process::{Command, Stdio};
+
+use feedkit_core::{CounterStore, ErrorKind};
+use feedkit_store::redis::{Redis, RedisSettings};
+
+use super::support::{Server, chunk, free_port, is_installed, patient};
+
+/// A certificate authority and a certificate for `localhost`, made in `dir`.
+fn certificates(dir: &std::path::Path) -> bool {
+    let openssl = |arguments: &str| {
+        let status = Command::new("openssl")
+            .args(arguments.split(' '))
+            .current_dir(dir)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        status.is_ok_and(|status| status.success())
+    };
+    std::fs::write(dir.join("san"), "subjectAltName=DNS:localhost").unwrap();
+    openssl("req -x509 -newkey rsa:2048 -nodes -days 2 -keyout ca.key -out ca.pem -subj /CN=feedkit-test")
+        && openssl("req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=localhost")
+        && openssl(
+            "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out server.pem -extfile san",
+        )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_spoken_with_servers_that_the_ca_vouches_for() {
+    let dir = tempfile::tempdir().unwrap();
+    if !certificates(dir.path()) {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "openssl cannot make certificates");
+        eprintln!("skipped: feedkit-store: openssl cannot make certificates");
+        return;
+    }
+    if !is_installed() {
+        return;
+    }
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let port = free_port();
+    let (tls_port, certificate) = (port.to_string(), path("server.pem"));
+    let (key, ca) = (path("server.key"), path("ca.pem"));
+    let arguments = [
+        ["--tls-port", &tls_port],
+        ["--tls-cert-file", &certificate],
+        ["--tls-key-file", &key],
+        ["--tls-ca-cert-file", &ca],
+        ["--tls-auth-clients", "no"],
+    ];
+    let server = Server::start(&arguments.concat()).await;
+    let mut settings = patient(RedisSettings::single(format!("rediss://localhost:{port}/")));
+    settings.tls_ca = Some(std::fs::read(dir.path().join("ca.pem")).unwrap());
+    let counters = Redis::connect(settings.clone()).await.unwrap().counters();
+    counters.apply(&chunk(0, 5, &[("a", "p", "like")])).await.unwrap();
+    assert_eq!(server.ask::<i64>("GET post:p:likes").await, 1);
+
+    settings.tls_ca = None;
+    let error = Redis::connect(settings).await.unwrap_err();
+    println!("{error}");
+    assert!(matches!(error.kind(), ErrorKind::Retriable | ErrorKind::Fatal));
+    assert!(error.to_string().contains("ertificate"), "{error}");
+}
