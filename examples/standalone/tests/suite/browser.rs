@@ -113,6 +113,20 @@ fn all_of_it_works_with_the_keyboard_alone() {
     tab_to(&browser, "document.activeElement.id === 'post-comment'");
     browser.keys(&format!("good 🙂 <b>not bold</b>{}", key::ENTER));
     browser.until(
+        "the comment is there, as text",
+        "return document.querySelector('#post-comments .text')?.textContent === 'good 🙂 <b>not bold</b>'",
+    );
+    browser.keys(key::ESCAPE);
+    browser
+        .until("it is closed", "return !document.querySelector('#post-dialog').open && location.hash === ''");
+    assert_eq!(browser.run("return document.activeElement.dataset.post"), "first");
+
+    tab_to(&browser, "document.activeElement.name === 'type'");
+    browser.keys(key::RIGHT);
+    tab_to(&browser, "document.activeElement.id === 'act-post'");
+    browser.run("document.activeElement.select()");
+    browser.keys(&format!("first{}", key::ENTER));
+    browser.until(
         "the form was sent, and accepted",
         "return /\"unlike\"/.test(document.querySelector('#act-request').textContent) &&
             /^202/.test(document.querySelector('#act-status').textContent)",

@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
@@ -32,7 +32,7 @@ pub(super) struct Browser {
     session: String,
     client: Client<HttpConnector, Full<Bytes>>,
     runtime: Runtime,
-    driver: Driver,
+    _driver: Driver,
     _profile: TempDir,
 }
 
@@ -51,8 +51,13 @@ impl Browser {
         let profile = TempDir::new().unwrap();
         let runtime = Runtime::new().unwrap();
         let client = runtime.block_on(async { Client::builder(TokioExecutor::new()).build_http() });
-        let mut browser =
-            Browser { session: driver.url.clone() + "/session", client, runtime, driver, _profile: profile };
+        let mut browser = Browser {
+            session: driver.url.clone() + "/session",
+            client,
+            runtime,
+            _driver: driver,
+            _profile: profile,
+        };
         let mut args: Vec<String> = [
             "--headless",
             "--disable-gpu",
@@ -78,7 +83,14 @@ impl Browser {
             "goog:chromeOptions": {"binary": chromium, "args": args},
             "goog:loggingPrefs": {"browser": "ALL"},
         }}});
-        let answer = browser.call(Method::POST, "", capabilities);
+        // On a machine that has much else to do, Chromium may not be there as soon as chromedriver expects.
+        let since = Instant::now();
+        let answer = loop {
+            match browser.try_call(Method::POST, "", capabilities.clone()) {
+                Ok((true, answer)) => break answer,
+                failed => assert!(since.elapsed() < PATIENCE, "Chromium does not start: {failed:?}"),
+            }
+        };
         browser.session = format!("{}/{}", browser.session, answer["sessionId"].as_str().unwrap());
         Some(browser)
     }
@@ -128,12 +140,27 @@ impl Browser {
         self.run_with("document.querySelector(arguments[0]).focus()", &[selector.into()]);
     }
 
-    /// Clicks as a person does: what is hidden or covered cannot be clicked.
+    /// Clicks as a person does: what is hidden or covered cannot be clicked, and what moves is waited for.
     pub(super) fn click(&self, selector: &str) {
-        let element =
-            self.call(Method::POST, "/element", json!({"using": "css selector", "value": selector}));
-        let id = element.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
-        self.call(Method::POST, &format!("/element/{id}/click"), json!({}));
+        let since = Instant::now();
+        loop {
+            let (ok, answer) = self.try_click(selector).unwrap();
+            if ok {
+                return;
+            }
+            assert!(since.elapsed() < PATIENCE, "{selector}: {}", answer["message"]);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn try_click(&self, selector: &str) -> Result<(bool, Value), String> {
+        let wanted = json!({"using": "css selector", "value": selector});
+        let (ok, element) = self.try_call(Method::POST, "/element", wanted)?;
+        let id = element.as_object().and_then(|found| found.values().next()).and_then(Value::as_str);
+        match id.filter(|_| ok) {
+            Some(id) => self.try_call(Method::POST, &format!("/element/{id}/click"), json!({})),
+            None => Ok((false, element)),
+        }
     }
 
     /// Presses and releases keys, one after the other, wherever the focus is.
@@ -165,8 +192,7 @@ impl Browser {
 
     /// Saves a picture of what is seen.
     pub(super) fn screenshot(&self, path: &Path) {
-        let script = "/screenshot";
-        let base64 = self.call(Method::GET, script, Value::Null);
+        let base64 = self.call(Method::GET, "/screenshot", Value::Null);
         std::fs::write(path, decoded(base64.as_str().unwrap())).unwrap();
         println!("{}", path.display());
     }
@@ -213,7 +239,6 @@ impl Drop for Browser {
     fn drop(&mut self) {
         // Ends the browser; chromedriver alone would leave it behind.
         let _ = self.try_call(Method::DELETE, "", Value::Null);
-        self.driver.stop();
     }
 }
 
@@ -221,31 +246,32 @@ impl Drop for Browser {
 struct Driver {
     child: Child,
     url: String,
+    /// Kept open: what it prints must have somewhere to go.
+    output: BufReader<ChildStdout>,
 }
 
 impl Driver {
     fn start(program: &Path) -> Driver {
-        let mut child = Command::new(program)
-            .arg("--port=0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut command = Command::new(program);
+        command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut driver = Driver { child, url: String::new(), output };
         let mut said = String::new();
-        loop {
+        while driver.url.is_empty() {
             let mut line = String::new();
-            assert!(output.read_line(&mut line).unwrap() > 0, "chromedriver has ended: {said}");
+            assert!(driver.output.read_line(&mut line).unwrap() > 0, "chromedriver has ended: {said}");
             if let Some((_, port)) = line.split_once("started successfully on port ") {
-                let port = port.trim().trim_end_matches('.');
-                return Driver { url: format!("http://127.0.0.1:{port}"), child };
+                driver.url = format!("http://127.0.0.1:{}", port.trim().trim_end_matches('.'));
             }
             said += &line;
         }
+        driver
     }
+}
 
-    fn stop(&mut self) {
+impl Drop for Driver {
+    fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -5,6 +5,8 @@ import { announce, byId, el, setText } from './dom.js';
 import { ago, count, moment, rate } from './format.js';
 
 const KEPT = 100;
+/** For a page that is open for days. */
+const KEPT_ALERTS = 500;
 
 /** A notification for the user: newest first, kept for the life of the tab. */
 export class FeedView {
@@ -133,6 +135,11 @@ export class AlertsView {
   #take(alert) {
     this.#alerts.set(alert.id, alert);
     if (isResolved(alert)) this.#over.add(resolves(alert));
+    if (this.#alerts.size <= KEPT_ALERTS) return;
+    const oldest = [...this.#alerts.values()].reduce((a, b) => (Date.parse(b.occurredAt) < Date.parse(a.occurredAt) ? b : a));
+    this.#alerts.delete(oldest.id);
+    this.#over.delete(resolves(oldest));
+    rowOf(oldest.id)?.remove();
   }
 
   #paint() {
@@ -142,9 +149,8 @@ export class AlertsView {
   }
 
   #resolve(notification) {
-    const id = resolves(notification);
-    const row = [...byId('alerts-list').children].find((item) => item.dataset.id === id);
-    if (row) row.replaceWith(this.#row(this.#alerts.get(id), false));
+    const alert = this.#alerts.get(resolves(notification));
+    if (alert) rowOf(alert.id)?.replaceWith(this.#row(alert, false));
   }
 
   #settle(problem) {
@@ -200,6 +206,10 @@ function width(share) {
 
 function isResolved({ type }) {
   return type.endsWith('_RESOLVED');
+}
+
+function rowOf(id) {
+  return [...byId('alerts-list').children].find((item) => item.dataset.id === id);
 }
 
 /** The id of the alert that this one ends. */

@@ -28,6 +28,7 @@ export class PostView {
   #paged = false;
   #after;
   #pushed = false;
+  #soon = null;
   #poll = new Poll(15_000, () => this.#refresh());
 
   /** `listen(id)` and `leave(id)` hear which post is looked at; `sent(exchange)` of what is sent from here. */
@@ -84,7 +85,15 @@ export class PostView {
     const more = (counts.comment ?? 0) !== (this.#counts.comment ?? 0);
     this.#counts = counts;
     this.#paintCounts();
-    if (more) this.#readComments();
+    if (more) this.#commentsSoon();
+  }
+
+  /** A post that goes viral gets comments all the time: they are asked for once a second. */
+  #commentsSoon() {
+    this.#soon ??= setTimeout(() => {
+      this.#soon = null;
+      if (this.#id) this.#readComments();
+    }, 1000);
   }
 
   /** Something was done to `postId`; what lies before `position` is to be seen. */
@@ -197,6 +206,8 @@ export class PostView {
     try {
       const { comments, next } = await this.#api.comments(id, { cursor, limit: PAGE, after });
       if (id !== this.#id) return;
+      // Until one pages back, the newest are all that is shown, and kept.
+      if (!cursor && !this.#paged) this.#comments.clear();
       for (const comment of comments) this.#comments.set(`${comment.id} ${comment.userId}`, comment);
       if (cursor || !this.#paged) this.#next = next ?? null;
       this.#paged ||= Boolean(cursor);
