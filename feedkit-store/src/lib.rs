@@ -2,7 +2,8 @@
 //!
 //! | feature | module | keeps |
 //! |---|---|---|
-//! | `sqlite` (default) | [`sqlite`] | everything, in one directory, with no service running |
+//! | `sqlite` (default) | `sqlite` | everything, in one directory, with no service running |
+//! | `postgres` | `postgres` | history, rollups and alerts, on PostgreSQL 14 or later |
 
 #[cfg(feature = "postgres")]
 pub mod postgres;
