@@ -2,8 +2,9 @@
 //!
 //! | feature | module | keeps |
 //! |---|---|---|
-//! | `sqlite` (default) | [`sqlite`] | everything, in one directory, with no service running |
-//! | `redis` | [`redis`] | counters, rate limits shared by gateways, cached answers |
+//! | `sqlite` (default) | `sqlite` | everything, in one directory, with no service running |
+//! | `postgres` | `postgres` | history, rollups and alerts, on PostgreSQL 14 or later |
+//! | `redis` | `redis` | counters, rate limits shared by gateways, cached answers |
 
 #[cfg(feature = "postgres")]
 pub mod postgres;

@@ -1,7 +1,8 @@
 //! The history's one transaction: position, raw events, likes, authors, rejected records and journal together.
 //!
 //! Two rounds of statements, each sent at once, and the COMMIT: the first moves the position (which locks out every
-//! other writer of the partition) and looks up what the effects depend on, the second writes.
+//! other writer of the partition) and looks up what the effects depend on, the second writes. Between them, where
+//! the batch has such, who published what: only the database can tell who was first.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use feedkit_core::journal::JournalEntry;
 use feedkit_core::source::Record;
 use feedkit_core::trending::Trending;
 use feedkit_core::{EventId, EventKind, JsonCodec, PostId, Result, Timestamp, UserId};
-use futures_util::future::{join4, try_join4, try_join5};
+use futures_util::future::{join4, try_join4};
 use hashbrown::HashSet;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
@@ -133,7 +134,8 @@ impl Attempt<'_> {
             (events, by_month) = (&kept, &again);
         }
 
-        let (effective, changes) = self.fold(events, &found);
+        let published = publish(session, events, &found.authored).await?;
+        let (effective, changes) = self.fold(events, &found.likes, &published);
         let mut effects = Vec::with_capacity(effective.iter().filter(|effective| **effective).count());
         effects.extend(events.iter().zip(&effective).filter(|(_, e)| **e).map(|(logged, _)| logged.effect()));
         let counts = CommitCounts {
@@ -149,11 +151,10 @@ impl Attempt<'_> {
             rejected::insert(session, batch, &batch.rejected).await?;
             rejected::insert(session, batch, &too_old).await
         };
-        try_join5(
+        try_join4(
             by_month.copy(session, partition, events, &effective),
             changes.like(session),
             changes.unlike(session),
-            changes.publish(session),
             async { tokio::try_join!(rejects, journal::append(session, &entry, now)) },
         )
         .await?;
@@ -216,14 +217,19 @@ impl Attempt<'_> {
         keys.into_iter().map(Uuid::from_u128).collect()
     }
 
-    /// Which events have an effect, and what is to be written of likes and authors.
-    fn fold<'e>(&self, events: &'e [LoggedEvent], found: &Found) -> (Vec<bool>, Changes<'e>) {
+    /// Which events have an effect, and what is to be written of likes.
+    fn fold<'e>(
+        &self,
+        events: &'e [LoggedEvent],
+        likes: &HashSet<u128>,
+        published: &HashSet<PostId>,
+    ) -> (Vec<bool>, Changes<'e>) {
         let mut changes = Changes::default();
         let seed = self.database.like_seed;
         let resolved = Fold::new(events, self.policy.likes).resolve(
             |pair| {
                 let key = likes::key(seed, pair.post, pair.user);
-                let before = found.likes.contains(&key);
+                let before = likes.contains(&key);
                 match (before, pair.liked_after) {
                     (false, true) => changes.liked.push((key, pair.post, pair.user, pair.time)),
                     (true, false) => changes.unliked.push(Uuid::from_u128(key)),
@@ -231,13 +237,7 @@ impl Attempt<'_> {
                 }
                 Ok::<_, std::convert::Infallible>(before)
             },
-            |first| {
-                let new = !found.authored.contains(&first.event.post);
-                if new {
-                    changes.published.push(first);
-                }
-                Ok(new)
-            },
+            |first| Ok(published.contains(&first.event.post)),
         );
         let Ok(effective) = resolved;
         changes.liked.sort_unstable_by_key(|(key, ..)| *key);
@@ -246,12 +246,11 @@ impl Attempt<'_> {
     }
 }
 
-/// What a batch changes of likes and authors, each list in the order of its key.
+/// What a batch changes of likes, each list in the order of its key.
 #[derive(Default)]
 struct Changes<'e> {
     liked: Vec<(u128, &'e PostId, &'e UserId, Timestamp)>,
     unliked: Vec<Uuid>,
-    published: Vec<&'e LoggedEvent>,
 }
 
 impl Changes<'_> {
@@ -272,24 +271,40 @@ impl Changes<'_> {
         // Fewer: another partition's writer took some of them back since they were looked up.
         if deleted == self.unliked.len() as u64 { Ok(()) } else { Err(Failure::Overtaken) }
     }
+}
 
-    async fn publish(&self, session: &Session) -> Sql<()> {
-        if self.published.is_empty() {
-            return Ok(());
-        }
-        let insert = session
-            .prepare_cached(
-                "INSERT INTO posts (post_id, author, time) \
-                 SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[]) ON CONFLICT DO NOTHING",
-            )
-            .await?;
-        let events = || self.published.iter().map(|logged| &logged.event);
-        let posts: Vec<&str> = events().map(|event| event.post.as_str()).collect();
-        let users: Vec<&str> = events().map(|event| event.user.as_str()).collect();
-        let times: Vec<SqlTime> = events().map(|event| SqlTime(event.time)).collect();
-        let inserted = session.execute(&insert, &[&posts, &users, &times]).await?;
-        if inserted == posts.len() as u64 { Ok(()) } else { Err(Failure::Overtaken) }
+/// Writes who published what; the posts that had no author before. Other than events and likes, posts may well be
+/// published by users of several partitions at once: who comes second waits, and learns that it did.
+async fn publish(
+    session: &Session,
+    events: &[LoggedEvent],
+    authored: &HashSet<PostId>,
+) -> Sql<HashSet<PostId>> {
+    let mut first: Vec<&LoggedEvent> = events
+        .iter()
+        .filter(|logged| logged.event.kind == EventKind::Post && !authored.contains(&logged.event.post))
+        .collect();
+    if first.is_empty() {
+        return Ok(HashSet::new());
     }
+    first.sort_by(|a, b| a.event.post.cmp(&b.event.post).then(a.offset.cmp(&b.offset)));
+    first.dedup_by(|b, a| a.event.post == b.event.post);
+    let insert = session
+        .prepare_cached(
+            "INSERT INTO posts (post_id, author, time) \
+             SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[]) \
+             ON CONFLICT DO NOTHING RETURNING post_id",
+        )
+        .await?;
+    let events = || first.iter().map(|logged| &logged.event);
+    let posts: Vec<&str> = events().map(|event| event.post.as_str()).collect();
+    let users: Vec<&str> = events().map(|event| event.user.as_str()).collect();
+    let times: Vec<SqlTime> = events().map(|event| SqlTime(event.time)).collect();
+    let mut published = HashSet::with_capacity(posts.len());
+    for row in session.query(&insert, &[&posts, &users, &times]).await? {
+        published.insert(PostId::new(row.get::<_, &str>(0)).map_err(super::failure::damaged)?);
+    }
+    Ok(published)
 }
 
 /// An event that was let in with an id older than what retention has dropped meanwhile.

@@ -28,8 +28,10 @@ pub struct PostgresSettings {
     pub long_statement_timeout: Duration,
     /// Encryption.
     pub tls: TlsSettings,
-    /// Whether connecting brings the schema up to date. Without it the schema is only checked, and the role needs
-    /// no right to create anything.
+    /// Whether connecting brings the schema up to date, which needs its owner. Without it the schema is only checked.
+    /// Then reading needs no more than SELECT on its tables. Writing needs INSERT, UPDATE and DELETE too, and EXECUTE
+    /// on `feedkit_add_events_month` and `feedkit_add_journal_day`, which add time partitions with their owner's
+    /// rights; the new ones' rights come from ALTER DEFAULT PRIVILEGES. Retention, which drops them, needs the owner.
     pub migrate: bool,
 }
 

@@ -54,8 +54,8 @@ impl fmt::Debug for Postgres {
 }
 
 impl Postgres {
-    /// Connects, brings the schema up to date or checks it, and makes the time partitions of the days and months to
-    /// come. `clock` says when followers note their positions.
+    /// Connects and brings the schema up to date, with the time partitions of the days and months to come, or only
+    /// checks it. `clock` says when followers note their positions.
     ///
     /// # Errors
     ///
@@ -71,7 +71,9 @@ impl Postgres {
             Some(Ok(seed)) => (seed >> 64) as u64 ^ seed as u64,
             _ => return Err(damaged("like_seed is no number").context("meta")),
         };
-        time_partition::make_ahead(&database, clock.now()).await?;
+        if settings.migrate {
+            time_partition::make_ahead(&database, clock.now()).await?;
+        }
         let shared = Shared { database, settings, clock, committed: Signal::default() };
         Ok(Postgres { shared: Arc::new(shared), policy: Policy::default() })
     }

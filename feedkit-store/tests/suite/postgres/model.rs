@@ -7,6 +7,7 @@ use feedkit_core::codec::{Codec, JsonCodec, Place};
 use feedkit_core::effect::{LikePolicy, LoggedEvent};
 use feedkit_core::history::{CommitBatch, CommitCounts, Rejected};
 use feedkit_core::source::Record;
+use feedkit_core::testkit::conformance::support::{entry, post};
 use feedkit_core::testkit::{Model, TrafficConfig};
 use feedkit_core::trending::Trending;
 use feedkit_core::{Epoch, Follower, History, Offset, Partition, Queries, Timestamp};
@@ -315,4 +316,24 @@ async fn rollups_written_by_several_at_once_are_there_once() {
     follow(&one.history(), &first).await.unwrap();
     first.close().await.unwrap();
     assert_eq!(model.compare_queries(&two.history()).await.unwrap(), NONE, "seed {seed}");
+}
+
+/// The same entries, held by two processes and written at the same moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_write_the_same_entries_at_once_one_counts() {
+    let Some(databases) = Databases::new() else { return };
+    let url = databases.url().await;
+    let (one, two) = (connect(settings(&url)).await, connect(settings(&url)).await);
+    let (first, second) = (one.rollups(), two.rollups());
+    for i in 0..20 {
+        let entries = [entry(i, i + 1, &[("a", &format!("p{i}"), "comment"), ("a", "p", "comment")])];
+        for rollups in [&first, &second] {
+            // What it knows of the position is as old as its last write.
+            rollups.position(Partition(0)).await.unwrap();
+            assert_eq!(rollups.apply(Partition(0), &entries).await.unwrap(), i + 1);
+        }
+        let (a, b) = tokio::join!(first.close(), second.close());
+        a.and(b).unwrap();
+        assert_eq!(one.history().post(&post("p")).await.unwrap().unwrap().comments, i as i64 + 1);
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use feedkit_core::testkit::ManualClock;
 use feedkit_core::testkit::conformance::support::{at, batch, event, post};
-use feedkit_core::{Error, ErrorKind, History, Partition, Queries, SystemClock};
+use feedkit_core::{AlertLog, Error, ErrorKind, History, Partition, Queries, SystemClock};
 use feedkit_store::postgres::{Postgres, PostgresSettings};
 
 use super::support::{Databases, Followed, NONE, client, connect, connect_at, reached, settings};
@@ -88,8 +88,27 @@ async fn a_role_that_may_create_nothing_goes_on_over_the_turn_of_a_month() {
         later.event.id = feedkit_core::EventId::derived(later.event.time, 1);
         let mut one = batch(epoch, 0, 10, vec![later]);
         one.now = at(400 * 86_400);
-        followed.commit(Arc::new(one)).await?;
+        followed.commit(Arc::new(one.clone())).await?;
         assert_eq!(followed.verify().await?.differences, NONE);
+
+        // One that may only read.
+        admin
+            .batch_execute(&format!(
+                "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}; GRANT SELECT ON ALL TABLES IN SCHEMA public \
+                 TO {role}; REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM {role}"
+            ))
+            .await
+            .unwrap();
+        let reader = connect(limited.clone()).await;
+        assert_eq!(reader.queries().post(&post("p")).await?.unwrap().likes, 1);
+        assert_eq!(reader.queries().verify().await?.differences, NONE);
+        assert!(reader.alert_log().alerts(None, 9).await?.is_empty());
+        one.from = 10;
+        one.to = 20;
+        one.events.clear();
+        let refused = reader.history().commit(Arc::new(one)).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Fatal, "{refused}");
+        assert!(refused.to_string().contains("42501"), "{refused}");
         Ok::<_, Error>(())
     };
     let done = done.await;
