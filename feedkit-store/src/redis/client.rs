@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use feedkit_core::trending::Trending;
-use feedkit_core::{Partition, Result};
+use feedkit_core::{Error, Partition, Result};
 use redis::{Cmd, Value};
 use tokio::sync::OnceCell;
 
@@ -81,7 +81,7 @@ impl Redis {
 
     /// Whether Redis (of a cluster, every master) answers, and keeps what it is given: for readiness.
     pub async fn check(&self) -> Result<()> {
-        self.shared.check().await?;
+        self.shared.check(self.shared.settings.response_timeout).await?;
         self.shared.connections.send("reaching Redis", redis::cmd("PING"), To::Masters).await.map(drop)
     }
 
@@ -104,13 +104,23 @@ impl Redis {
 
 impl Shared {
     /// Looks at the server once.
-    async fn check(&self) -> Result<()> {
-        self.checked.get_or_try_init(|| policy::check(&self.connections, &self.settings)).await.map(drop)
+    async fn check(&self, deadline: Duration) -> Result<()> {
+        if self.checked.initialized() {
+            return Ok(());
+        }
+        let look = self
+            .checked
+            .get_or_try_init(|| policy::check(&self.connections, self.settings.cluster, deadline));
+        // Another who looks may have more patience.
+        match tokio::time::timeout(2 * deadline, look).await {
+            Ok(looked) => looked.map(drop),
+            Err(_) => Err(Error::retriable("looking at Redis: it does not answer in time")),
+        }
     }
 
     /// Sends a command to the server that has `key`.
     pub(super) async fn send(&self, doing: &str, command: Cmd, key: &str) -> Result<Value> {
-        self.check().await?;
+        self.check(self.settings.response_timeout).await?;
         self.connections.send(doing, command, To::Key(key)).await
     }
 
@@ -132,7 +142,7 @@ impl Shared {
         deadline: Duration,
         arguments: impl Fn(&mut Cmd),
     ) -> Result<Value> {
-        self.check().await?;
+        self.check(deadline).await?;
         script.run(&self.connections, key, deadline, arguments).await
     }
 }

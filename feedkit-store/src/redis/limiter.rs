@@ -14,7 +14,7 @@ use super::script::SPEND;
 
 /// A [`RateLimiter`] that all who use one Redis share (GCRA, by the server's clock, one script a call).
 ///
-/// Its keys expire when an allowance is whole again. It answers within 100 ms or fails as
+/// Its keys expire when an allowance is whole again. It answers within 100 ms (the first call, which looks at the server, may take three times that) or fails as
 /// [`Retriable`](feedkit_core::ErrorKind::Retriable); see [`FallbackLimiter`](super::FallbackLimiter) for what then.
 #[derive(Debug, Clone)]
 pub struct RedisRateLimiter {
@@ -55,11 +55,7 @@ impl RateLimiter for RedisRateLimiter {
         let arguments = |command: &mut redis::Cmd| {
             command.arg(limit).arg(period).arg(cost.get());
         };
-        let spent = self.shared.run_within(&SPEND, &key, self.patience, arguments);
-        // Connecting, and the first look at the server, take no longer either.
-        let answer = tokio::time::timeout(self.patience, spent)
-            .await
-            .map_err(|_| Error::retriable(format!("{}: Redis does not answer in time", SPEND.doing())))??;
+        let answer = self.shared.run_within(&SPEND, &key, self.patience, arguments).await?;
         let Value::Array(parts) = &answer else { return Err(unexpected(SPEND.doing(), &answer)) };
         let number = |place: usize| parts.get(place).and_then(reply::number::<u64>);
         let (Some(allowed), Some(remaining), Some(wait)) = (number(0), number(1), number(2)) else {

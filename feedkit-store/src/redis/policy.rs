@@ -1,23 +1,26 @@
 //! Whether a server keeps what it is given.
 
+use std::time::Duration;
+
 use feedkit_core::Result;
 use redis::Value;
 
 use super::connection::{Connections, To, misconfigured};
+use super::failure::explain;
 use super::reply;
-use super::settings::RedisSettings;
 
 /// The scripts need `EVALSHA_RO`.
 const OLDEST: u32 = 7;
 
 /// Asks every master; fails with the reason when one is not to be trusted with counters.
-pub(super) async fn check(connections: &Connections, settings: &RedisSettings) -> Result<()> {
+pub(super) async fn check(connections: &Connections, cluster: bool, deadline: Duration) -> Result<()> {
     let mut info = redis::cmd("INFO");
     info.arg("server").arg("memory");
-    let answer = connections.send("looking at Redis", info, To::Masters).await?;
+    let answer = connections.send_raw(info, To::Masters, deadline).await;
+    let answer = answer.map_err(|error| explain("looking at Redis", error))?;
     let mut texts = Vec::new();
     collect(answer, &mut texts);
-    texts.iter().try_for_each(|text| check_one(text, settings.cluster))
+    texts.iter().try_for_each(|text| check_one(text, cluster))
 }
 
 fn collect(answer: Value, texts: &mut Vec<String>) {

@@ -7,7 +7,8 @@ use feedkit_core::testkit::conformance::support::post;
 use feedkit_core::{AnswerCache, CounterStore, ErrorKind, RateLimiter};
 use feedkit_store::redis::{Redis, RedisSettings, Role, acl_rules};
 
-use super::support::{Server, World, chunk, patient, server};
+use super::support::{Server, chunk, patient, server};
+use super::world::World;
 
 async fn user(server: &Server, name: &str, role: Role) -> (Redis, redis::aio::MultiplexedConnection) {
     server.ask::<()>(&format!("ACL SETUSER {name} on >secret {}", acl_rules(role, false))).await;

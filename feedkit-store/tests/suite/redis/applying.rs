@@ -9,7 +9,8 @@ use feedkit_core::testkit::conformance::support::{post, user};
 use feedkit_core::{CounterStore, ErrorKind, Partition};
 use feedkit_store::redis::Redis;
 
-use super::support::{Proxy, Replies, chunk, server};
+use super::proxy::{Proxy, Replies};
+use super::support::{chunk, server};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_have_the_names_that_others_read() {

@@ -11,7 +11,8 @@ use rustix::process::Signal;
 
 use super::conformance::run_all;
 use super::lists::equals_memory;
-use super::support::{Server, World, chunk, free_port, is_installed, own_prefix, patient, until};
+use super::support::{Server, chunk, free_port, is_installed, own_prefix, patient, until};
+use super::world::World;
 
 /// Three masters, each with a replica.
 struct Cluster {

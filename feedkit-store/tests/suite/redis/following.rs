@@ -5,7 +5,8 @@ use feedkit_core::queries::PostView;
 use feedkit_core::{Clock, CounterStore, History, PostId};
 use feedkit_store::redis::Redis;
 
-use super::support::{World, server};
+use super::support::server;
+use super::world::World;
 
 async fn most_liked(counters: &dyn CounterStore) -> PostId {
     counters.top(1).await.unwrap().remove(0).post_id

@@ -7,7 +7,8 @@ use feedkit_core::{AnswerCache, CounterStore, ErrorKind};
 use feedkit_store::redis::{Redis, RedisSettings};
 use rustix::process::Signal;
 
-use super::support::{World, chunk, free_port, server, until};
+use super::support::{chunk, free_port, server, until};
+use super::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_hangs_fails_reads_and_is_used_again_when_it_goes_on() {

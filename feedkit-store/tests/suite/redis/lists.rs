@@ -94,6 +94,13 @@ async fn over_many_generations_lists_are_those_of_memory() {
     for seed in 0..5 {
         server.ask::<()>("FLUSHALL").await;
         equals_memory(&server.redis().await.counters(), seed).await;
+        // What has likes again does not rest any more.
+        let both = "ZINTERCARD 2 feedkit:trending:rest trending_posts";
+        assert_eq!(server.ask::<i64>(both).await, 0);
+        assert!(
+            server.ask::<i64>("ZCARD feedkit:trending:rest").await > 0,
+            "nothing rests: too little is tried"
+        );
     }
     assert!(server.ask::<i64>("HGET feedkit:state landmark").await > 1_700_000_000 / 3840);
 }
