@@ -208,7 +208,7 @@ impl Campaign {
         let output = server.ended();
         match output.status.signal() {
             Some(9) => tally.add_serving(stage),
-            _ => assert!(output.status.success(), "{stage}:{nth}: {}", said(&output)),
+            _ => return assert!(output.status.success(), "{stage}:{nth}: {}", said(&output)),
         }
         self.judge_taken();
     }
