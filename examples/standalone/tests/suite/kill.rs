@@ -150,7 +150,8 @@ impl Campaign {
             let nth = if rng.random_bool(0.5) { 1 } else { rng.random_range(1..6) };
             match life % 2 {
                 0 => self.killed(&replay, stage, nth, tally),
-                _ => self.killed_while_serving(stage, nth, tally),
+                // Fewer events, so that it has to be early.
+                _ => self.killed_while_serving(stage, nth.min(2), tally),
             }
         }
         self.send_the_rest();
