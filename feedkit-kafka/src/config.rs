@@ -284,6 +284,8 @@ impl Kafka {
             ("queue.buffering.max.messages", "1000000".to_owned()),
             ("batch.size", (1 << 20).to_string()),
             ("statistics.interval.ms", "0".to_owned()),
+            // Partitions that were added are written to before long.
+            ("topic.metadata.refresh.interval.ms", "30000".to_owned()),
         ]);
         config.set("enable.idempotence", "true");
         config.set("acks", "all");
