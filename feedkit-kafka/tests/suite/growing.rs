@@ -28,14 +28,14 @@ async fn from_4_to_8_partitions(protocol: GroupProtocol) {
     let sink = kafka.sink(feedkit_kafka::SinkOptions::default()).unwrap();
     let mut member = Reader::new(kafka.member(&kafka.topic, small(protocol.clone())).unwrap());
     let mut broadcast = Reader::new(kafka.broadcast(small(protocol)).unwrap());
-    fill(&sink, 50, 0..500).await;
+    fill(&sink, 500, 0..500).await;
     member.until("500", |r| r.count() == 500).await;
     broadcast.until("500", |r| r.count() == 500).await;
     grow(&kafka, 8).await;
     let mut sent = 500;
     let mut reached = std::collections::BTreeSet::new();
     while reached.len() < 8 {
-        reached.extend(fill(&sink, 50, sent..sent + 100).await.iter().map(|position| position.partition));
+        reached.extend(fill(&sink, 500, sent..sent + 100).await.iter().map(|position| position.partition));
         sent += 100;
     }
     for reader in [&mut member, &mut broadcast] {
