@@ -284,6 +284,8 @@ impl Kafka {
             ("queue.buffering.max.messages", "1000000".to_owned()),
             ("batch.size", (1 << 20).to_string()),
             ("statistics.interval.ms", "0".to_owned()),
+            // Partitions that were added are written to before long.
+            ("topic.metadata.refresh.interval.ms", "30000".to_owned()),
         ]);
         config.set("enable.idempotence", "true");
         config.set("acks", "all");
@@ -293,11 +295,13 @@ impl Kafka {
     }
 
     pub(crate) fn consumer_config(&self, group: Option<&str>, options: &SourceOptions) -> ClientConfig {
+        // librdkafka wants to be able to fetch the largest record that it would send.
+        let largest = self.properties.get("message.max.bytes").and_then(|bytes| bytes.parse().ok());
         let mut config = self.client(&[
             // Little is read ahead: what is ready lies in the source's own bounded buffers.
             ("queued.min.messages", "10000".to_owned()),
             ("queued.max.messages.kbytes", "4096".to_owned()),
-            ("fetch.max.bytes", (4 << 20).to_string()),
+            ("fetch.max.bytes", largest.unwrap_or(0).max(4_u64 << 20).to_string()),
             ("fetch.queue.backoff.ms", "5".to_owned()),
             // A partition just assigned waits for the fetch under way.
             ("fetch.wait.max.ms", "100".to_owned()),

@@ -1,13 +1,17 @@
 //! From a reader's answer to reading.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use feedkit_core::source::{GapReason, Resume, check_resume};
 use feedkit_core::{Offset, Partition};
+use rdkafka::consumer::Consumer as _;
 use tokio::sync::oneshot;
 
 use super::consumer::{Consumer, place};
 use super::lane::Phase;
+
+/// How long the partitions' leaders are waited for before reading begins without them.
+const LEADERS: Duration = Duration::from_secs(1);
 
 impl Consumer {
     /// Takes the answers that have come, and begins to read where they say, if the log holds it.
@@ -74,7 +78,10 @@ impl Consumer {
             return;
         }
         let list = self.list(starts.iter().map(|(partition, start)| (*partition, place(*start))));
-        use rdkafka::consumer::Consumer as _;
+        if self.read.is_empty() {
+            // Else librdkafka may look for the partitions' leaders only a second later.
+            let _ = self.client.fetch_metadata(Some(&self.topic), LEADERS);
+        }
         match self.client.incremental_assign(&list) {
             Ok(()) => self.read.extend(starts.into_iter().map(|(partition, _)| partition)),
             Err(error) => {

@@ -49,6 +49,8 @@ pub(super) struct Consumer {
     max_poll_interval: Duration,
     /// Not before then is the probe asked again, after it failed.
     pub(super) ask_again: Instant,
+    /// librdkafka has stopped reading some partition, because the log does not hold what is to be read of it.
+    pub(super) out_of_range: bool,
     /// When ends were last compared.
     pub(super) measured: Instant,
     /// When partitions of a broadcast reader were last looked for.
@@ -94,6 +96,7 @@ impl Consumer {
             revoking: Vec::new(),
             max_poll_interval,
             ask_again: now,
+            out_of_range: false,
             measured: now,
             refreshed: None,
             committed: now,
@@ -254,6 +257,7 @@ impl Consumer {
         }
         self.announce();
         self.take_answers();
+        self.look_for_gaps();
         self.resume_lanes();
         self.ask();
         if self.committed.elapsed() >= self.options.commit_interval {
@@ -423,7 +427,10 @@ impl Consumer {
 
     fn failed(&mut self, error: KafkaError) {
         match &error {
-            KafkaError::MessageConsumption(Code::AutoOffsetReset) => return self.out_of_range(),
+            KafkaError::MessageConsumption(Code::AutoOffsetReset) => {
+                self.out_of_range = true;
+                return;
+            }
             // Connections come back; SourceStats tells.
             KafkaError::MessageConsumption(
                 Code::AllBrokersDown | Code::BrokerTransportFailure | Code::OperationTimedOut | Code::Resolve,

@@ -108,18 +108,23 @@ impl Consumer {
         }
     }
 
-    fn read_again(&self, partition: Partition, next: u64) {
+    fn read_again(&self, partition: Partition, next: u64) -> bool {
         let sought = self.client.seek(&self.topic, number(partition), place(next), Duration::from_secs(1));
         if let Err(error) = sought {
             tracing::debug!(partition = partition.0, %error, "reading once more from {next} failed");
             if let Some(lane) = self.meeting.lock().lanes.get_mut(&partition) {
                 (lane.hole, lane.stands) = (None, true);
             }
+            return false;
         }
+        true
     }
 
     /// Some partition's position is not held by the log; librdkafka does not tell which.
-    pub(super) fn out_of_range(&mut self) {
+    pub(super) fn look_for_gaps(&mut self) {
+        if !self.out_of_range || Instant::now() < self.ask_again {
+            return;
+        }
         let inner = self.meeting.lock();
         let reading = inner.lanes.iter().filter(|(_, lane)| lane.is_reading());
         let reading: Vec<_> = reading.map(|(partition, lane)| (*partition, lane.next)).collect();
@@ -129,6 +134,7 @@ impl Consumer {
             Ok(held) => held,
             Err(error) => return self.cannot_ask(error),
         };
+        self.out_of_range = false;
         for (partition, next) in reading {
             let Some(held) = held.get(&partition).cloned() else { continue };
             if next < held.start {
@@ -136,11 +142,12 @@ impl Consumer {
             } else if next > held.end {
                 self.stop_at_gap(partition, Some(held), GapReason::Truncated);
             } else {
-                // The one compared with has expired since, or this was not the partition meant.
+                // The one compared with has expired since, or this was not the partition meant, or the broker has
+                // forgotten how far an earlier leader had come.
                 if let Some(lane) = self.meeting.lock().lanes.get_mut(&partition) {
                     lane.expected = None;
                 }
-                self.read_again(partition, next);
+                self.out_of_range |= !self.read_again(partition, next);
             }
         }
     }

@@ -32,7 +32,7 @@ impl LogHarness for Harness {
         &self.sink
     }
     fn quiet(&self) -> Duration {
-        Duration::from_millis(1000)
+        Duration::from_millis(1500)
     }
     async fn member(&self, group: &str) -> Named {
         // Groups are the cluster's, not the topic's.

@@ -200,13 +200,13 @@ impl Reader {
                 self.records.entry(partition).or_default().extend(records);
             }
             SourceEvent::Revoked(revoked) => {
-                revoked.partitions.iter().for_each(|p| drop(self.at.remove(p)));
+                revoked.partitions.iter().for_each(|p| _ = self.at.remove(p));
                 if self.holds {
                     self.guards.push(revoked.guard);
                 }
             }
             SourceEvent::Lost(partitions) => {
-                partitions.iter().for_each(|p| drop(self.at.remove(p)));
+                partitions.iter().for_each(|p| _ = self.at.remove(p));
                 self.lost.extend(partitions);
             }
             SourceEvent::Gap(gap) => {
