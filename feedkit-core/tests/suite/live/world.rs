@@ -118,6 +118,7 @@ impl World {
             sink: Arc::new(self.log.clone()),
             queries: Arc::new(MemoryHistory::new()),
             counters: Some(self.counters.clone()),
+            cache: Arc::new(feedkit_core::gateway::LocalCache::default()),
             alerts: Arc::new(MemoryAlertLog::new()),
             notifications: Arc::new(tap.clone()),
             visibility: Arc::new(Bare),

@@ -52,7 +52,9 @@ impl Visibility for HistoryVisibility {
         }
         let end = self.log.ends(USER_ACTIONS).await?.of(position.partition);
         if position.offset > end {
-            return Err(Error::invalid(format!("{position} was never written: that partition ends at {end}")));
+            return Err(Error::invalid(format!(
+                "{position} was never written: that partition ends at {end}"
+            )));
         }
         let target = [(position.partition, position.offset)].into_iter().collect();
         let seen = self.pipeline.committed(&target).await;
