@@ -1,5 +1,6 @@
 //! The thread that polls librdkafka.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -44,6 +45,8 @@ pub(super) struct Consumer {
     new: BTreeSet<Partition>,
     /// Read by librdkafka.
     pub(super) read: BTreeSet<Partition>,
+    /// Paused in librdkafka, which keeps that over a change of the assignment.
+    paused: RefCell<BTreeSet<Partition>>,
     /// Taken away, and held until their guards are dropped.
     revoking: Vec<Revoking>,
     max_poll_interval: Duration,
@@ -93,6 +96,7 @@ impl Consumer {
             member,
             new: BTreeSet::new(),
             read: BTreeSet::new(),
+            paused: RefCell::default(),
             revoking: Vec::new(),
             max_poll_interval,
             ask_again: now,
@@ -225,9 +229,7 @@ impl Consumer {
                 lane.patience /= 4;
                 lane.held_back = true;
                 Counters::one(&self.meeting.counters.held_back);
-                if let Err(error) = self.client.pause(&self.list([(partition, Place::Invalid)])) {
-                    tracing::debug!(partition = partition.0, %error, "pausing a partition failed");
-                }
+                self.pause(partition);
                 return inner;
             }
             inner = self.meeting.wait(inner, left);
@@ -338,6 +340,7 @@ impl Consumer {
     }
 
     fn let_go(&mut self, partitions: &[Partition]) {
+        self.resume(partitions);
         give_back(&self.client, Some(&self.list(partitions.iter().map(|p| (*p, Place::Invalid)))));
         for partition in partitions {
             self.read.remove(partition);
@@ -348,16 +351,30 @@ impl Consumer {
     fn resume_lanes(&self) {
         let mut inner = self.meeting.lock();
         let (records, bytes) = (self.options.max_records / 2, self.options.max_bytes / 2);
-        let mut list = TopicPartitionList::new();
+        let mut roomy = Vec::new();
         for (partition, lane) in &mut inner.lanes {
             if lane.held_back && !lane.is_full(records.max(1), bytes.max(1)) {
                 lane.held_back = false;
-                list.add_partition(&self.topic, number(*partition));
+                roomy.push(*partition);
             }
         }
         drop(inner);
-        if list.count() > 0
-            && let Err(error) = self.client.resume(&list)
+        self.resume(&roomy);
+    }
+
+    fn pause(&self, partition: Partition) {
+        match self.client.pause(&self.list([(partition, Place::Invalid)])) {
+            Ok(()) => drop(self.paused.borrow_mut().insert(partition)),
+            Err(error) => tracing::debug!(partition = partition.0, %error, "pausing a partition failed"),
+        }
+    }
+
+    /// Resumes those of the partitions that are paused.
+    fn resume(&self, partitions: &[Partition]) {
+        let mut paused = self.paused.borrow_mut();
+        let resumed = self.list(partitions.iter().filter(|p| paused.remove(p)).map(|p| (*p, Place::Invalid)));
+        if resumed.count() > 0
+            && let Err(error) = self.client.resume(&resumed)
         {
             tracing::debug!(%error, "resuming partitions failed");
         }
@@ -472,7 +489,7 @@ impl Consumer {
         self.meeting.tell();
         if self.read.contains(&partition) {
             // Giving it up would answer a wish of the group that is still open.
-            let _ = self.client.pause(&self.list([(partition, Place::Invalid)]));
+            self.pause(partition);
         }
     }
 
