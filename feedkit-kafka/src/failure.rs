@@ -7,7 +7,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 pub(crate) fn failed(what: impl std::fmt::Display, error: KafkaError) -> Error {
     let kind = match error.rdkafka_error_code() {
         Some(code) if is_refused(code) => ErrorKind::Fatal,
-        _ if matches!(error, KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_)) => ErrorKind::Invalid,
+        _ if matches!(error, KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_)) => {
+            ErrorKind::Invalid
+        }
         _ => ErrorKind::Retriable,
     };
     Error::new(kind, format!("{what}: {error}")).with_source(error)

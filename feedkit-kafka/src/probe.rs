@@ -163,7 +163,8 @@ impl Probe {
         let mut offsets = BTreeMap::new();
         for element in found.elements() {
             element.error().map_err(place)?;
-            if let (Ok(partition), Place::Offset(offset)) = (u32::try_from(element.partition()), element.offset())
+            if let (Ok(partition), Place::Offset(offset)) =
+                (u32::try_from(element.partition()), element.offset())
                 && let Ok(offset) = Offset::try_from(offset)
             {
                 offsets.insert(Partition(partition), offset);

@@ -29,7 +29,9 @@ impl Consumer {
         for (partition, resume, log) in answered {
             let Some(held) = held.get(&partition).cloned() else { continue };
             let gap = match log {
-                Some(log) => check_resume(partition, &resume, log, held.clone(), None).err().map(|g| g.reason),
+                Some(log) => {
+                    check_resume(partition, &resume, log, held.clone(), None).err().map(|g| g.reason)
+                }
                 None => Some(GapReason::Recreated),
             };
             if let Some(reason) = gap {

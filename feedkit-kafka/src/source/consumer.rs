@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use feedkit_core::source::{Gap, GapReason, RevokeGuard, Revoked};
 use feedkit_core::{Error, Offset, Partition, Timestamp};
-use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
@@ -21,7 +20,7 @@ use super::context::{Callbacks, Said, give_back};
 use super::lane::PATIENCE;
 use super::meeting::{Meeting, Question};
 use super::stats::Counters;
-use crate::config::SourceOptions;
+use crate::config::{Kafka, SourceOptions};
 use crate::failure::failed;
 use crate::probe::{Probe, number};
 
@@ -70,20 +69,21 @@ struct Revoking {
 }
 
 impl Consumer {
+    /// `group`: the group to be a member of; without one, a broadcast reader.
     pub(super) fn new(
-        config: &ClientConfig,
-        topic: String,
+        kafka: &Kafka,
+        group: Option<&str>,
         options: SourceOptions,
         probe: Arc<Probe>,
         meeting: Arc<Meeting>,
-        member: bool,
-        max_poll_interval: Duration,
-        debug: bool,
     ) -> feedkit_core::Result<Self> {
+        let topic = kafka.topic.clone();
+        let debug = kafka.properties.contains_key("debug");
         let callbacks = Callbacks::new(topic.clone(), Arc::clone(&meeting), debug);
-        let client = BaseConsumer::from_config_and_context(config, callbacks)
+        let config = kafka.consumer_config(group, &options);
+        let client = BaseConsumer::from_config_and_context(&config, callbacks)
             .map_err(|error| failed("the consumer", error))?;
-        if member {
+        if group.is_some() {
             client.subscribe(&[&topic]).map_err(|error| failed("the consumer", error))?;
         }
         let now = Instant::now();
@@ -93,12 +93,12 @@ impl Consumer {
             client: Arc::new(client),
             probe,
             meeting,
-            member,
+            member: group.is_some(),
             new: BTreeSet::new(),
             read: BTreeSet::new(),
             paused: RefCell::default(),
             revoking: Vec::new(),
-            max_poll_interval,
+            max_poll_interval: kafka.max_poll_interval(),
             ask_again: now,
             out_of_range: false,
             measured: now,
@@ -138,7 +138,8 @@ impl Consumer {
                 }
                 Polled::End(partition) => {
                     since += 1;
-                    self.stands(partition);
+                    let end = self.client.context().take_end();
+                    self.stands(partition, end);
                 }
                 Polled::Foreign(partition, offset) => self.is_another(partition, offset),
                 Polled::Error(error) => {
@@ -493,7 +494,10 @@ impl Consumer {
         }
     }
 
-    pub(super) fn list(&self, partitions: impl IntoIterator<Item = (Partition, Place)>) -> TopicPartitionList {
+    pub(super) fn list(
+        &self,
+        partitions: impl IntoIterator<Item = (Partition, Place)>,
+    ) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
         for (partition, at) in partitions {
             let added = list.add_partition_offset(&self.topic, number(partition), at);

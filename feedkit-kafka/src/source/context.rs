@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use feedkit_core::Partition;
+use feedkit_core::{Offset, Partition};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -23,6 +23,8 @@ pub(super) struct Callbacks {
     /// The user's own `debug` is set: librdkafka's debug lines are wanted.
     debug: bool,
     said: Mutex<VecDeque<Said>>,
+    /// The offset of the end of a partition that is told of next.
+    end: Mutex<Option<Offset>>,
     /// Nobody will act: partitions are given back at once.
     pub(super) closing: AtomicBool,
 }
@@ -31,7 +33,10 @@ pub(super) struct Callbacks {
 #[derive(Debug)]
 pub(super) enum Said {
     Assigned(Vec<Partition>),
-    Revoked { partitions: Vec<Partition>, lost: bool },
+    Revoked {
+        partitions: Vec<Partition>,
+        lost: bool,
+    },
     /// What is read from here on is of the topic with this id.
     Id(String),
 }
@@ -43,6 +48,7 @@ impl Callbacks {
             meeting,
             debug,
             said: Mutex::default(),
+            end: Mutex::default(),
             closing: AtomicBool::new(false),
         }
     }
@@ -50,6 +56,11 @@ impl Callbacks {
     /// What was said since.
     pub(super) fn take(&self) -> Option<Said> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// The offset of the end that a poll has just told of.
+    pub(super) fn take_end(&self) -> Option<Offset> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn say(&self, said: Said) {
@@ -74,7 +85,9 @@ impl ClientContext for Callbacks {
 
     fn error(&self, error: KafkaError, reason: &str) {
         // The end of a partition is an error to librdkafka.
-        if error.rdkafka_error_code() != Some(Code::PartitionEOF) {
+        if error.rdkafka_error_code() == Some(Code::PartitionEOF) {
+            *self.end.lock().unwrap_or_else(PoisonError::into_inner) = librdkafka::end_offset(reason);
+        } else {
             Counters::one(&self.meeting.counters.errors);
             tracing::warn!(target: "librdkafka", %error, "{reason}");
         }

@@ -39,10 +39,6 @@ pub(super) struct Lane {
     pub(super) at_end: bool,
     /// Something has come since it was last compared with the end.
     pub(super) unmeasured: bool,
-    /// librdkafka has said that it stands at the end, and nothing has come since.
-    pub(super) stands: bool,
-    /// Read once more from `next`: if nothing lies before this end, it is a hole.
-    pub(super) hole: Option<Offset>,
     /// The record that must lie at its offset.
     pub(super) expected: Option<RecordMark>,
     /// Told after the records before it.
@@ -94,8 +90,6 @@ impl Lane {
             ready: false,
             at_end: false,
             unmeasured: false,
-            stands: false,
-            hole: None,
             expected: None,
             gap: None,
         }
@@ -113,7 +107,13 @@ impl Lane {
     }
 
     /// Takes a record in, unless it lies before what is to be read. An error: the record is not the one expected.
-    pub(super) fn push(&mut self, offset: Offset, time: Timestamp, key: Option<&[u8]>, value: &[u8]) -> Result<(), ()> {
+    pub(super) fn push(
+        &mut self,
+        offset: Offset,
+        time: Timestamp,
+        key: Option<&[u8]>,
+        value: &[u8],
+    ) -> Result<(), ()> {
         if let Some(expected) = self.expected.take()
             && expected.offset == offset
             && (RecordMark { offset, time, hash: xxh3_64(value) }) != expected
@@ -125,14 +125,16 @@ impl Lane {
         }
         self.records.push(offset, time, key, value);
         self.next = offset + 1;
-        (self.unmeasured, self.at_end, self.stands, self.hole) = (true, false, false, None);
+        (self.unmeasured, self.at_end) = (true, false);
         Ok(())
     }
 
-    /// Everything up to `end` was looked through: there are no records.
+    /// Everything up to `end` was read: what is left of it are no records.
     pub(super) fn skip_to(&mut self, end: Offset) {
-        self.next = self.next.max(end);
-        (self.hole, self.unmeasured) = (None, true);
+        if end > self.next {
+            self.next = end;
+            self.unmeasured = true;
+        }
     }
 
     /// Nothing more is read of it.
@@ -140,7 +142,7 @@ impl Lane {
         self.phase = Phase::Stopped;
         self.gap = gap;
         self.ready = true;
-        (self.expected, self.hole, self.unmeasured) = (None, None, false);
+        (self.expected, self.unmeasured) = (None, false);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -153,6 +155,7 @@ impl Lane {
 
     /// Whether there is something to be taken.
     pub(super) fn has_something(&self) -> bool {
+        // While it is not known whether the last record is the last of the log, it stays.
         let records = match self.unmeasured {
             true => self.len() > 1,
             false => self.next > self.from,

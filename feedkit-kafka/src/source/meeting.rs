@@ -136,8 +136,10 @@ impl Inner {
             self.last.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded),
             std::ops::Bound::Unbounded,
         ));
-        let partition =
-            after.chain(&self.lanes).find(|(_, lane)| lane.has_something()).map(|(partition, _)| *partition)?;
+        let partition = after
+            .chain(&self.lanes)
+            .find(|(_, lane)| lane.has_something())
+            .map(|(partition, _)| *partition)?;
         self.last = Some(partition);
         self.lanes.get_mut(&partition)?.take(partition)
     }
