@@ -243,5 +243,8 @@ fn the_document_in_the_docs_is_in_step() {
         std::fs::write(&path, &made).unwrap();
     }
     let kept = std::fs::read_to_string(&path).unwrap();
-    assert!(kept == made, "make it anew: FEEDKIT_WRITE_OPENAPI=1 cargo test -p feedkit-core --all-features in_step");
+    assert!(
+        kept == made,
+        "make it anew: FEEDKIT_WRITE_OPENAPI=1 cargo test -p feedkit-core --all-features in_step"
+    );
 }
