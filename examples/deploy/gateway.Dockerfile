@@ -1,14 +1,14 @@
 # docker build -f examples/deploy/gateway.Dockerfile -t feedkit-gateway .      (from the repository's root)
 FROM rust:1-bookworm AS build
-# librdkafka, jemalloc and the cryptography are built from source.
-RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
+# librdkafka and jemalloc are built from source; OpenSSL and zlib are the system's.
+RUN apt-get update && apt-get install -y --no-install-recommends libssl-dev pkg-config zlib1g-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     cargo build --release --locked -p feedkit-gateway && cp target/release/feedkit-gateway /feedkit-gateway
 
 FROM debian:bookworm-slim
-RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/* \
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libssl3 zlib1g && rm -rf /var/lib/apt/lists/* \
     && useradd --system --no-create-home --shell /usr/sbin/nologin feedkit
 COPY --from=build /feedkit-gateway /usr/local/bin/feedkit-gateway
 USER feedkit
