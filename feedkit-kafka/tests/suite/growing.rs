@@ -103,7 +103,8 @@ async fn step(reader: &mut Reader, all: &mut BTreeMap<Partition, Vec<Record>>) {
     let wait = std::time::Duration::from_millis(20);
     while let Ok(event) = tokio::time::timeout(wait, reader.source.next()).await {
         std::mem::swap(&mut reader.records, all);
-        reader.seen = reader.records.iter().map(|(p, r)| (*p, r.last().map_or(0, |r| r.offset + 1))).collect();
+        reader.seen =
+            reader.records.iter().map(|(p, r)| (*p, r.last().map_or(0, |r| r.offset + 1))).collect();
         reader.note(event.unwrap());
         std::mem::swap(&mut reader.records, all);
     }

@@ -20,10 +20,12 @@ async fn values_of_no_and_of_five_million_bytes_pass() {
     // So that neither side compresses it to nothing.
     kafka.properties.insert("compression.type".to_owned(), "none".to_owned());
     let sink = kafka.sink(SinkOptions::default()).unwrap();
-    let large: Bytes = (0..5_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect::<Vec<_>>().into();
+    let large: Bytes =
+        (0..5_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect::<Vec<_>>().into();
     let mut sent = Vec::new();
     for round in 0..4 {
-        let values = [Bytes::new(), large.clone(), Bytes::from_static(b"{\0\xff"), Bytes::from(format!("{round}"))];
+        let values =
+            [Bytes::new(), large.clone(), Bytes::from_static(b"{\0\xff"), Bytes::from(format!("{round}"))];
         let batch: Vec<_> = values.into_iter().map(|value| NewRecord::keyed("k", value)).collect();
         for (record, outcome) in batch.iter().zip(sink.send(batch.clone()).await) {
             outcome.unwrap();

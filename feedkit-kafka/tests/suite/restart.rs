@@ -52,10 +52,14 @@ async fn nothing_acknowledged_is_lost_when_the_broker_is_killed() {
     sink.flush().await.unwrap();
     assert!(acknowledged.len() > 100, "{} are acknowledged", acknowledged.len());
     let ends = kafka.ends().await.unwrap();
-    reader.until("everything", |r| ends.iter().all(|(p, end)| r.seen.get(&p).copied().unwrap_or(0) >= end)).await;
+    reader
+        .until("everything", |r| ends.iter().all(|(p, end)| r.seen.get(&p).copied().unwrap_or(0) >= end))
+        .await;
     assert_eq!(reader.gaps, []);
     let mut found: BTreeMap<usize, Vec<(Partition, u64)>> = BTreeMap::new();
-    for (partition, record) in reader.records.iter().flat_map(|(p, records)| records.iter().map(move |r| (p, r))) {
+    for (partition, record) in
+        reader.records.iter().flat_map(|(p, records)| records.iter().map(move |r| (p, r)))
+    {
         let value = std::str::from_utf8(&record.value).unwrap().parse().unwrap();
         found.entry(value).or_default().push((*partition, record.offset + 1));
     }

@@ -20,7 +20,8 @@ async fn throughput() {
     // 16 senders of batches of 500, as a gateway has them.
     let send = async |sender: usize| {
         for n in 0..total / batch / 16 {
-            let records = (0..batch).map(|i| record(&format!("u{}", (sender * 7919 + n * batch + i) % 100_000), value.clone()));
+            let records = (0..batch)
+                .map(|i| record(&format!("u{}", (sender * 7919 + n * batch + i) % 100_000), value.clone()));
             for outcome in sink.send(records.collect()).await {
                 outcome.unwrap();
             }

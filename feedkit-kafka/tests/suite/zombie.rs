@@ -93,7 +93,11 @@ async fn runs_in_a_child() {
     let kafka = Kafka::new(what.next().unwrap(), what.next().unwrap());
     let mut source = kafka.member(&kafka.topic, options(what.next().unwrap())).unwrap();
     let (told, mut asked) = tokio::sync::mpsc::channel(1);
-    std::thread::spawn(move || while std::io::stdin().read_line(&mut String::new()).is_ok_and(|n| n > 0) && told.blocking_send(()).is_ok() {});
+    std::thread::spawn(move || {
+        while std::io::stdin().read_line(&mut String::new()).is_ok_and(|n| n > 0)
+            && told.blocking_send(()).is_ok()
+        {}
+    });
     loop {
         tokio::select! {
             event = source.next() => match event {

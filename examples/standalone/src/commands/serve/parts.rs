@@ -30,25 +30,32 @@ impl OpenSource for Notifications {
 /// A write is visible once the history has it: the counters are the history's own totals.
 pub struct HistoryVisibility {
     pipeline: PipelineHandle,
-    partitions: u32,
+    log: SqliteLog,
 }
 
 impl HistoryVisibility {
-    pub fn new(log: &SqliteLog, pipeline: &PipelineHandle) -> Result<Self> {
-        Ok(HistoryVisibility { pipeline: pipeline.clone(), partitions: log.partitions(USER_ACTIONS)? })
+    pub fn new(log: &SqliteLog, pipeline: &PipelineHandle) -> Self {
+        HistoryVisibility { pipeline: pipeline.clone(), log: log.clone() }
     }
 }
 
 #[async_trait]
 impl Visibility for HistoryVisibility {
     async fn wait(&self, position: Position) -> Result<()> {
-        if position.partition.0 >= self.partitions {
+        let partitions = self.log.partitions(USER_ACTIONS)?;
+        if position.partition.0 >= partitions {
             return Err(Error::invalid(format!(
-                "{position} names partition {}, the log has {} from 0 on",
-                position.partition, self.partitions
+                "{position} names partition {}, the log has {partitions} from 0 on",
+                position.partition
             )));
         }
         let target = [(position.partition, position.offset)].into_iter().collect();
+        if !self.pipeline.status().has_reached(&target) {
+            let end = self.log.ends(USER_ACTIONS).await?.of(position.partition);
+            if position.offset > end {
+                return Err(Error::invalid(format!("{position} lies beyond the end of the log, {end}")));
+            }
+        }
         let seen = self.pipeline.committed(&target).await;
         // It cannot be told now; another start may help.
         seen.map_err(|error| Error::retriable(error.to_string()).with_source(error))
