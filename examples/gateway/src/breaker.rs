@@ -46,7 +46,8 @@ struct Turn<'a>(&'a AtomicBool);
 
 impl<'a> Turn<'a> {
     fn take(trying: &'a AtomicBool) -> Option<Self> {
-        (!trying.swap(true, Ordering::AcqRel)).then_some(Turn(trying))
+        // Made only when it is ours: one that is dropped gives the turn back.
+        (!trying.swap(true, Ordering::AcqRel)).then(|| Turn(trying))
     }
 }
 
@@ -97,8 +98,10 @@ mod tests {
         while !breaker.trying.load(Ordering::Acquire) {
             tokio::task::yield_now().await;
         }
-        let refused = breaker.send(one()).await.remove(0).unwrap_err();
-        assert!(refused.is_retriable() && refused.to_string().contains("no broker"), "{refused}");
+        for _ in 0..2 {
+            let refused = breaker.send(one()).await.remove(0).unwrap_err();
+            assert!(refused.is_retriable() && refused.to_string().contains("no broker"), "{refused}");
+        }
         let_in.add_permits(2);
         assert!(trying.await.unwrap()[0].is_ok());
         assert!(breaker.services.log_is_away().is_none());

@@ -69,7 +69,7 @@ async fn without_redis_writes_pass_and_reads_come_from_the_history() {
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_that_must_be_shared_refuse_writes_without_redis() {
     let Some(mut world) = World::new().await else { return };
-    let gateway = world.gateway_with(&["--rate-limit", "1000", "--limit-locally", "false"]).await;
+    let gateway = world.gateway_with(&["--rate-limit", "1000", "--limit-locally=false"]).await;
     let ann = gateway.client("ann");
     ann.post("/api/events", &event("ann", "p", "like")).await.expect(202);
     world.redis.kill();

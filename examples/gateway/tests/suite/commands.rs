@@ -61,8 +61,8 @@ async fn a_check_tells_what_is_wrong() {
         ("--notifications", "no-such-topic", 1, "no-such-topic"),
         ("--postgres", &postgres, 1, "PostgreSQL"),
         ("--redis", &redis, 1, "Redis"),
-        ("--redis", "http://x", 2, "http://x"),
-        ("--postgres", "not a url", 2, "postgres"),
+        ("--redis", "http://x", 2, "Redis URL"),
+        ("--postgres", "not a url", 2, "connection string"),
         ("--jwt-secret-file", "/no/such/file", 2, "/no/such/file"),
     ] {
         let output = output(started(flag, value)).await;

@@ -3,6 +3,7 @@
 
 mod after;
 mod away;
+#[allow(dead_code, reason = "shared with the tests of feedkit-kafka")]
 #[path = "../../../../feedkit-kafka/tests/suite/broker.rs"]
 mod broker;
 #[allow(dead_code, reason = "shared with the tests of feedkit")]
@@ -11,6 +12,7 @@ mod clients;
 mod commands;
 mod door;
 mod http;
+#[allow(dead_code, reason = "shared with the tests of feedkit-store")]
 #[path = "../../../../feedkit-store/tests/suite/postgres/instance.rs"]
 mod instance;
 mod jwks;

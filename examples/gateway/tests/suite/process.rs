@@ -81,13 +81,6 @@ impl Process {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
-
-    /// Asks it to stop; it must end well.
-    pub async fn stop(&mut self) {
-        self.terminate();
-        let code = self.ended().await;
-        assert_eq!(code, Some(0), "{}", self.said());
-    }
 }
 
 impl Drop for Process {

@@ -104,6 +104,6 @@ async fn both_servers_run_on_a_redis_cluster() {
         .await;
     }
     world.redis_url = nodes.iter().map(RedisServer::url).collect::<Vec<_>>().join(",");
-    world.arguments = ["--redis-cluster", "true"].map(str::to_owned).to_vec();
+    world.arguments = ["--redis-cluster"].map(str::to_owned).to_vec();
     works(&world, "p").await;
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use feedkit_core::{Clock, EventId, SystemClock};
@@ -112,10 +113,6 @@ impl World {
         self.dir.path().join("secret").to_str().unwrap().to_owned()
     }
 
-    pub fn path(&self, name: &str) -> std::path::PathBuf {
-        self.dir.path().join(name)
-    }
-
     pub fn processor_command(&self) -> Command {
         let mut command = program(&self.processor);
         self.services(&mut command);
@@ -189,6 +186,16 @@ fn unique() -> String {
 pub struct Gateway {
     pub process: Process,
     pub address: SocketAddr,
+    /// What it said last of its readiness.
+    seen: Mutex<String>,
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("--- its readiness was last {}", self.seen.lock().unwrap());
+        }
+    }
 }
 
 impl Gateway {
@@ -205,7 +212,7 @@ impl Gateway {
         };
         let (_, rest) = said.split_once(MARK).unwrap();
         let end = rest.find(|c: char| !c.is_ascii_digit() && !".:[]".contains(c)).unwrap_or(rest.len());
-        Gateway { process, address: rest[..end].parse().unwrap() }
+        Gateway { process, address: rest[..end].parse().unwrap(), seen: Mutex::default() }
     }
 
     /// Someone with a token.
@@ -223,6 +230,7 @@ impl Gateway {
         let client = Client::new(self.address, None);
         eventually(&format!("{status} {component:?}"), async || {
             let answer = client.get("/health/ready").await;
+            *self.seen.lock().unwrap() = answer.body.to_string();
             let components = answer.body["components"].as_array().cloned().unwrap_or_default();
             let fits = component.is_none_or(|(name, condition)| {
                 components.iter().any(|c| c["name"] == name && c["condition"] == condition)
