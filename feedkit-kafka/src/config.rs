@@ -266,8 +266,8 @@ impl Kafka {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap);
         config.set("client.id", "feedkit");
-        // Brokers that are back are noticed soon; the default is ten seconds.
-        config.set("reconnect.backoff.max.ms", "2000");
+        // A broker that is back is found again soon.
+        config.set("reconnect.backoff.max.ms", "1000");
         for (key, value) in defaults {
             config.set(*key, value);
         }

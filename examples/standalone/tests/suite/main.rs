@@ -7,6 +7,7 @@ mod commands;
 mod configuration;
 #[cfg(feature = "failpoints")]
 mod disk;
+mod fuzz;
 mod http;
 #[cfg(feature = "failpoints")]
 mod kill;

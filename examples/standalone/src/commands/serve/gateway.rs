@@ -31,7 +31,7 @@ pub fn assemble(
         cache: Arc::new(LocalCache::default()),
         alerts: Arc::new(store.alert_log()),
         notifications: Arc::new(Notifications::new(store.log())),
-        visibility: Arc::new(HistoryVisibility::new(store.log(), &engine.pipeline)),
+        visibility: Arc::new(HistoryVisibility::new(store.log(), &engine.pipeline)?),
         tokens,
         authorizer: Arc::new(ByOwnership),
         limits: limits.limits(),

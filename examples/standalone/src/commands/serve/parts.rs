@@ -29,33 +29,34 @@ impl OpenSource for Notifications {
 
 /// A write is visible once the history has it: the counters are the history's own totals.
 pub struct HistoryVisibility {
-    pipeline: PipelineHandle,
     log: SqliteLog,
+    pipeline: PipelineHandle,
+    partitions: u32,
 }
 
 impl HistoryVisibility {
-    pub fn new(log: &SqliteLog, pipeline: &PipelineHandle) -> Self {
-        HistoryVisibility { pipeline: pipeline.clone(), log: log.clone() }
+    pub fn new(log: &SqliteLog, pipeline: &PipelineHandle) -> Result<Self> {
+        let partitions = log.partitions(USER_ACTIONS)?;
+        Ok(HistoryVisibility { log: log.clone(), pipeline: pipeline.clone(), partitions })
     }
 }
 
 #[async_trait]
 impl Visibility for HistoryVisibility {
     async fn wait(&self, position: Position) -> Result<()> {
-        let partitions = self.log.partitions(USER_ACTIONS)?;
-        if position.partition.0 >= partitions {
+        if position.partition.0 >= self.partitions {
             return Err(Error::invalid(format!(
-                "{position} names partition {}, the log has {partitions} from 0 on",
-                position.partition
+                "{position} names partition {}, the log has {} from 0 on",
+                position.partition, self.partitions
+            )));
+        }
+        let end = self.log.ends(USER_ACTIONS).await?.of(position.partition);
+        if position.offset > end {
+            return Err(Error::invalid(format!(
+                "{position} was never written: that partition ends at {end}"
             )));
         }
         let target = [(position.partition, position.offset)].into_iter().collect();
-        if !self.pipeline.status().has_reached(&target) {
-            let end = self.log.ends(USER_ACTIONS).await?.of(position.partition);
-            if position.offset > end {
-                return Err(Error::invalid(format!("{position} lies beyond the end of the log, {end}")));
-            }
-        }
         let seen = self.pipeline.committed(&target).await;
         // It cannot be told now; another start may help.
         seen.map_err(|error| Error::retriable(error.to_string()).with_source(error))
