@@ -25,6 +25,7 @@ async fn killed_again_and_again_the_servers_lose_and_repeat_nothing() {
     let seed = number("FEEDKIT_SEED").unwrap_or_else(|| rand::rng().next_u64() >> 16);
     let lives = number("FEEDKIT_SERVER_KILLS").unwrap_or(6).max(1);
     println!("seed {seed}: repeat with FEEDKIT_SEED={seed} FEEDKIT_SERVER_KILLS={lives}");
+    let world = &world;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let lines: Vec<Vec<u8>> = match std::env::var_os("FEEDKIT_STREAM") {
         Some(path) => std::fs::read(path).unwrap().split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect(),
@@ -50,17 +51,15 @@ async fn killed_again_and_again_the_servers_lose_and_repeat_nothing() {
             gateway.process.kill();
             gateways_killed += 1;
         };
-        // Some die as they start, some at work.
-        let delays: Vec<u64> = (0..2).map(|_| rng.random_range(50..2_000)).collect();
-        let killing_processors = async {
-            for delay in delays {
-                let mut processor = world.processor();
-                tokio::time::sleep(Duration::from_millis(delay)).await;
-                assert!(!processor.has_ended(), "it ended by itself:\n{}", processor.said());
-                processor.kill();
-                processors_killed += 1;
-            }
-        };
+        // Side by side, so that they also take partitions from one another; some die as they start, some at work.
+        let delays: Vec<u64> = (0..2).map(|_| rng.random_range(50..3_000)).collect();
+        let killing_processors = futures_util::future::join_all(delays.into_iter().map(|delay| async move {
+            let mut processor = world.processor();
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+            assert!(!processor.has_ended(), "it ended by itself:\n{}", processor.said());
+            processor.kill();
+        }));
+        processors_killed += 2;
         tokio::join!(some, killing_gateway, killing_processors);
     }
     let gateway = world.gateway().await;
