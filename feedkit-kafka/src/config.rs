@@ -237,6 +237,18 @@ impl Kafka {
         Probe::ends_async(probe).await
     }
 
+    /// As [`ends`](Kafka::ends), with records of transactions that are under way: no position lies beyond.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ends`](Kafka::ends).
+    pub async fn written(&self) -> Result<Positions> {
+        self.check()?;
+        let mut config = self.probe_config();
+        config.set("isolation.level", "read_uncommitted");
+        Probe::ends_async(Arc::new(Probe::with(&self.topic, &config)?)).await
+    }
+
     /// Of every partition the offset of the first record held of `time` or later; where there is none, the next
     /// offset to be written.
     ///

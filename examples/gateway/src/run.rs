@@ -13,6 +13,7 @@ use feedkit_server::gateway::{bind, settings, verifier};
 use feedkit_server::{Signals, output};
 use tokio_util::sync::CancellationToken;
 
+use crate::breaker::Breaker;
 use crate::config::Config;
 use crate::health::Services;
 use crate::history::LateHistory;
@@ -52,7 +53,7 @@ pub async fn run(only_check: bool, config: Config) -> Result<ExitCode> {
     let health = Services::default();
     let reached = Reached::new(events.clone(), history.clone(), redis.counters());
     let parts = Parts {
-        sink: Arc::new(events.sink(config.sink())?),
+        sink: Arc::new(Breaker::new(events.sink(config.sink())?, health.clone())),
         queries: Arc::new(history.clone()),
         counters: Some(Arc::new(redis.counters())),
         cache: Arc::new(redis.cache()),
