@@ -96,7 +96,7 @@ pub struct CreateTopics {
     #[arg(long)]
     pub min_in_sync: Option<u16>,
     /// How long records are kept
-    #[arg(long, default_value = "7d", value_parser = duration)]
+    #[arg(long, default_value = "168h", value_parser = duration)]
     pub retention: Duration,
 }
 
