@@ -76,12 +76,15 @@ impl Campaign<'_> {
         let slots = [0, 1, 2].map(|slot| (slot, ChaCha8Rng::seed_from_u64(rng.next_u64())));
         let mut changes = ChaCha8Rng::seed_from_u64(rng.next_u64());
         let [one, two, three] = slots.map(|(slot, rng)| self.live(slot, rng, &wanted, &done));
-        // One to three processors at a time.
+        // One to three processors at a time; and now and then Redis loses everything.
         let changing = async {
             while !done.load(Ordering::Relaxed) {
                 tokio::time::sleep(Duration::from_millis(500)).await;
                 if changes.random_bool(0.1) {
                     wanted.store(changes.random_range(1..=3), Ordering::Relaxed);
+                }
+                if changes.random_bool(0.1) {
+                    self.world.redis.ask::<()>("FLUSHALL").await;
                 }
             }
         };
@@ -109,10 +112,10 @@ impl Campaign<'_> {
                 0 => self.asked_to_stop(&mut rng).await,
                 1 => self.zombie(&mut rng).await,
                 2 | 3 => self.killed_at_random(&mut rng).await,
-                _ => {
-                    let stage = self.tally.neediest(&AT_WORK, &mut rng);
-                    self.killed_at(stage, &mut rng).await;
-                }
+                _ => match self.tally.neediest(&AT_WORK, &mut rng) {
+                    stage::REBUILD => self.killed_in_a_rebuild(&mut rng).await,
+                    stage => self.killed_at(stage, &mut rng).await,
+                },
             }
         }
     }
@@ -120,15 +123,12 @@ impl Campaign<'_> {
     async fn killed_at(&self, stage: &'static str, rng: &mut ChaCha8Rng) {
         // Early and late in a life.
         let nth = match stage {
-            stage::REBUILD | stage::RELAY => rng.random_range(1..=2),
+            stage::RELAY => rng.random_range(1..=2),
             stage::SNAPSHOT => 1,
             _ if rng.random_bool(0.5) => 1,
             _ => rng.random_range(2..=8),
         };
         let mut process = Process::spawn(&mut self.armed(&[], stage, nth));
-        if stage == stage::REBUILD && process.address().await.is_some() {
-            self.world.redis.ask::<()>("FLUSHALL").await;
-        }
         if stage == stage::SNAPSHOT {
             // One is written at a stop.
             let after = Duration::from_millis(rng.random_range(300..2500));
@@ -144,6 +144,32 @@ impl Campaign<'_> {
             self.died(ended, stage);
         } else {
             assert!(stage == stage::SNAPSHOT && ended.status.success(), "{stage}:{nth}: {ended}");
+        }
+    }
+
+    /// A rebuild that was asked for, beside processors at work, or one that a processor finds it needs.
+    async fn killed_in_a_rebuild(&self, rng: &mut ChaCha8Rng) {
+        let args: &[&str] = match rng.random_range(0..3) {
+            0 => &["rebuild", "counters"],
+            1 => &["rebuild", "rollups"],
+            _ => {
+                self.world.ok(&["after-restore"]).await;
+                &[]
+            }
+        };
+        let nth = rng.random_range(1..=3);
+        let mut process = Process::spawn(&mut self.armed(args, stage::REBUILD, nth));
+        if !ended_within(&mut process, PATIENCE).await {
+            process.signal(Signal::KILL);
+        }
+        let ended = process.ended().await;
+        if ended.stderr.contains("failpoint rebuild") {
+            self.died(ended, stage::REBUILD);
+        } else if ended.status.signal().is_some() {
+            self.died(ended, AT_RANDOM);
+        } else {
+            // It may not be reached so often; and another may be rebuilding already.
+            assert!(!args.is_empty(), "{ended}");
         }
     }
 
@@ -185,7 +211,7 @@ impl Campaign<'_> {
         self.tally.add(how);
     }
 
-    /// All raw events are older than the retention has it: their sums go into the baseline, month by month.
+    /// The traffic's own time lies before what is kept: sums go into the baseline.
     async fn drop_months(&self) {
         let before = totals(&self.world).await;
         let short = ["--retention-events-days", "60"];
@@ -200,8 +226,9 @@ impl Campaign<'_> {
         }
         let (process, _) = self.world.start_with(&short).await;
         let client = self.world.database.client().await;
-        crate::services::eventually("no raw event is left", async || {
-            client.query_one("SELECT count(*) FROM events", &[]).await.unwrap().get::<_, i64>(0) == 0
+        crate::services::eventually("the month of the traffic is dropped", async || {
+            let gone = "SELECT to_regclass('events_202501') IS NULL";
+            client.query_one(gone, &[]).await.unwrap().get::<_, bool>(0)
         })
         .await;
         process.stop().await;

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use feedkit_core::source::{Record, Resume, SourceEvent};
 use feedkit_core::testkit::Model;
 use feedkit_core::trending::Trending;
-use feedkit_core::{Codec, EventSource, History, JsonCodec, Partition, Positions, PostId, Timestamp};
+use feedkit_core::{
+    Clock, Codec, EventSource, History, JsonCodec, Partition, Positions, PostId, SystemClock,
+};
 use feedkit_kafka::{Kafka, SourceOptions};
 use serde_json::Value;
 
@@ -87,7 +89,7 @@ pub(crate) async fn judge_model(world: &World, model: &Model) {
     let postgres = world.postgres().await;
     let queries = model.compare_queries(&postgres.queries()).await.unwrap();
     assert_eq!(queries, NONE, "the history");
-    let now = Timestamp::from_millis(1_735_776_000_000);
+    let now = SystemClock.now();
     let counters = world.counters().await;
     let counted = model.compare_counters(&counters, &Trending::default(), now).await.unwrap();
     assert_eq!(counted, NONE, "the counters");
