@@ -109,6 +109,26 @@ pub async fn partitions(kafka: &Kafka) -> Result<u32> {
     Probe::blocking(probe, |probe| Ok(u32::try_from(probe.partitions()?.len()).unwrap_or(u32::MAX))).await
 }
 
+/// Whether the topic is there.
+///
+/// # Errors
+///
+/// [`Retriable`](feedkit_core::ErrorKind::Retriable): the brokers cannot be reached.
+pub async fn exists(kafka: &Kafka) -> Result<bool> {
+    match partitions(kafka).await {
+        Ok(_) => Ok(true),
+        Err(error) if is_unknown(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_unknown(error: &Error) -> bool {
+    use std::error::Error as _;
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<KafkaError>());
+    let code = cause.and_then(KafkaError::rdkafka_error_code);
+    matches!(code, Some(Code::UnknownTopicOrPartition | Code::UnknownTopic))
+}
+
 /// Looks whether these topics of the cluster are there; how many partitions each has.
 ///
 /// # Errors

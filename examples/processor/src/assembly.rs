@@ -51,7 +51,7 @@ impl Stores {
 /// Fails for good when a topic is missing: nobody makes it while we wait.
 pub async fn topics(events: &Kafka, notifications: &Kafka) -> Result<()> {
     for kafka in [events, notifications] {
-        if admin::partitions(kafka).await? == 0 {
+        if !admin::exists(kafka).await? {
             return Err(Error::fatal(format!(
                 "there is no topic {}; `feedkit-processor create-topics` makes it",
                 kafka.topic
@@ -85,7 +85,7 @@ impl Processor {
             history.clone(),
             rules,
             clock.clone(),
-            AlertOptions::default(),
+            AlertOptions { lease_ttl: config.alerts.lease, ..AlertOptions::default() },
         )?;
         let signals = alerts.signals();
         let notifications = stores.notifications.clone();

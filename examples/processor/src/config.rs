@@ -53,6 +53,15 @@ settings! {
     }
 }
 
+settings! {
+    /// The alerts, which one processor at a time runs.
+    pub struct AlertsSection in "alerts" as "alerts_" {
+        /// How long the lease of the processor that runs them lasts without being renewed: how long they stand still
+        /// when it dies.
+        lease: Duration = Duration::from_secs(10),
+    }
+}
+
 /// All there is, in the order of the reference.
 pub type AllSections = (
     GeneralSection,
@@ -62,10 +71,14 @@ pub type AllSections = (
     RedisSection,
     RetentionSection,
     EventsSection,
+    AlertsSection,
     MilestoneSection,
     SpikeSection,
     UserRateSection,
 );
+
+/// A lease is renewed once a second at most.
+const LEAST_LEASE: Duration = Duration::from_secs(2);
 
 /// Tables in which any key is allowed.
 pub const OPEN_TABLES: [&str; 1] = [KAFKA_PROPERTIES];
@@ -75,6 +88,7 @@ pub const OPEN_TABLES: [&str; 1] = [KAFKA_PROPERTIES];
 pub struct Config {
     pub general: GeneralSection,
     pub group: GroupSection,
+    pub alerts: AlertsSection,
     pub services: Services,
     pub pipeline: PipelineSettings,
 }
@@ -86,13 +100,17 @@ impl Config {
     ///
     /// Names the key at fault, and where its value comes from.
     pub fn load(layers: &Layers) -> Result<Config, Failure> {
-        let (general, kafka, group, postgres, redis, ..) = AllSections::load(layers)?;
+        let (general, kafka, group, postgres, redis, _, _, alerts, ..) = AllSections::load(layers)?;
         if group.max_batch == 0 {
             return Err(layers.fault::<AllSections>("group.max_batch", "is 0, the least is 1"));
+        }
+        if alerts.lease < LEAST_LEASE {
+            return Err(layers.fault::<AllSections>("alerts.lease", format!("is less than {LEAST_LEASE:?}")));
         }
         Ok(Config {
             general,
             group,
+            alerts,
             services: Services::new(layers, (kafka, postgres, redis)),
             pipeline: PipelineSettings::load::<AllSections>(layers)?,
         })

@@ -36,6 +36,23 @@ impl PostgresAlertLog {
         PostgresAlertLog { store: store.clone() }
     }
 
+    /// How far the steps have come, whoever writes them.
+    pub async fn positions(&self) -> Result<Positions> {
+        let snapshot = "SELECT positions FROM alert_snapshot WHERE shard = $1";
+        reading!(self.store.database(), session => {
+            // Not a single view: the steps first, so that a snapshot in between is at least as far as they were.
+            let steps = load_steps(session).await?;
+            let mut positions: Positions = match session.query_opt(snapshot, &[&SHARD]).await? {
+                Some(row) => stored(row.get(0))?,
+                None => Positions::new(),
+            };
+            for consumed in steps.iter().flat_map(|step| &step.consumed) {
+                positions.advance(consumed.partition, consumed.to);
+            }
+            Ok(positions)
+        })
+    }
+
     /// How many alerts are kept.
     pub async fn count(&self) -> Result<u64> {
         let count = "SELECT count(*) FROM alerts";

@@ -32,7 +32,8 @@ pub async fn run(args: &Run, config: &Config) -> Result<ExitCode> {
     let begun = Begun { started: Instant::now(), positions: stores.postgres.history().positions().await? };
     let target = if args.until_caught_up { Some(stores.events.ends().await?) } else { None };
     let mut processor = Processor::start(config, &stores)?;
-    tracing::info!("running; health and metrics on http://{}", config.general.listen);
+    let address = listener.local_addr().unwrap_or(config.general.listen);
+    tracing::info!("running; health and metrics on http://{address}");
     let pipeline = processor.pipeline.clone();
     let probing = CancellationToken::new();
     let answering = answer(listener, &processor, probing.clone());
@@ -126,12 +127,12 @@ async fn caught_up(
 }
 
 async fn is_caught_up(stores: &Stores, pipeline: &PipelineHandle, target: &Positions) -> Result<bool> {
-    let status = pipeline.status();
-    let alerts = status.followers.get("alerts");
-    if !status.has_reached(target) && !stores.postgres.history().positions().await?.covers(target) {
+    if !pipeline.status().has_reached(target) && !stores.postgres.history().positions().await?.covers(target)
+    {
         return Ok(false);
     }
-    if !alerts.is_some_and(|alerts| alerts.standby || alerts.durable.covers(target)) {
+    // Another process may run the alerts, or have died doing so.
+    if !stores.postgres.alert_log().positions().await?.covers(target) {
         return Ok(false);
     }
     let (counters, rollups) = (stores.redis.counters(), stores.postgres.rollups());

@@ -1,0 +1,16 @@
+//! The processor as its users run it, on real Kafka, PostgreSQL and Redis.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod commands;
+mod gaps;
+mod hostile;
+#[cfg(feature = "failpoints")]
+mod kill;
+mod oracle;
+mod outages;
+mod process;
+mod restored;
+mod scaling;
+mod services;
+mod traffic;
+mod world;

@@ -1,0 +1,170 @@
+//! What the log holds, what the model makes of it, and what is kept instead.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use feedkit_core::source::{Record, Resume, SourceEvent};
+use feedkit_core::testkit::Model;
+use feedkit_core::trending::Trending;
+use feedkit_core::{
+    Clock, Codec, EventSource, History, JsonCodec, Partition, Positions, PostId, SystemClock,
+};
+use feedkit_kafka::{Kafka, SourceOptions};
+use serde_json::Value;
+
+use crate::services::DEADLINE;
+use crate::world::World;
+
+const NONE: [String; 0] = [];
+
+/// All records of a topic, in order by partition, and the log's incarnation.
+pub(crate) struct Logged {
+    pub(crate) incarnation: u128,
+    pub(crate) records: BTreeMap<Partition, Vec<Record>>,
+}
+
+/// Reads a topic from its beginning to its present end.
+pub(crate) async fn logged(kafka: &Kafka) -> Logged {
+    let ends = kafka.ends().await.unwrap();
+    let mut source = kafka.broadcast(SourceOptions::default()).unwrap();
+    let mut read = Positions::new();
+    let mut logged = Logged { incarnation: 0, records: BTreeMap::new() };
+    let reading = async {
+        while !read.covers(&ends) {
+            match source.next().await {
+                Ok(SourceEvent::Assigned(assigned)) => {
+                    logged.incarnation = assigned.log;
+                    assigned.resume(Resume::default());
+                }
+                Ok(SourceEvent::Batch(batch)) => {
+                    read.set(batch.partition, batch.to);
+                    logged.records.entry(batch.partition).or_default().extend(batch.records);
+                }
+                Ok(other) => panic!("unexpected: {other:?}"),
+                Err(error) => assert!(error.is_retriable(), "{error:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, reading).await.expect("the log is read within the deadline");
+    logged
+}
+
+impl Logged {
+    pub(crate) fn model(&self, codec: impl Codec) -> Model {
+        let mut model = Model::new(codec, self.incarnation);
+        for (partition, records) in &self.records {
+            records.iter().for_each(|record| model.feed(*partition, record));
+        }
+        model
+    }
+
+    fn count(&self) -> usize {
+        self.records.values().map(Vec::len).sum()
+    }
+}
+
+/// Compares everything that is kept with the model of what the log holds. All must have been caught up with.
+pub(crate) async fn judge(world: &World) -> Model {
+    judge_with(world, JsonCodec::default()).await
+}
+
+pub(crate) async fn judge_with(world: &World, codec: impl Codec) -> Model {
+    let logged = logged(&world.events).await;
+    let model = logged.model(codec);
+    judge_model(world, &model).await;
+    let journal = model.compare_journal(&world.postgres().await.history()).await.unwrap();
+    assert_eq!(journal, NONE, "the journal");
+    println!(
+        "judged {} records: {} accepted, {} repeats, {} rejected, {} effects",
+        logged.count(),
+        model.counts.accepted,
+        model.counts.duplicates,
+        model.counts.rejected,
+        model.counts.effects
+    );
+    model
+}
+
+/// Compares history, counters, rollups and alerts with a model; the journal is left out.
+pub(crate) async fn judge_model(world: &World, model: &Model) {
+    let postgres = world.postgres().await;
+    let queries = model.compare_queries(&postgres.queries()).await.unwrap();
+    assert_eq!(queries, NONE, "the history");
+    let now = SystemClock.now();
+    let counters = world.counters().await;
+    let counted = model.compare_counters(&counters, &Trending::default(), now).await.unwrap();
+    assert_eq!(counted, NONE, "the counters");
+    judge_alerts(world, model).await;
+}
+
+/// Each milestone that was passed for certain is raised, and none that cannot have been; nothing is kept twice, and
+/// what is kept was published.
+async fn judge_alerts(world: &World, model: &Model) {
+    let kept = alerts(world).await;
+    for (post, counted) in &model.posts {
+        let likes = counted.counts.get("like").copied().unwrap_or(0);
+        let (certain, possible) = match counted.authors.is_empty() {
+            true => (0, 0),
+            false => (likes, most_likes(model, post)),
+        };
+        for threshold in (1..6).map(|power| 10i64.pow(power)) {
+            let id = format!("milestone:{post}:{threshold}");
+            let raised = kept.contains(&id);
+            assert!(raised || certain < threshold, "{id} was not raised at {likes} likes");
+            assert!(!raised || possible >= threshold, "{id} was raised, there were {possible} likes at most");
+        }
+    }
+    let published = published(&world.notifications).await;
+    let distinct: BTreeSet<_> = published.iter().cloned().collect();
+    assert_eq!(distinct, kept, "published and kept differ");
+    println!("{} alerts, published {} times", kept.len(), published.len());
+}
+
+/// At no time can a post have had more likes: the most that each partition has ever added.
+fn most_likes(model: &Model, post: &PostId) -> i64 {
+    let most = |effects: &Vec<feedkit_core::effect::Effect>| {
+        let (mut likes, mut most) = (0, 0);
+        for effect in effects.iter().filter(|effect| effect.post == *post) {
+            if let Some(("like", by)) = effect.kind.delta() {
+                likes += by;
+                most = most.max(likes);
+            }
+        }
+        most
+    };
+    model.effects.values().map(most).sum()
+}
+
+/// The ids of all alerts that are kept. The table keeps an id once; that none has another's number, too.
+pub(crate) async fn alerts(world: &World) -> BTreeSet<String> {
+    let rows = world.database.client().await.query("SELECT id, seq FROM alerts ORDER BY seq", &[]).await.unwrap();
+    let ids: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
+    let numbers: BTreeSet<i64> = rows.iter().map(|row| row.get(1)).collect();
+    assert_eq!((ids.len(), numbers.len()), (rows.len(), rows.len()));
+    ids
+}
+
+/// The ids of all that was published, in whatever order.
+pub(crate) async fn published(notifications: &Kafka) -> Vec<String> {
+    let records = logged(notifications).await.records;
+    let id = |record: &Record| {
+        let notification: Value = serde_json::from_slice(&record.value).unwrap();
+        notification["id"].as_str().unwrap().to_owned()
+    };
+    records.values().flatten().map(id).collect()
+}
+
+/// What is counted of every post, from the history: to be compared before and after.
+pub(crate) async fn totals(world: &World) -> BTreeMap<String, BTreeMap<String, i64>> {
+    let mut snapshot = world.postgres().await.history().snapshot().await.unwrap();
+    let mut all = BTreeMap::new();
+    loop {
+        let some = snapshot.next(1000).await.unwrap();
+        if some.is_empty() {
+            return all;
+        }
+        for totals in some {
+            let counts = totals.counts.into_iter().filter(|(_, n)| *n != 0).collect();
+            all.insert(totals.post.to_string(), counts);
+        }
+    }
+}

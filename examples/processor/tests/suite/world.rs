@@ -1,0 +1,178 @@
+//! Topics, a database and a Redis of a test's own, and processors that work on them.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use feedkit_core::SystemClock;
+use feedkit_kafka::admin::{TopicSettings, create_topics};
+use feedkit_kafka::Kafka;
+use feedkit_store::postgres::{Postgres, PostgresSettings};
+use feedkit_store::redis::RedisSettings;
+use serde_json::Value;
+
+use crate::process::{Ended, Process, readiness};
+use crate::services::{Database, Redis, eventually, given, unique};
+
+/// How long a processor of a test may be silent before its partitions are given away.
+pub(crate) const SESSION: Duration = Duration::from_millis(1500);
+
+pub(crate) struct World {
+    pub(crate) events: Kafka,
+    pub(crate) notifications: Kafka,
+    pub(crate) database: Database,
+    pub(crate) redis: Redis,
+    /// Where the processors reach PostgreSQL and Redis.
+    pub(crate) postgres_url: String,
+    pub(crate) redis_url: String,
+    pub(crate) config: tempfile::TempDir,
+    /// More settings, as variables.
+    pub(crate) settings: Vec<(String, String)>,
+}
+
+impl World {
+    /// On the shared services, with topics of four partitions; `None` where there are none.
+    pub(crate) async fn new() -> Option<World> {
+        Self::with_topic(TopicSettings::new(unique("events")).partitions(4)).await
+    }
+
+    /// The same, with this topic.
+    pub(crate) async fn with_topic(topic: TopicSettings) -> Option<World> {
+        let broker = given("FEEDKIT_TEST_KAFKA")?;
+        Some(Self::on(&broker, topic, Database::new().await?, Redis::start().await?).await)
+    }
+
+    /// On these.
+    pub(crate) async fn on(broker: &str, topic: TopicSettings, database: Database, redis: Redis) -> World {
+        let events = Kafka::new(broker, &topic.name);
+        let notifications = Kafka::new(broker, unique("notifications"));
+        let topics = [topic, TopicSettings::new(&notifications.topic).partitions(2)];
+        create_topics(&events, &topics).await.unwrap();
+        let (postgres_url, redis_url) = (database.url(), redis.url());
+        let config = tempfile::tempdir().unwrap();
+        let world =
+            World { events, notifications, database, redis, postgres_url, redis_url, config, settings: vec![] };
+        // Members that come late to an answer about the topic make the tests wait.
+        world.properties(&[("topic.metadata.refresh.interval.ms", "500")]);
+        world
+    }
+
+    /// Sets a variable for every processor.
+    pub(crate) fn set(mut self, key: &str, value: &str) -> World {
+        self.settings.push((format!("FEEDKIT_{key}"), value.to_owned()));
+        self
+    }
+
+    /// Sets properties of librdkafka for every processor, instead of those before.
+    pub(crate) fn properties(&self, properties: &[(&str, &str)]) {
+        let lines: String = properties.iter().map(|(key, value)| format!("\"{key}\" = \"{value}\"\n")).collect();
+        std::fs::write(self.config.path().join("processor.toml"), format!("[kafka.properties]\n{lines}")).unwrap();
+    }
+
+    /// `feedkit-processor`, in an environment with this world's settings and no others.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = bare(args);
+        command.arg("--config").arg(self.config.path().join("processor.toml"));
+        command
+            .env("FEEDKIT_KAFKA", &self.events.bootstrap)
+            .env("FEEDKIT_TOPIC", &self.events.topic)
+            .env("FEEDKIT_NOTIFICATIONS", &self.notifications.topic)
+            .env("FEEDKIT_GROUP", format!("group-{}", self.events.topic))
+            .env("FEEDKIT_POSTGRES", &self.postgres_url)
+            .env("FEEDKIT_REDIS", &self.redis_url)
+            .env("FEEDKIT_LISTEN", "127.0.0.1:0")
+            .env("FEEDKIT_GROUP_SESSION_TIMEOUT", format!("{}ms", SESSION.as_millis()))
+            .env("FEEDKIT_GROUP_HEARTBEAT_INTERVAL", "200ms")
+            .env("FEEDKIT_ALERTS_LEASE", "2s")
+            .env("FEEDKIT_REDIS_RESPONSE_TIMEOUT", "5s")
+            .env("FEEDKIT_SHUTDOWN_DEADLINE", "60s")
+            .envs(self.settings.iter().map(|(key, value)| (key, value)));
+        command
+    }
+
+    pub(crate) async fn run(&self, args: &[&str]) -> Ended {
+        Process::spawn(&mut self.command(args)).ended().await
+    }
+
+    /// Runs it; it must succeed. What it prints.
+    pub(crate) async fn ok(&self, args: &[&str]) -> String {
+        let ended = self.run(args).await;
+        assert!(ended.status.success(), "{args:?}: {ended}");
+        ended.stdout
+    }
+
+    /// Runs it; it must succeed and print JSON.
+    pub(crate) async fn json(&self, args: &[&str]) -> Value {
+        let text = self.ok(&[args, &["--json"]].concat()).await;
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{args:?} printed {text}: {e}"))
+    }
+
+    /// Runs it; it must fail with this code. What it says.
+    pub(crate) async fn fails(&self, code: i32, args: &[&str]) -> String {
+        let ended = self.run(args).await;
+        assert_eq!(ended.status.code(), Some(code), "{args:?}: {ended}");
+        ended.stdout + &ended.stderr
+    }
+
+    /// A processor that runs, and where it answers.
+    pub(crate) async fn start(&self) -> (Process, SocketAddr) {
+        self.start_with(&[]).await
+    }
+
+    /// The same, with arguments.
+    pub(crate) async fn start_with(&self, args: &[&str]) -> (Process, SocketAddr) {
+        let mut process = Process::spawn(&mut self.command(args));
+        match process.address().await {
+            Some(address) => (process, address),
+            None => panic!("it does not run: {}", process.ended().await),
+        }
+    }
+
+    /// One that is ready.
+    pub(crate) async fn started(&self) -> (Process, SocketAddr) {
+        let (process, address) = self.start().await;
+        ready(address).await;
+        (process, address)
+    }
+
+    /// Up to the log's end with everything, until nothing is left to be published.
+    pub(crate) async fn catch_up(&self) {
+        eventually("all is caught up with and published", async || {
+            self.ok(&["--until-caught-up"]).await;
+            let left = self.database.client().await.query_one("SELECT count(*) FROM outbox", &[]).await;
+            left.unwrap().get::<_, i64>(0) == 0
+        })
+        .await;
+    }
+
+    /// The stores, as the processors have left them, not through any proxy.
+    pub(crate) async fn postgres(&self) -> Postgres {
+        let mut settings = PostgresSettings::new(self.database.url());
+        settings.pool_size = 4;
+        (settings.connect_timeout, settings.pool_wait) = (Duration::from_secs(60), Duration::from_secs(60));
+        Postgres::connect(settings, Arc::new(SystemClock)).await.unwrap()
+    }
+
+    pub(crate) async fn counters(&self) -> feedkit_store::redis::RedisCounters {
+        let mut settings = RedisSettings::single(self.redis.url());
+        (settings.response_timeout, settings.connect_timeout) =
+            (Duration::from_secs(30), Duration::from_secs(30));
+        feedkit_store::redis::Redis::connect(settings).await.unwrap().counters()
+    }
+}
+
+/// `feedkit-processor`, without any settings.
+pub(crate) fn bare(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_feedkit-processor"));
+    command.args(args);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FEEDKIT_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Waits until it is ready.
+pub(crate) async fn ready(address: SocketAddr) {
+    eventually("it is ready", async || readiness(address).await.is_some_and(|(ready, _)| ready)).await;
+}
