@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use feedkit_core::Result;
 use feedkit_core::gateway::{Component, Health};
-use feedkit_kafka::{Kafka, admin};
+use feedkit_kafka::KafkaSink;
 use feedkit_store::redis::Redis;
 use tokio_util::sync::CancellationToken;
 
@@ -35,11 +35,17 @@ struct Seen {
 
 impl Services {
     /// Asks until `stop`.
-    pub async fn watch(&self, kafka: &Kafka, history: &LateHistory, redis: &Redis, stop: CancellationToken) {
+    pub async fn watch(
+        &self,
+        kafka: &KafkaSink,
+        history: &LateHistory,
+        redis: &Redis,
+        stop: CancellationToken,
+    ) {
         loop {
             let look = async {
                 tokio::join!(
-                    answers("Kafka", async { admin::partitions(kafka).await.map(drop) }),
+                    answers("Kafka", async { kafka.partitions().await.map(drop) }),
                     answers("PostgreSQL", async { history.postgres().await?.ping().await }),
                     answers("Redis", redis.check()),
                 )

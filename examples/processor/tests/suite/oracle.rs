@@ -136,7 +136,8 @@ fn most_likes(model: &Model, post: &PostId) -> i64 {
 
 /// The ids of all alerts that are kept. The table keeps an id once; that none has another's number, too.
 pub(crate) async fn alerts(world: &World) -> BTreeSet<String> {
-    let rows = world.database.client().await.query("SELECT id, seq FROM alerts ORDER BY seq", &[]).await.unwrap();
+    let rows =
+        world.database.client().await.query("SELECT id, seq FROM alerts ORDER BY seq", &[]).await.unwrap();
     let ids: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
     let numbers: BTreeSet<i64> = rows.iter().map(|row| row.get(1)).collect();
     assert_eq!((ids.len(), numbers.len()), (rows.len(), rows.len()));
