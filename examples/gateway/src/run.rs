@@ -7,10 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use feedkit_core::access::ByOwnership;
 use feedkit_core::gateway::{Gateway, OpenSource, Parts};
-use feedkit_core::{Error, EventSource, Result, SystemClock, TokenVerifier};
+use feedkit_core::{Error, ErrorKind, EventSource, Result, SystemClock, TokenVerifier};
 use feedkit_kafka::{Kafka, SourceOptions, admin};
 use feedkit_server::gateway::{bind, settings, verifier};
 use feedkit_server::{Signals, output};
+use feedkit_store::redis::Redis;
 use tokio_util::sync::CancellationToken;
 
 use crate::breaker::Breaker;
@@ -23,6 +24,9 @@ use crate::visibility::Reached;
 
 /// How often limiters forget those who have not come for long.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
+
+/// How long the start waits for PostgreSQL, which writes do without.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// Serves until a signal comes.
 pub async fn run(only_check: bool, config: Config) -> Result<ExitCode> {
@@ -43,11 +47,7 @@ pub async fn run(only_check: bool, config: Config) -> Result<ExitCode> {
     let signals = Signals::listen()?;
     let listener = bind(config.front.listen).await?;
     let address = listener.local_addr().map_err(|e| Error::fatal(format!("no address: {e}")))?;
-    // What does not pass (a Redis that evicts, say) is told at the start.
-    match redis.check().await {
-        Err(error) if error.is_retriable() => tracing::warn!(%error, "Redis is away"),
-        other => other.map_err(|e| e.context("Redis"))?,
-    }
+    first_look(&history, &redis).await?;
 
     let (limits, forgetful) = limits(&redis, config.front.rate_limit, config.log.limit_locally)?;
     let health = Services::default();
@@ -95,6 +95,23 @@ pub async fn run(only_check: bool, config: Config) -> Result<ExitCode> {
     }
     history.close();
     served.map(|()| ExitCode::SUCCESS)
+}
+
+/// What cannot pass (a Redis that evicts, a URL that is none) is told at the start, and ends it.
+async fn first_look(history: &LateHistory, redis: &Redis) -> Result<()> {
+    let postgres = tokio::time::timeout(FIRST_LOOK, history.postgres());
+    let (postgres, redis) = tokio::join!(postgres, redis.check());
+    match postgres {
+        Ok(Err(error)) if error.kind() == ErrorKind::Invalid => return Err(error.context("PostgreSQL")),
+        Ok(Err(error)) => tracing::warn!(%error, "PostgreSQL is away"),
+        // It is connected, or still connecting.
+        Ok(Ok(_)) | Err(_) => {}
+    }
+    match redis {
+        Err(error) if error.is_retriable() => tracing::warn!(%error, "Redis is away"),
+        other => other.map_err(|error| error.context("Redis"))?,
+    }
+    Ok(())
 }
 
 /// Readers of the topic of notifications.

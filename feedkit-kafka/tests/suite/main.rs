@@ -8,6 +8,7 @@
 
 mod broker;
 mod conformance;
+mod ends;
 mod growing;
 mod hostile;
 mod leave_group;

@@ -61,7 +61,7 @@ impl Postgres {
     ///
     /// [`Retriable`](feedkit_core::ErrorKind::Retriable) when the server cannot be reached or is starting;
     /// [`Fatal`](feedkit_core::ErrorKind::Fatal) when it refuses the role or its certificate is not trusted, or the
-    /// schema is not there, too old, or too new.
+    /// schema is not there, too old, or too new; [`Invalid`](feedkit_core::ErrorKind::Invalid) for a URL that cannot be.
     pub async fn connect(settings: PostgresSettings, clock: Arc<dyn Clock>) -> Result<Postgres> {
         let mut database = Database::new(&settings)?;
         schema::prepare(&database, settings.migrate).await?;

@@ -53,6 +53,10 @@ pub(super) struct Shared {
 
 impl Redis {
     /// Prepares to connect; the first call does.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](feedkit_core::ErrorKind::Invalid): settings that cannot be.
     pub fn lazy(settings: RedisSettings) -> Result<Self> {
         let shared = Shared {
             connections: Connections::new(&settings)?,

@@ -78,8 +78,15 @@ async fn a_check_tells_what_is_wrong() {
 
 #[tokio::test]
 async fn what_cannot_be_is_bad_usage() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, [b'x'; 32]).unwrap();
+    let secret = ["--jwt-secret-file", secret.to_str().unwrap(), "--listen", "127.0.0.1:0"];
+    let with = |arguments: [&'static str; 2]| [secret.to_vec(), arguments.to_vec()].concat();
     for (arguments, names) in [
-        (&["--no-such-flag"][..], "--no-such-flag"),
+        (&with(["--postgres", "not a url"])[..], "connection string"),
+        (&with(["--redis", "http://x"]), "Redis URL"),
+        (&["--no-such-flag"], "--no-such-flag"),
         (&["--kafka-delivery-timeout", "1m"], "answer_timeout"),
         (&["--jwt-algorithm", "none"], "HS256"),
         (&["--jwt-jwks-url", "http://issuer.example/", "--jwt-algorithm", "RS256"], "https"),

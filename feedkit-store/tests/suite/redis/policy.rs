@@ -31,7 +31,7 @@ async fn settings_that_cannot_be_right_are_refused() {
     let mut settings = server.settings();
     settings.prefix = "a{b}".to_owned();
     assert_eq!(Redis::lazy(settings).unwrap_err().kind(), ErrorKind::Invalid);
-    assert_eq!(Redis::lazy(RedisSettings::single("http://x/")).unwrap_err().kind(), ErrorKind::Fatal);
+    assert_eq!(Redis::lazy(RedisSettings::single("http://x/")).unwrap_err().kind(), ErrorKind::Invalid);
     let secret = RedisSettings::single("redis://u:hush@127.0.0.1/");
     assert!(!format!("{secret:?}").contains("hush"));
     let wrong = RedisSettings::single(format!("redis://nobody:hush@127.0.0.1:{}/", server.port));
