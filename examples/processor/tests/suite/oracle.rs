@@ -64,12 +64,8 @@ impl Logged {
 
 /// Compares everything that is kept with the model of what the log holds. All must have been caught up with.
 pub(crate) async fn judge(world: &World) -> Model {
-    judge_with(world, JsonCodec::default()).await
-}
-
-pub(crate) async fn judge_with(world: &World, codec: impl Codec) -> Model {
     let logged = logged(&world.events).await;
-    let model = logged.model(codec);
+    let model = logged.model(JsonCodec::default());
     judge_model(world, &model).await;
     let journal = model.compare_journal(&world.postgres().await.history()).await.unwrap();
     assert_eq!(journal, NONE, "the journal");
@@ -136,7 +132,8 @@ fn most_likes(model: &Model, post: &PostId) -> i64 {
 
 /// The ids of all alerts that are kept. The table keeps an id once; that none has another's number, too.
 pub(crate) async fn alerts(world: &World) -> BTreeSet<String> {
-    let rows = world.database.client().await.query("SELECT id, seq FROM alerts ORDER BY seq", &[]).await.unwrap();
+    let rows =
+        world.database.client().await.query("SELECT id, seq FROM alerts ORDER BY seq", &[]).await.unwrap();
     let ids: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
     let numbers: BTreeSet<i64> = rows.iter().map(|row| row.get(1)).collect();
     assert_eq!((ids.len(), numbers.len()), (rows.len(), rows.len()));

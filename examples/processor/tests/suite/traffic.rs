@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use feedkit_core::sink::NewRecord;
 use feedkit_core::testkit::TrafficConfig;
 use feedkit_core::testkit::traffic::{Farm, Steady};
-use feedkit_core::sink::NewRecord;
 use feedkit_core::{EventSink, PostId};
 use feedkit_kafka::{Kafka, KafkaSink, SinkOptions};
 use rand::{Rng, RngExt, SeedableRng};

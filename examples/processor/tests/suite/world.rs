@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use feedkit_core::SystemClock;
-use feedkit_kafka::admin::{TopicSettings, create_topics};
 use feedkit_kafka::Kafka;
+use feedkit_kafka::admin::{TopicSettings, create_topics};
 use feedkit_store::postgres::{Postgres, PostgresSettings};
 use feedkit_store::redis::RedisSettings;
 use serde_json::Value;
@@ -51,8 +51,16 @@ impl World {
         create_topics(&events, &topics).await.unwrap();
         let (postgres_url, redis_url) = (database.url(), redis.url());
         let config = tempfile::tempdir().unwrap();
-        let world =
-            World { events, notifications, database, redis, postgres_url, redis_url, config, settings: vec![] };
+        let world = World {
+            events,
+            notifications,
+            database,
+            redis,
+            postgres_url,
+            redis_url,
+            config,
+            settings: vec![],
+        };
         // Members that come late to an answer about the topic make the tests wait.
         world.properties(&[("topic.metadata.refresh.interval.ms", "500")]);
         world
@@ -66,8 +74,10 @@ impl World {
 
     /// Sets properties of librdkafka for every processor, instead of those before.
     pub(crate) fn properties(&self, properties: &[(&str, &str)]) {
-        let lines: String = properties.iter().map(|(key, value)| format!("\"{key}\" = \"{value}\"\n")).collect();
-        std::fs::write(self.config.path().join("processor.toml"), format!("[kafka.properties]\n{lines}")).unwrap();
+        let lines: String =
+            properties.iter().map(|(key, value)| format!("\"{key}\" = \"{value}\"\n")).collect();
+        std::fs::write(self.config.path().join("processor.toml"), format!("[kafka.properties]\n{lines}"))
+            .unwrap();
     }
 
     /// `feedkit-processor`, in an environment with this world's settings and no others.

@@ -58,8 +58,7 @@ impl Instance {
         let options = format!("-p {} -k {socket} -c listen_addresses=127.0.0.1", self.port);
         let log = self.dir.path().join("log");
         let log = log.to_str().unwrap();
-        let arguments =
-            [what, "-D", &self.data(), "-m", mode, "-w", "-t", "120", "-l", log, "-o", &options];
+        let arguments = [what, "-D", &self.data(), "-m", mode, "-w", "-t", "120", "-l", log, "-o", &options];
         // `stop` and `start` take only some of them.
         let arguments: &[&str] = match what {
             "stop" => &arguments[..8],
