@@ -73,7 +73,7 @@ async fn likes_of_p(world: &World) -> i64 {
 async fn stops_until_accepted(world: &World, word: &str, numbers: [u64; 2]) {
     let (process, address) = world.start().await;
     let stopped = async || {
-        let Some((ready, body)) = readiness(address).await else { return None };
+        let (ready, body) = readiness(address).await?;
         let components = body["components"].as_array().unwrap().clone();
         let history = components.into_iter().find(|c| c["name"] == "history")?;
         let detail = history["detail"].as_str()?.to_owned();
