@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use feedkit_core::{Error, Positions, Result, Timestamp};
+use feedkit_core::{Error, Offset, Partition, Positions, Result, Timestamp};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
@@ -247,6 +248,19 @@ impl Kafka {
         let mut config = self.probe_config();
         config.set("isolation.level", "read_uncommitted");
         Probe::ends_async(Arc::new(Probe::with(&self.topic, &config)?)).await
+    }
+
+    /// The log's incarnation, and what it holds of every partition, as of now: what a source compares with where it
+    /// is to resume.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ends`](Kafka::ends).
+    pub async fn held(&self) -> Result<(u128, BTreeMap<Partition, Range<Offset>>)> {
+        self.check()?;
+        let probe = Arc::new(Probe::new(self)?);
+        let ask = |probe: &Probe| Ok((probe.incarnation()?, probe.held(&probe.partitions()?)?));
+        Probe::blocking(probe, ask).await
     }
 
     /// Of every partition the offset of the first record held of `time` or later; where there is none, the next

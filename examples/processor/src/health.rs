@@ -27,19 +27,30 @@ fn history(status: &PipelineStatus) -> Component {
     if status.ended {
         return Component::down("history", "the pipeline has ended");
     }
-    let mut retrying = None;
-    for (partition, status) in &status.partitions {
-        match &status.state {
-            PartitionState::Stopped(why) => {
-                return Component::down("history", format!("partition {partition} stopped: {why}"));
-            }
-            PartitionState::Retrying(why) => {
-                retrying = Some(format!("partition {partition} is being retried: {why}"));
-            }
-            _ => {}
-        }
+    let stopped = troubles(status, |state| match state {
+        PartitionState::Stopped(why) => Some(format!("stopped: {why}")),
+        _ => None,
+    });
+    let retried = troubles(status, |state| match state {
+        PartitionState::Retrying(why) => Some(format!("is being retried: {why}")),
+        _ => None,
+    });
+    match stopped.or(retried) {
+        Some(why) => Component::down("history", why),
+        None => Component::up("history"),
     }
-    retrying.map_or_else(|| Component::up("history"), |why| Component::down("history", why))
+}
+
+/// What is wrong with partitions, of all that have it.
+fn troubles(status: &PipelineStatus, why: impl Fn(&PartitionState) -> Option<String>) -> Option<String> {
+    let found: Vec<_> = status
+        .partitions
+        .iter()
+        .filter_map(|(partition, status)| {
+            why(&status.state).map(|why| format!("partition {partition} {why}"))
+        })
+        .collect();
+    (!found.is_empty()).then(|| found.join("; "))
 }
 
 #[cfg(test)]

@@ -51,10 +51,7 @@ pub async fn rebuild(what: Rebuilt, config: &Config) -> Result<ExitCode> {
     let postgres = super::postgres(config).await?;
     match what {
         Rebuilt::Counters => {
-            let (counters, history) = (config.services.redis()?.counters(), Arc::new(postgres.history()));
-            CounterFollower::new("counters", counters, history.clone(), Trending::default())
-                .rebuild(&*history)
-                .await?;
+            rebuild_counters(&postgres, config).await?;
             output::line("the counters are computed anew from the history")?;
         }
         Rebuilt::Rollups => {
@@ -63,6 +60,12 @@ pub async fn rebuild(what: Rebuilt, config: &Config) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// In place; processors at work wait meanwhile.
+pub(super) async fn rebuild_counters(postgres: &Postgres, config: &Config) -> Result<()> {
+    let (counters, history) = (config.services.redis()?.counters(), Arc::new(postgres.history()));
+    CounterFollower::new("counters", counters, history.clone(), Trending::default()).rebuild(&*history).await
 }
 
 #[derive(Default)]

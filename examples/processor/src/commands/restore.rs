@@ -16,13 +16,22 @@ pub async fn after_restore(config: &Config) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Erases a person.
+/// Erases a person. The counters hold who the authors of posts are, so they are counted anew if the person is one.
 pub async fn erase(user: &UserId, config: &Config) -> Result<ExitCode> {
-    let erased = super::postgres(config).await?.history().erase_user(user).await?;
+    let postgres = super::postgres(config).await?;
+    let erased = postgres.history().erase_user(user).await?;
     output::line(&format!(
         "{user} is {} now: {} events, {} likes, {} posts, {} rejected records, {} alerts changed",
         erased.pseudonym, erased.events, erased.likes, erased.posts, erased.rejected, erased.alerts
     ))?;
+    if erased.posts > 0 {
+        super::repair::rebuild_counters(&postgres, config).await.map_err(|error| {
+            error.context(
+                "PostgreSQL is done, Redis still names the author: run `feedkit-processor rebuild counters`",
+            )
+        })?;
+        output::line("the counters, which hold the authors, are computed anew")?;
+    }
     output::line("the log, the journal and backups forget by their own retention")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use feedkit_core::follower::FollowerPosition;
 use feedkit_core::pipeline::PipelineHandle;
+use feedkit_core::source::{Resume, check_resume};
 use feedkit_core::{CounterStore, Error, Follower, History, Positions, Result};
 use feedkit_server::{Signals, output};
 use serde_json::json;
@@ -30,7 +31,7 @@ pub async fn run(args: &Run, config: &Config) -> Result<ExitCode> {
     let listener = probes::bind(config.general.listen).await?;
     let stores = Stores::open(config, signals.stop()).await?;
     let begun = Begun { started: Instant::now(), positions: stores.postgres.history().positions().await? };
-    let target = if args.until_caught_up { Some(stores.events.ends().await?) } else { None };
+    let target = if args.until_caught_up { Some(ends(&stores).await?) } else { None };
     let mut processor = Processor::start(config, &stores)?;
     let address = listener.local_addr().unwrap_or(config.general.listen);
     tracing::info!("running; health and metrics on http://{address}");
@@ -73,6 +74,20 @@ impl Begun {
             false => output::line(&format!("{events} events in {seconds:.1} s, {rate:.0} a second")),
         }
     }
+}
+
+/// Where the log ends now. A position in a log that lost records says nothing about how far it was read.
+async fn ends(stores: &Stores) -> Result<Positions> {
+    let history = stores.postgres.history();
+    let (log, held) = stores.events.held().await?;
+    for (partition, held) in &held {
+        let claim = history.claimed(*partition).await?;
+        let resume = Resume { offset: claim.position, log: claim.log, last: None };
+        check_resume(*partition, &resume, log, held.clone(), None).map_err(|gap| {
+            Error::gap(format!("{gap}; see `feedkit-processor accept-gap`")).with_source(gap)
+        })?;
+    }
+    Ok(held.into_iter().map(|(partition, held)| (partition, held.end)).collect())
 }
 
 /// Settings, services, topics.

@@ -1,1 +1,246 @@
-//! commands
+//! Each command, its answers and its complaints.
+
+use std::time::Duration;
+
+use feedkit_core::Clock;
+use feedkit_core::sink::NewRecord;
+use feedkit_core::testkit::TrafficConfig;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::oracle::{judge, totals};
+use crate::process::{Process, get, readiness};
+use crate::services::{eventually, free_port, unique};
+use crate::traffic::{Sender, lively, seed};
+use crate::world::{World, bare};
+
+/// A world with some traffic, and everything caught up with it.
+async fn with_traffic() -> Option<World> {
+    let world = World::new().await?;
+    let config = TrafficConfig { count: 600, ..lively(seed()) };
+    Sender::to(&world.events).send(config.traffic().map(|item| item.record()).collect()).await;
+    world.catch_up().await;
+    Some(world)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_are_made_once_and_missed_when_they_are_not_there() {
+    let Some(mut world) = World::new().await else { return };
+    world.events.topic = unique("later");
+    world.notifications.topic = unique("later");
+    for args in [&["--check"][..], &[], &["--until-caught-up"]] {
+        let said = world.fails(1, args).await;
+        assert!(said.contains(&world.events.topic) && said.contains("create-topics"), "{said}");
+    }
+    let made = world.ok(&["create-topics", "--partitions", "3"]).await;
+    assert_eq!(made.matches(": made").count(), 2, "{made}");
+    let again = world.ok(&["create-topics", "--partitions", "5"]).await;
+    assert_eq!(again.matches("is there already").count(), 2, "{again}");
+    assert_eq!(world.events.ends().await.unwrap().iter().count(), 3);
+    world.ok(&["--check"]).await;
+    world.fails(2, &["create-topics", "--partitions", "0"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_says_what_does_not_answer() {
+    let Some(mut world) = World::new().await else { return };
+    assert!(world.ok(&["--check"]).await.contains("answer"));
+    let nobody = free_port();
+    let redis = std::mem::replace(&mut world.redis_url, format!("redis://127.0.0.1:{nobody}/"));
+    let said = world.fails(1, &["--check"]).await;
+    assert!(said.contains("Redis") && said.contains("may pass"), "{said}");
+    world.redis_url = redis;
+    let postgres = std::mem::replace(&mut world.postgres_url, world.database.url_at_port(nobody));
+    assert!(world.fails(1, &["--check"]).await.contains("PostgreSQL"));
+    world.postgres_url = postgres;
+    world.properties(&[("acks", "1")]);
+    assert!(world.fails(2, &["--check"]).await.contains("acks"));
+    world.properties(&[]);
+    world.redis.ask::<String>("CONFIG SET maxmemory-policy allkeys-lru").await;
+    let said = world.fails(1, &["--check"]).await;
+    assert!(said.contains("allkeys-lru"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_is_told_apart_from_failure() {
+    // Without any service.
+    for (args, named) in [
+        (&["--no-such-flag"][..], "no-such-flag"),
+        (&["no-such-command"], "no-such-command"),
+        (&["--group-max-batch", "0"], "group-max-batch"),
+        (&["--alerts-lease", "1s"], "alerts-lease"),
+        (&["--json"], "until-caught-up"),
+        (&["--config", "/no/such/file.toml", "status"], "/no/such/file.toml"),
+        (&["erase-user", "no user"], "no user"),
+    ] {
+        let ended = Process::spawn(&mut bare(args)).ended().await;
+        assert_eq!(ended.status.code(), Some(2), "{args:?}: {ended}");
+        assert!(ended.stderr.contains(named), "{args:?}: {ended}");
+    }
+    let ended = Process::spawn(&mut bare(&["--version"])).ended().await;
+    assert_eq!(ended.stdout.trim(), format!("feedkit-processor {}", env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reference_is_in_step_with_the_program() {
+    let ended = Process::spawn(&mut bare(&["reference"])).ended().await;
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration-processor.md");
+    assert!(
+        std::fs::read_to_string(path).unwrap() == ended.stdout,
+        "docs/configuration-processor.md is out of step: `feedkit-processor reference` makes it"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_state_is_told() {
+    let Some(world) = with_traffic().await else { return };
+    let status: Value = world.json(&["status"]).await;
+    let rows = status.as_array().unwrap();
+    assert_eq!(rows.len(), 4);
+    for row in rows {
+        let end = &row["end"];
+        assert!(end.as_u64().unwrap() > 0, "{row}");
+        assert_eq!((&row["committed"], &row["counters"], &row["rollups"]), (end, end, end), "{row}");
+        assert_eq!((row["lag"].as_u64(), row["epoch"].as_u64() > Some(0)), (Some(0), true), "{row}");
+    }
+    assert!(world.ok(&["status"]).await.contains("alerts are kept"));
+    let caught: Value = world.json(&["--until-caught-up"]).await;
+    assert_eq!(caught["events"], 0, "{caught}");
+    // Nothing is known of Redis while it is away, and the rest is still told.
+    let mut world = world;
+    world.redis_url = format!("redis://127.0.0.1:{}/", free_port());
+    let status: Value = world.json(&["status"]).await;
+    assert_eq!((&status[0]["counters"], status[0]["lag"].as_u64()), (&Value::Null, Some(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_is_found_and_mended() {
+    let Some(world) = with_traffic().await else { return };
+    let before = totals(&world).await;
+    world.ok(&["verify"]).await;
+    let client = world.database.client().await;
+    client
+        .batch_execute("UPDATE post_totals SET count = count + 1 WHERE post_id = 'promoted'")
+        .await
+        .unwrap();
+    let said = world.fails(1, &["verify"]).await;
+    assert!(said.contains("promoted"), "{said}");
+    let report = world.run(&["verify", "--json"]).await;
+    assert_eq!(report.status.code(), Some(1));
+    let report: Value = serde_json::from_str(&report.stdout).unwrap();
+    assert!(report["history"]["differenceCount"].as_u64() > Some(0), "{report}");
+    world.ok(&["rebuild", "rollups"]).await;
+    world.ok(&["verify"]).await;
+    assert_eq!(totals(&world).await, before);
+
+    world.redis.ask::<i64>("INCRBY post:promoted:likes 5").await;
+    let said = world.fails(1, &["verify"]).await;
+    assert!(said.contains("promoted") && said.contains("counters"), "{said}");
+    world.ok(&["rebuild", "counters"]).await;
+    world.ok(&["verify"]).await;
+    // A counter that nobody should have.
+    world.redis.ask::<String>("FLUSHALL").await;
+    assert!(world.ok(&["verify"]).await.contains("not compared"));
+    world.ok(&["rebuild", "counters"]).await;
+    judge(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_erased_and_counts_stay() {
+    let Some(world) = World::new().await else { return };
+    let sender = Sender::to(&world.events);
+    let event = |user: &str, kind: &str, text: &str| {
+        let value = format!(r#"{{"userId":"{user}","postId":"p","type":"{kind}","text":"{text}"}}"#);
+        NewRecord::keyed(user, value.into())
+    };
+    let plain = |user: &str| {
+        NewRecord::keyed(user, format!(r#"{{"userId":"{user}","postId":"p","type":"like"}}"#).into())
+    };
+    sender
+        .send(vec![
+            event("ann", "post", "my secret"),
+            event("ann", "comment", "my secret too"),
+            plain("ann"),
+            plain("bob"),
+        ])
+        .await;
+    world.catch_up().await;
+    let before = totals(&world).await;
+    let said = world.ok(&["erase-user", "ann"]).await;
+    assert!(said.contains("3 events") && said.contains("1 posts"), "{said}");
+    assert_eq!(totals(&world).await, before);
+    world.ok(&["verify"]).await;
+    let found = "SELECT count(*) FROM events WHERE user_id = 'ann' OR text LIKE '%secret%'";
+    let left: i64 = world.database.client().await.query_one(found, &[]).await.unwrap().get(0);
+    assert_eq!(left, 0);
+    // Another try, and a person nobody knows.
+    world.ok(&["erase-user", "ann"]).await;
+    world.ok(&["erase-user", "nobody"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_and_metrics_are_answered() {
+    let Some(world) = with_traffic().await else { return };
+    let (process, address) = world.started().await;
+    assert_eq!(get(address, "/health/live").await.unwrap().0, 200);
+    assert_eq!(get(address, "/nothing").await.unwrap().0, 404);
+    let (_, body) = readiness(address).await.unwrap();
+    let names: Vec<_> =
+        body["components"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+    for name in ["log", "history", "counters", "rollups", "alerts"] {
+        assert!(names.contains(&name), "{name} is not in {names:?}");
+    }
+    let sample = TrafficConfig { count: 200, ..lively(1) };
+    Sender::to(&world.events).send(sample.traffic().map(|item| item.record()).collect()).await;
+    eventually("the records are counted", async || {
+        let (status, text) = get(address, "/metrics").await.unwrap();
+        assert_eq!(status, 200);
+        let value = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.map_or(0.0, |value| value.trim().parse::<f64>().unwrap())
+        };
+        let records: f64 = ["accepted", "duplicate", "rejected"]
+            .into_iter()
+            .map(|outcome| value(&format!("feedkit_processor_records{{outcome=\"{outcome}\"}}")))
+            .sum();
+        let well = ["log", "history", "counters", "rollups", "alerts"]
+            .into_iter()
+            .all(|name| value(&format!("feedkit_processor_component_up{{component=\"{name}\"}}")) == 1.0);
+        records == 200.0 && well && value("feedkit_processor_alert_lease") == 1.0
+    })
+    .await;
+    process.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_ends_in_time_whatever_is_away() {
+    let Some(mut world) = World::new().await else { return };
+    let deadline = Duration::from_secs(5);
+    world = world.set("SHUTDOWN_DEADLINE", "5s");
+    let (process, address) = world.started().await;
+    world.redis.kill();
+    eventually("it is not ready", async || readiness(address).await.is_some_and(|(ready, _)| !ready)).await;
+    let asked = feedkit_core::SystemClock.now();
+    process.signal(Signal::TERM);
+    let ended = process.ended().await;
+    assert!(ended.status.code().is_some(), "{ended}");
+    println!(
+        "stopped after {:?} of {deadline:?}: {}",
+        feedkit_core::SystemClock.now().since(asked),
+        ended.status
+    );
+    // While it waits for PostgreSQL, too.
+    world.postgres_url = world.database.url_at_port(free_port());
+    let mut process = Process::spawn(&mut world.command(&[]));
+    process.says("waiting for PostgreSQL").await;
+    process.signal(Signal::TERM);
+    let ended = process.ended().await;
+    assert!(ended.status.code().is_some() && ended.stderr.contains("stopped while waiting"), "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_processor_of_another_group_is_refused() {
+    let Some(world) = with_traffic().await else { return };
+    let said = world.fails(2, &["--group", "another"]).await;
+    assert!(said.contains("another") && said.contains("group"), "{said}");
+}

@@ -64,12 +64,8 @@ impl Logged {
 
 /// Compares everything that is kept with the model of what the log holds. All must have been caught up with.
 pub(crate) async fn judge(world: &World) -> Model {
-    judge_with(world, JsonCodec::default()).await
-}
-
-pub(crate) async fn judge_with(world: &World, codec: impl Codec) -> Model {
     let logged = logged(&world.events).await;
-    let model = logged.model(codec);
+    let model = logged.model(JsonCodec::default());
     judge_model(world, &model).await;
     let journal = model.compare_journal(&world.postgres().await.history()).await.unwrap();
     assert_eq!(journal, NONE, "the journal");

@@ -1,1 +1,155 @@
-//! outages
+//! Services that go away under a processor at work, and connections that break at the worst moment. It stays, and in the
+//! end all is as if nothing had happened.
+
+use std::time::Duration;
+
+use feedkit_kafka::admin::TopicSettings;
+
+use crate::oracle::judge;
+use crate::process::{Process, readiness};
+use crate::services::{Broker, Cut, Database, Instance, Proxy, Redis, TURN, Watch, eventually, unique};
+use crate::traffic::{Flow, lively, seed};
+use crate::world::World;
+
+fn flow(world: &World, seed: u64) -> Flow {
+    Flow::start(&world.events, &lively(seed), 40, Duration::from_millis(40))
+}
+
+/// Waits until the history has come so many records further.
+async fn goes_on(world: &World, by: i64) {
+    let client = world.database.client().await;
+    let position = async || {
+        let sum = "SELECT coalesce(sum(position), 0)::bigint FROM positions";
+        client.query_one(sum, &[]).await.unwrap().get::<_, i64>(0)
+    };
+    let from = position().await;
+    eventually("the history goes on", async || position().await >= from + by).await;
+}
+
+/// It was never started again, stops in good order, and the model agrees with what is left.
+async fn settle(world: &World, process: Process, flow: Flow) {
+    flow.stop().await;
+    process.stop().await;
+    world.catch_up().await;
+    judge(world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_broker_restarts() {
+    let _turn = TURN.lock().await;
+    let seed = seed();
+    let Some(mut broker) = Broker::start().await else { return };
+    let (Some(database), Some(redis)) = (Database::new().await, Redis::start().await) else { return };
+    let topic = TopicSettings::new(unique("events")).partitions(4);
+    let world = World::on(&broker.address, topic, database, redis).await;
+    let (process, _) = world.started().await;
+    let flow = flow(&world, seed);
+    for away in [0, 3] {
+        goes_on(&world, 300).await;
+        broker.restart(Duration::from_secs(away)).await;
+    }
+    goes_on(&world, 300).await;
+    settle(&world, process, flow).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_falls_and_restarts() {
+    let _turn = TURN.lock().await;
+    let seed = seed();
+    let Some(broker) = crate::services::given("FEEDKIT_TEST_KAFKA") else { return };
+    let Some(instance) = Instance::start() else { return };
+    let Some(redis) = Redis::start().await else { return };
+    let topic = TopicSettings::new(unique("events")).partitions(4);
+    let world = World::on(&broker, topic, Database::on(&instance.url()).await, redis).await;
+    let (process, address) = world.started().await;
+    let flow = flow(&world, seed);
+    for mode in ["immediate", "fast", "immediate"] {
+        goes_on(&world, 300).await;
+        tokio::task::block_in_place(|| instance.restart(mode));
+    }
+    goes_on(&world, 300).await;
+    // It says so while the server is away, and is well again by itself.
+    tokio::task::block_in_place(|| instance.stop());
+    eventually("it is not ready", async || readiness(address).await.is_some_and(|(ready, _)| !ready)).await;
+    tokio::task::block_in_place(|| instance.start_again());
+    crate::world::ready(address).await;
+    settle(&world, process, flow).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_break_in_the_middle_of_commit() {
+    let seed = seed();
+    let Some(mut world) = World::new().await else { return };
+    let proxy = Proxy::to(world.database.address(), Watch::Commit).await;
+    world.postgres_url = world.database.url_at_port(proxy.port);
+    let (process, _) = world.started().await;
+    let flow = flow(&world, seed);
+    for turn in 0..30 {
+        let before = proxy.cuts();
+        proxy.cut_next(if turn % 2 == 0 { Cut::Before } else { Cut::After });
+        eventually("a commit is cut", async || proxy.cuts() > before).await;
+    }
+    goes_on(&world, 100).await;
+    settle(&world, process, flow).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replies_of_redis_are_lost_after_it_has_counted() {
+    let seed = seed();
+    let Some(mut world) = World::new().await else { return };
+    let proxy = Proxy::to(format!("127.0.0.1:{}", world.redis.port), Watch::Script).await;
+    world.redis_url = format!("redis://127.0.0.1:{}/", proxy.port);
+    let (process, _) = world.started().await;
+    let flow = flow(&world, seed);
+    for turn in 0..30 {
+        let before = proxy.cuts();
+        proxy.cut_next(if turn % 4 == 0 { Cut::Before } else { Cut::After });
+        eventually("a reply is lost", async || proxy.cuts() > before).await;
+    }
+    settle(&world, process, flow).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_restarts_with_nothing() {
+    let seed = seed();
+    let Some(mut world) = World::new().await else { return };
+    let (process, address) = world.started().await;
+    let flow = flow(&world, seed);
+    for _ in 0..2 {
+        goes_on(&world, 300).await;
+        world.redis.kill();
+        eventually("it is not ready", async || readiness(address).await.is_some_and(|(ready, _)| !ready))
+            .await;
+        // The history goes on without counters.
+        goes_on(&world, 100).await;
+        world.redis.start_again().await;
+        crate::world::ready(address).await;
+    }
+    settle(&world, process, flow).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_planted_at_a_counter_is_repaired() {
+    let seed = seed();
+    let Some(world) = World::new().await else { return };
+    let (process, _) = world.started().await;
+    let flow = flow(&world, seed);
+    for post in ["p0", "promoted", "p1"] {
+        goes_on(&world, 200).await;
+        let key = format!("post:{post}:likes");
+        world.redis.ask::<i64>(&format!("DEL {key}")).await;
+        // Somebody may have counted there in between.
+        eventually("the list is there", async || {
+            world.redis.ask::<String>(&format!("SET {key} 1")).await;
+            world.redis.ask::<i64>(&format!("DEL {key}")).await;
+            world.redis.ask::<redis::Value>(&format!("LPUSH {key} planted")).await;
+            world.redis.ask::<String>(&format!("TYPE {key}")).await == "list"
+        })
+        .await;
+        eventually("it is repaired", async || {
+            world.redis.ask::<String>(&format!("TYPE {key}")).await == "string"
+        })
+        .await;
+    }
+    settle(&world, process, flow).await;
+}

@@ -1,1 +1,66 @@
-//! restored
+//! Stores that come back from an old backup.
+
+use std::time::Duration;
+
+use feedkit_core::testkit::TrafficConfig;
+
+use crate::oracle::{alerts, judge, published};
+use crate::services::eventually;
+use crate::traffic::{Flow, lively, seed};
+use crate::world::World;
+
+/// Sends so many items, and lets everything catch up with them. Likes stand, so that which milestones are reached does
+/// not depend on the order in which partitions were read.
+async fn more(world: &World, seed: u64, items: u64) {
+    let config = TrafficConfig { unlikes: 0.0, ..lively(seed) };
+    let flow = Flow::start(&world.events, &config, 50, Duration::from_millis(1));
+    eventually("all is sent", async || flow.sent() >= items).await;
+    flow.stop().await;
+    world.catch_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_dump_of_redis_is_brought_up_to_date() {
+    let seed = seed();
+    let Some(mut world) = World::new().await else { return };
+    more(&world, seed, 500).await;
+    world.redis.ask::<String>("SAVE").await;
+    let old = std::fs::read(world.redis.dump()).unwrap();
+    // Under a processor at work, and between two.
+    let (process, _) = world.started().await;
+    more(&world, seed + 1, 500).await;
+    world.redis.kill();
+    std::fs::write(world.redis.dump(), &old).unwrap();
+    world.redis.start_again().await;
+    more(&world, seed + 2, 300).await;
+    judge(&world).await;
+    process.stop().await;
+    world.redis.kill();
+    std::fs::write(world.redis.dump(), &old).unwrap();
+    world.redis.start_again().await;
+    world.catch_up().await;
+    judge(&world).await;
+}
+
+/// What Redis has counted is ahead of the history, or of a future that will not come.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_backup_of_postgresql_is_gone_on_from() {
+    let seed = seed();
+    let Some(world) = World::new().await else { return };
+    // What the rule of spikes says depends on the order in which partitions were read.
+    let world = world.set("SPIKE_ENABLED", "false").set("USER_RATE_ENABLED", "false");
+    more(&world, seed, 800).await;
+    let backup = world.database.backup().await;
+    more(&world, seed + 1, 800).await;
+    let before = alerts(&world).await;
+    world.database.restore(&backup).await;
+    let said = world.ok(&["after-restore"]).await;
+    assert!(said.contains("incarnation"), "{said}");
+    world.catch_up().await;
+    judge(&world).await;
+    // What was raised before is raised again, under the same ids, and not published once more.
+    assert_eq!(alerts(&world).await, before);
+    assert_eq!(published(&world.notifications).await.len(), before.len(), "some were published twice");
+    more(&world, seed + 2, 300).await;
+    judge(&world).await;
+}

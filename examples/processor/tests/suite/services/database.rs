@@ -91,7 +91,7 @@ fn at(server: &str, database: &str) -> String {
 }
 
 /// A connection of the test's own.
-pub(crate) async fn client(url: &str) -> Client {
+async fn client(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     // It ends with the client.
     tokio::spawn(connection);

@@ -7,7 +7,7 @@ mod proxy;
 mod redis;
 
 pub(crate) use broker::Broker;
-pub(crate) use database::{Database, client};
+pub(crate) use database::Database;
 pub(crate) use instance::Instance;
 pub(crate) use proxy::{Cut, Proxy, Watch};
 pub(crate) use redis::Redis;
