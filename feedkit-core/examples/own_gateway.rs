@@ -75,6 +75,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             sink: Arc::new(log.clone()),
             queries: history.clone(),
             counters: Some(counters),
+            cache: Arc::new(feedkit_core::gateway::LocalCache::default()),
             alerts: Arc::new(MemoryAlertLog::new()),
             notifications: Arc::new(Notifications(MemoryLog::new(1, SystemClock))),
             visibility: Arc::new(Committed(pipeline_handle.clone())),

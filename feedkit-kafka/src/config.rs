@@ -238,6 +238,18 @@ impl Kafka {
         Probe::ends_async(probe).await
     }
 
+    /// As [`ends`](Kafka::ends), with records of transactions that are under way: no position lies beyond.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ends`](Kafka::ends).
+    pub async fn written(&self) -> Result<Positions> {
+        self.check()?;
+        let mut config = self.probe_config();
+        config.set("isolation.level", "read_uncommitted");
+        Probe::ends_async(Arc::new(Probe::with(&self.topic, &config)?)).await
+    }
+
     /// The log's incarnation, and what it holds of every partition, as of now: what a source compares with where it
     /// is to resume.
     ///
@@ -268,6 +280,8 @@ impl Kafka {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap);
         config.set("client.id", "feedkit");
+        // A broker that is back is found again soon.
+        config.set("reconnect.backoff.max.ms", "1000");
         for (key, value) in defaults {
             config.set(*key, value);
         }

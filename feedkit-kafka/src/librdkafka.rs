@@ -27,6 +27,13 @@ pub(crate) fn topic_id<'l>(text: &'l str, topic: &str) -> Option<&'l str> {
 /// What stands for the id of a topic that is not there, or has none.
 const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
 
+/// The offset that the reader of a partition stands at, having found no more: only this text has it.
+pub(crate) fn end_offset(reason: &str) -> Option<u64> {
+    let (_, rest) = reason.split_once("reached end of partition at offset ")?;
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,5 +48,12 @@ mod tests {
             None
         );
         assert_eq!(topic_id("Topic user-actions partition 1 Leader 1", "user-actions"), None);
+    }
+
+    #[test]
+    fn the_end_is_found_in_the_reason() {
+        let reason = "Fetch from broker 1 reached end of partition at offset 42 (HighwaterMark 43)";
+        assert_eq!(end_offset(reason), Some(42));
+        assert_eq!(end_offset("Fetch from broker 1 failed"), None);
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use feedkit_core::{Error, Offset, Partition, Positions, Result, Timestamp};
+use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -55,10 +56,15 @@ impl ConsumerContext for Ids {}
 
 impl Probe {
     pub(crate) fn new(kafka: &Kafka) -> Result<Self> {
-        let context = Ids { topic: kafka.topic.clone(), id: Mutex::default() };
-        let client = BaseConsumer::from_config_and_context(&kafka.probe_config(), context)
+        Self::with(&kafka.topic, &kafka.probe_config())
+    }
+
+    /// By a configuration of its own.
+    pub(crate) fn with(topic: &str, config: &ClientConfig) -> Result<Self> {
+        let context = Ids { topic: topic.to_owned(), id: Mutex::default() };
+        let client = BaseConsumer::from_config_and_context(config, context)
             .map_err(|error| failed("the client that asks about the topic", error))?;
-        Ok(Probe { topic: kafka.topic.clone(), client })
+        Ok(Probe { topic: topic.to_owned(), client })
     }
 
     /// Asks on a thread where that may take its time.

@@ -1,11 +1,11 @@
 //! Which of the services answer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use feedkit_core::Result;
 use feedkit_core::gateway::{Component, Health};
-use feedkit_core::{Error, Result};
-use feedkit_kafka::{Kafka, admin};
+use feedkit_kafka::KafkaSink;
 use feedkit_store::redis::Redis;
 use tokio_util::sync::CancellationToken;
 
@@ -35,19 +35,17 @@ struct Seen {
 
 impl Services {
     /// Asks until `stop`.
-    pub async fn watch(&self, kafka: &Kafka, history: &LateHistory, redis: &Redis, stop: CancellationToken) {
+    pub async fn watch(
+        &self,
+        kafka: &KafkaSink,
+        history: &LateHistory,
+        redis: &Redis,
+        stop: CancellationToken,
+    ) {
         loop {
             let look = async {
                 tokio::join!(
-                    answers("Kafka", async {
-                        match admin::partitions(kafka).await? {
-                            0 => Err(Error::fatal(format!(
-                                "there is no topic {}; `feedkit-processor create-topics` makes it",
-                                kafka.topic
-                            ))),
-                            _ => Ok(()),
-                        }
-                    }),
+                    answers("Kafka", async { kafka.partitions().await.map(drop) }),
                     answers("PostgreSQL", async { history.postgres().await?.ping().await }),
                     answers("Redis", redis.check()),
                 )
@@ -66,9 +64,30 @@ impl Services {
 }
 
 impl Services {
+    /// Why Kafka does not answer, if the last look has found so.
+    pub fn log_is_away(&self) -> Option<String> {
+        self.seen().log.clone()
+    }
+
+    /// It has acknowledged a write since.
+    pub fn note_log_answers(&self) {
+        if self.seen().log.take().is_some() {
+            tracing::info!("Kafka is back");
+        }
+    }
+
+    #[cfg(test)]
+    pub fn note_log_away(&self, why: &str) {
+        self.seen().log = Some(why.to_owned());
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Keeps what was seen, and says what has changed.
     fn note(&self, now: Seen) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen();
         for (name, before, now) in [
             ("Kafka", &seen.log, &now.log),
             ("PostgreSQL", &seen.history, &now.history),
@@ -95,7 +114,7 @@ async fn answers(name: &str, asking: impl Future<Output = Result<()>>) -> Option
 
 impl Health for Services {
     fn components(&self) -> Vec<Component> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.seen();
         let log = match (&seen.log, seen.looked) {
             (Some(why), _) => Component::down("log", why),
             (None, true) => Component::up("log"),

@@ -1,7 +1,9 @@
 //! `feedkit-gateway`: takes events into Kafka, answers questions from Redis and PostgreSQL, pushes notifications.
 
+mod breaker;
 mod cli;
 mod config;
+mod ends;
 mod health;
 mod history;
 mod keys;

@@ -13,6 +13,7 @@ use feedkit_server::gateway::{bind, settings, verifier};
 use feedkit_server::{Signals, output};
 use tokio_util::sync::CancellationToken;
 
+use crate::breaker::Breaker;
 use crate::config::Config;
 use crate::health::Services;
 use crate::history::LateHistory;
@@ -50,9 +51,10 @@ pub async fn run(only_check: bool, config: Config) -> Result<ExitCode> {
 
     let (limits, forgetful) = limits(&redis, config.front.rate_limit, config.log.limit_locally)?;
     let health = Services::default();
+    let sink = Arc::new(events.sink(config.sink())?);
     let reached = Reached::new(events.clone(), history.clone(), redis.counters());
     let parts = Parts {
-        sink: Arc::new(events.sink(config.sink())?),
+        sink: Arc::new(Breaker::new(sink.clone(), health.clone())),
         queries: Arc::new(history.clone()),
         counters: Some(Arc::new(redis.counters())),
         cache: Arc::new(redis.cache()),
@@ -71,7 +73,7 @@ pub async fn run(only_check: bool, config: Config) -> Result<ExitCode> {
     let stop = CancellationToken::new();
     let watching = {
         let (stop, history) = (stop.clone(), history.clone());
-        tokio::spawn(async move { health.watch(&events, &history, &redis, stop).await })
+        tokio::spawn(async move { health.watch(&sink, &history, &redis, stop).await })
     };
     let looking = {
         let stop = stop.clone();

@@ -13,10 +13,14 @@ use feedkit_store::redis::RedisCounters;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::ends::Ends;
 use crate::history::LateHistory;
 
 /// How often the stores are asked while somebody waits: one question for all who do.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// A write that is not visible after so long may lie beyond the end of the log.
+const DOUBT: Duration = Duration::from_millis(250);
 
 /// How often after a failure.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -29,6 +33,7 @@ pub struct Reached {
 
 struct Shared {
     kafka: Kafka,
+    ends: Ends,
     history: LateHistory,
     counters: RedisCounters,
     seen: watch::Sender<Positions>,
@@ -43,6 +48,7 @@ impl Reached {
     pub fn new(kafka: Kafka, history: LateHistory, counters: RedisCounters) -> Self {
         Reached {
             shared: Arc::new(Shared {
+                ends: Ends::new(kafka.clone()),
                 kafka,
                 history,
                 counters,
@@ -59,6 +65,7 @@ impl Reached {
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.look() => {}
+            () = self.shared.ends.look() => {}
         }
     }
 
@@ -147,7 +154,19 @@ impl Visibility for Reached {
         }
         shared.check(position.partition).await?;
         let _waiting = Waiting::new(shared, position.partition);
-        let reached = seen.wait_for(|seen| seen.of(position.partition) >= position.offset).await;
-        reached.map(drop).map_err(|_| Error::retriable("the gateway stops"))
+        let reached = async {
+            let reached = seen.wait_for(|seen| seen.of(position.partition) >= position.offset).await;
+            reached.map(drop).map_err(|_| Error::retriable("the gateway stops"))
+        };
+        let never = async {
+            tokio::time::sleep(DOUBT).await;
+            let end = shared.ends.before(position).await;
+            Error::invalid(format!("{position} lies beyond the end of the log, {end}"))
+        };
+        tokio::select! {
+            biased;
+            reached = reached => reached,
+            error = never => Err(error),
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | [`settings`] | one description a key, from which come its flag, its variable, its place in the file and its line in the reference |
+//! | [`settings`](mod@settings) | one description a key, from which come its flag, its variable, its place in the file and its line in the reference |
 //! | [`logs`] | what goes to standard error, as text or JSON |
 //! | [`signals`] | SIGINT and SIGTERM as a cancellation token |
 //! | [`patience`] | waiting for a service that is away at the start |

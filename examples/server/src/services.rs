@@ -149,15 +149,14 @@ impl Services {
         settings.connect_timeout = section.connect_timeout;
         settings.statement_timeout = section.statement_timeout;
         settings.migrate = section.migrate;
-        let mode = match section.tls {
-            Tls::Off => TlsMode::Off,
-            Tls::Prefer => TlsMode::Prefer,
-            Tls::Require => TlsMode::Require,
+        settings.tls = TlsSettings {
+            mode: match section.tls {
+                Tls::Off => TlsMode::Off,
+                Tls::Prefer => TlsMode::Prefer,
+                Tls::Require => TlsMode::Require,
+            },
+            ca: section.ca_file.as_deref().map(|path| read("postgres.ca_file", path)).transpose()?,
         };
-        let mut tls = TlsSettings::default();
-        tls.mode = mode;
-        tls.ca = section.ca_file.as_deref().map(|path| read("postgres.ca_file", path)).transpose()?;
-        settings.tls = tls;
         Ok(settings)
     }
 

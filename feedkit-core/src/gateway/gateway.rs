@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::http::{self, Server};
 use super::state::State;
-use super::{Parts, Settings};
+use super::{Component, Parts, Settings};
 use crate::{Error, EventSink, Result};
 
 /// How long sockets have to hear that it is over, once the time to stop is.
@@ -70,6 +70,11 @@ impl Gateway {
         let stopped = self.stop(&shutdown, || stopping.cancel(), server.ended());
         let (_, result) = tokio::join!(accepting, self.work_until(stopped));
         result
+    }
+
+    /// How the fan-out is: part of `/health/ready`, and for programs that have a readiness of their own.
+    pub fn component(&self) -> Component {
+        self.state.live.component()
     }
 
     /// Runs what works beside the routes, for as long as `stopped` has not ended.

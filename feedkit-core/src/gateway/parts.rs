@@ -79,7 +79,7 @@ pub trait OpenSource: Send + Sync + 'static {
 ///
 /// # Errors
 ///
-/// [`Invalid`](crate::ErrorKind::Invalid) for a partition that the log does not have;
+/// [`Invalid`](crate::ErrorKind::Invalid) for a partition that the log does not have, or an offset beyond its end;
 /// [`Retriable`](crate::ErrorKind::Retriable) when it cannot be told now.
 #[async_trait]
 pub trait Visibility: Send + Sync + 'static {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -14,6 +15,10 @@ use crate::codec::Place;
 use crate::source::{Assigned, RevokeGuard, SourceEvent};
 use crate::{Error, ErrorKind, EventSource, Partition, Result};
 
+/// After a failure a source that says nothing for so long is asked whether it can be read: on a quiet log nothing else
+/// would tell.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// Reads the source until `shutdown`, or until nothing can go on.
 pub(super) async fn dispatch(
     source: &mut dyn EventSource,
@@ -24,17 +29,20 @@ pub(super) async fn dispatch(
     let mut dispatcher =
         Dispatcher { shared: shared.clone(), requests, held: BTreeMap::new(), workers: JoinSet::new() };
     let mut waits = shared.config.backoff.waits();
+    let mut troubled = false;
     let outcome = loop {
         tokio::select! {
             () = shutdown.cancelled() => break Ok(()),
             event = source.next() => match event {
                 Ok(event) => {
                     waits.reset();
+                    troubled = false;
                     shared.show_source(None);
                     dispatcher.handle(source, event);
                 }
                 Err(error) if error.is_retriable() => {
                     tracing::warn!(%error, "the source fails, trying again");
+                    troubled = true;
                     shared.show_source(Some(error.to_string()));
                     tokio::select! {
                         () = waits.sleep() => {}
@@ -43,6 +51,17 @@ pub(super) async fn dispatch(
                 }
                 Err(error) => break Err(error.context("the source ended")),
             },
+            () = tokio::time::sleep(QUIET), if troubled => {
+                let ends = tokio::select! {
+                    ends = source.ends() => ends,
+                    () = shutdown.cancelled() => break Ok(()),
+                };
+                if ends.is_ok() {
+                    waits.reset();
+                    troubled = false;
+                    shared.show_source(None);
+                }
+            }
             Some(request) = asked.recv() => match request {
                 Request::Resume(partition) => source.resume(partition),
                 Request::StillHeld(partition, reply) => {

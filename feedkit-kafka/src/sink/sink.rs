@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::delivery::{Deliveries, Send, SinkStats};
 use super::producer::{Producer, Producers};
 use crate::config::{Kafka, SinkOptions};
-use crate::failure::{breaks_producer, undelivered};
+use crate::failure::{breaks_producer, failed, undelivered};
 
 /// librdkafka has reported by its own time-out; this is for its being late.
 const GRACE: Duration = Duration::from_secs(5);
@@ -22,6 +22,9 @@ const GRACE: Duration = Duration::from_secs(5);
 const FULL_QUEUE_POLL: Duration = Duration::from_millis(20);
 /// Others get their turn after so many records.
 const ENQUEUE_RUN: usize = 512;
+
+/// How long brokers may take to say how many partitions there are.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Appends to a topic.
 ///
@@ -40,6 +43,27 @@ impl KafkaSink {
         let deliveries = Arc::new(Deliveries::default());
         let producers = Producers::new(kafka.producer_config(&options), Arc::clone(&deliveries))?;
         Ok(KafkaSink { topic: kafka.topic, options, deliveries, producers })
+    }
+
+    /// How many partitions the topic has now, asked over the connection that records are sent over. It also makes
+    /// partitions that were added known to the sink, which by itself may not look for them: to be called now and
+    /// then.
+    ///
+    /// # Errors
+    ///
+    /// [`Retriable`](feedkit_core::ErrorKind::Retriable): the brokers cannot be asked, or the topic is not there.
+    pub async fn partitions(&self) -> Result<u32> {
+        let (producer, topic) = (self.producers.current(), self.topic.clone());
+        let asking = tokio::task::spawn_blocking(move || {
+            let metadata = producer.client().fetch_metadata(Some(&topic), PATIENCE);
+            let metadata = metadata.map_err(|error| failed(format_args!("topic {topic}"), error))?;
+            let count = metadata.topics().first().map_or(0, |found| found.partitions().len());
+            match u32::try_from(count) {
+                Ok(0) => Err(Error::retriable(format!("topic {topic} is not there"))),
+                count => Ok(count.unwrap_or(u32::MAX)),
+            }
+        });
+        asking.await.map_err(|e| Error::retriable("asking about the topic was given up").with_source(e))?
     }
 
     /// What it has done so far.

@@ -1,5 +1,6 @@
 //! The thread that polls librdkafka.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use feedkit_core::source::{Gap, GapReason, RevokeGuard, Revoked};
 use feedkit_core::{Error, Offset, Partition, Timestamp};
-use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
@@ -20,7 +20,7 @@ use super::context::{Callbacks, Said, give_back};
 use super::lane::PATIENCE;
 use super::meeting::{Meeting, Question};
 use super::stats::Counters;
-use crate::config::SourceOptions;
+use crate::config::{Kafka, SourceOptions};
 use crate::failure::failed;
 use crate::probe::{Probe, number};
 
@@ -44,6 +44,8 @@ pub(super) struct Consumer {
     new: BTreeSet<Partition>,
     /// Read by librdkafka.
     pub(super) read: BTreeSet<Partition>,
+    /// Paused in librdkafka, which keeps that over a change of the assignment.
+    paused: RefCell<BTreeSet<Partition>>,
     /// Taken away, and held until their guards are dropped.
     revoking: Vec<Revoking>,
     max_poll_interval: Duration,
@@ -67,20 +69,21 @@ struct Revoking {
 }
 
 impl Consumer {
+    /// `group`: the group to be a member of; without one, a broadcast reader.
     pub(super) fn new(
-        config: &ClientConfig,
-        topic: String,
+        kafka: &Kafka,
+        group: Option<&str>,
         options: SourceOptions,
         probe: Arc<Probe>,
         meeting: Arc<Meeting>,
-        member: bool,
-        max_poll_interval: Duration,
-        debug: bool,
     ) -> feedkit_core::Result<Self> {
+        let topic = kafka.topic.clone();
+        let debug = kafka.properties.contains_key("debug");
         let callbacks = Callbacks::new(topic.clone(), Arc::clone(&meeting), debug);
-        let client = BaseConsumer::from_config_and_context(config, callbacks)
+        let config = kafka.consumer_config(group, &options);
+        let client = BaseConsumer::from_config_and_context(&config, callbacks)
             .map_err(|error| failed("the consumer", error))?;
-        if member {
+        if group.is_some() {
             client.subscribe(&[&topic]).map_err(|error| failed("the consumer", error))?;
         }
         let now = Instant::now();
@@ -90,11 +93,12 @@ impl Consumer {
             client: Arc::new(client),
             probe,
             meeting,
-            member,
+            member: group.is_some(),
             new: BTreeSet::new(),
             read: BTreeSet::new(),
+            paused: RefCell::default(),
             revoking: Vec::new(),
-            max_poll_interval,
+            max_poll_interval: kafka.max_poll_interval(),
             ask_again: now,
             out_of_range: false,
             measured: now,
@@ -134,7 +138,8 @@ impl Consumer {
                 }
                 Polled::End(partition) => {
                     since += 1;
-                    self.stands(partition);
+                    let end = self.client.context().take_end();
+                    self.stands(partition, end);
                 }
                 Polled::Foreign(partition, offset) => self.is_another(partition, offset),
                 Polled::Error(error) => {
@@ -225,9 +230,7 @@ impl Consumer {
                 lane.patience /= 4;
                 lane.held_back = true;
                 Counters::one(&self.meeting.counters.held_back);
-                if let Err(error) = self.client.pause(&self.list([(partition, Place::Invalid)])) {
-                    tracing::debug!(partition = partition.0, %error, "pausing a partition failed");
-                }
+                self.pause(partition);
                 return inner;
             }
             inner = self.meeting.wait(inner, left);
@@ -338,6 +341,7 @@ impl Consumer {
     }
 
     fn let_go(&mut self, partitions: &[Partition]) {
+        self.resume(partitions);
         give_back(&self.client, Some(&self.list(partitions.iter().map(|p| (*p, Place::Invalid)))));
         for partition in partitions {
             self.read.remove(partition);
@@ -348,16 +352,30 @@ impl Consumer {
     fn resume_lanes(&self) {
         let mut inner = self.meeting.lock();
         let (records, bytes) = (self.options.max_records / 2, self.options.max_bytes / 2);
-        let mut list = TopicPartitionList::new();
+        let mut roomy = Vec::new();
         for (partition, lane) in &mut inner.lanes {
             if lane.held_back && !lane.is_full(records.max(1), bytes.max(1)) {
                 lane.held_back = false;
-                list.add_partition(&self.topic, number(*partition));
+                roomy.push(*partition);
             }
         }
         drop(inner);
-        if list.count() > 0
-            && let Err(error) = self.client.resume(&list)
+        self.resume(&roomy);
+    }
+
+    fn pause(&self, partition: Partition) {
+        match self.client.pause(&self.list([(partition, Place::Invalid)])) {
+            Ok(()) => drop(self.paused.borrow_mut().insert(partition)),
+            Err(error) => tracing::debug!(partition = partition.0, %error, "pausing a partition failed"),
+        }
+    }
+
+    /// Resumes those of the partitions that are paused.
+    fn resume(&self, partitions: &[Partition]) {
+        let mut paused = self.paused.borrow_mut();
+        let resumed = self.list(partitions.iter().filter(|p| paused.remove(p)).map(|p| (*p, Place::Invalid)));
+        if resumed.count() > 0
+            && let Err(error) = self.client.resume(&resumed)
         {
             tracing::debug!(%error, "resuming partitions failed");
         }
@@ -472,7 +490,7 @@ impl Consumer {
         self.meeting.tell();
         if self.read.contains(&partition) {
             // Giving it up would answer a wish of the group that is still open.
-            let _ = self.client.pause(&self.list([(partition, Place::Invalid)]));
+            self.pause(partition);
         }
     }
 

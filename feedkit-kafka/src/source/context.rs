@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use feedkit_core::Partition;
+use feedkit_core::{Offset, Partition};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -23,6 +23,8 @@ pub(super) struct Callbacks {
     /// The user's own `debug` is set: librdkafka's debug lines are wanted.
     debug: bool,
     said: Mutex<VecDeque<Said>>,
+    /// The offset of the end of a partition that is told of next.
+    end: Mutex<Option<Offset>>,
     /// Nobody will act: partitions are given back at once.
     pub(super) closing: AtomicBool,
 }
@@ -41,12 +43,24 @@ pub(super) enum Said {
 
 impl Callbacks {
     pub(super) fn new(topic: String, meeting: Arc<Meeting>, debug: bool) -> Self {
-        Callbacks { topic, meeting, debug, said: Mutex::default(), closing: AtomicBool::new(false) }
+        Callbacks {
+            topic,
+            meeting,
+            debug,
+            said: Mutex::default(),
+            end: Mutex::default(),
+            closing: AtomicBool::new(false),
+        }
     }
 
     /// What was said since.
     pub(super) fn take(&self) -> Option<Said> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// The offset of the end that a poll has just told of.
+    pub(super) fn take_end(&self) -> Option<Offset> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn say(&self, said: Said) {
@@ -71,7 +85,9 @@ impl ClientContext for Callbacks {
 
     fn error(&self, error: KafkaError, reason: &str) {
         // The end of a partition is an error to librdkafka.
-        if error.rdkafka_error_code() != Some(Code::PartitionEOF) {
+        if error.rdkafka_error_code() == Some(Code::PartitionEOF) {
+            *self.end.lock().unwrap_or_else(PoisonError::into_inner) = librdkafka::end_offset(reason);
+        } else {
             Counters::one(&self.meeting.counters.errors);
             tracing::warn!(target: "librdkafka", %error, "{reason}");
         }

@@ -39,10 +39,6 @@ pub(super) struct Lane {
     pub(super) at_end: bool,
     /// Something has come since it was last compared with the end.
     pub(super) unmeasured: bool,
-    /// librdkafka has said that it stands at the end, and nothing has come since.
-    pub(super) stands: bool,
-    /// Read once more from `next`: if nothing lies before this end, it is a hole.
-    pub(super) hole: Option<Offset>,
     /// The record that must lie at its offset.
     pub(super) expected: Option<RecordMark>,
     /// Told after the records before it.
@@ -94,8 +90,6 @@ impl Lane {
             ready: false,
             at_end: false,
             unmeasured: false,
-            stands: false,
-            hole: None,
             expected: None,
             gap: None,
         }
@@ -131,14 +125,16 @@ impl Lane {
         }
         self.records.push(offset, time, key, value);
         self.next = offset + 1;
-        (self.unmeasured, self.at_end, self.stands, self.hole) = (true, false, false, None);
+        (self.unmeasured, self.at_end) = (true, false);
         Ok(())
     }
 
-    /// Everything up to `end` was looked through: there are no records.
+    /// Everything up to `end` was read: what is left of it are no records.
     pub(super) fn skip_to(&mut self, end: Offset) {
-        self.next = self.next.max(end);
-        (self.hole, self.unmeasured) = (None, true);
+        if end > self.next {
+            self.next = end;
+            self.unmeasured = true;
+        }
     }
 
     /// Nothing more is read of it.
@@ -146,7 +142,7 @@ impl Lane {
         self.phase = Phase::Stopped;
         self.gap = gap;
         self.ready = true;
-        (self.expected, self.hole, self.unmeasured) = (None, None, false);
+        (self.expected, self.unmeasured) = (None, false);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -159,6 +155,7 @@ impl Lane {
 
     /// Whether there is something to be taken.
     pub(super) fn has_something(&self) -> bool {
+        // While it is not known whether the last record is the last of the log, it stays.
         let records = match self.unmeasured {
             true => self.len() > 1,
             false => self.next > self.from,

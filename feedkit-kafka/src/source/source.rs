@@ -33,17 +33,7 @@ impl KafkaSource {
     pub(crate) fn new(kafka: Kafka, group: Option<&str>, options: SourceOptions) -> Result<Self> {
         let meeting = Arc::new(Meeting::default());
         let probe = Arc::new(Probe::new(&kafka)?);
-        let config = kafka.consumer_config(group, &options);
-        let consumer = Consumer::new(
-            &config,
-            kafka.topic.clone(),
-            options,
-            Arc::clone(&probe),
-            Arc::clone(&meeting),
-            group.is_some(),
-            kafka.max_poll_interval(),
-            kafka.properties.contains_key("debug"),
-        )?;
+        let consumer = Consumer::new(&kafka, group, options, Arc::clone(&probe), Arc::clone(&meeting))?;
         let thread = std::thread::Builder::new()
             .name("feedkit-kafka".to_owned())
             .spawn(move || consumer.run())

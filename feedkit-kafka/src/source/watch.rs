@@ -1,4 +1,4 @@
-//! What lies between a lane's records and the log's end: nothing, a hole, or a gap.
+//! What lies between a lane's records and the log's end: nothing, holes, or a gap.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,6 @@ use crate::probe::number;
 
 /// Ends are asked for at most so often; records that come in between wait for it.
 const MEASURE: Duration = Duration::from_millis(4);
-/// When librdkafka stands at an end and nothing follows for so long, what lies before the end is looked at again.
-const HOLE: Duration = Duration::from_millis(100);
 
 impl Consumer {
     /// Whether something waits to be compared with the end.
@@ -25,28 +23,19 @@ impl Consumer {
     /// Who reads wants to know at once whether a batch is the last for now, so it waits for the answer: a fraction
     /// of a millisecond, on a connection of its own.
     pub(super) fn drained(&mut self) {
-        let now = Instant::now();
-        let waited = now - self.measured;
+        let waited = self.measured.elapsed();
         let inner = self.meeting.lock();
-        let reading = inner.lanes.iter().filter(|(_, lane)| lane.is_reading());
-        let (mut fresh, mut standing) = (Vec::new(), Vec::new());
-        for (partition, lane) in reading {
-            if lane.unmeasured {
-                fresh.push(*partition);
-            } else if lane.stands && lane.hole.is_none() && !lane.held_back {
-                standing.push(*partition);
-            }
-        }
+        let fresh = inner.lanes.iter().filter(|(_, lane)| lane.is_reading() && lane.unmeasured);
+        let fresh: Vec<_> = fresh.map(|(partition, _)| *partition).collect();
         drop(inner);
-        if !fresh.is_empty() {
-            if waited < MEASURE {
-                std::thread::sleep(Duration::from_micros(200));
-                return;
-            }
-            self.measure(&fresh);
-        } else if !standing.is_empty() && waited >= HOLE && now >= self.ask_again {
-            self.look_for_holes(&standing);
+        if fresh.is_empty() {
+            return;
         }
+        if waited < MEASURE {
+            std::thread::sleep(Duration::from_micros(200));
+            return;
+        }
+        self.measure(&fresh);
     }
 
     fn measure(&mut self, partitions: &[Partition]) {
@@ -68,56 +57,23 @@ impl Consumer {
         self.meeting.tell();
     }
 
-    /// librdkafka stands at the end of what it was told of.
-    pub(super) fn stands(&mut self, partition: i32) {
-        let Ok(partition) = u32::try_from(partition).map(Partition) else { return };
-        let mut inner = self.meeting.lock();
-        let Some(lane) = inner.lanes.get_mut(&partition) else { return };
-        match lane.hole.take() {
-            // Read anew from `next` after this end was known, and nothing was found.
-            Some(end) if lane.is_reading() && lane.next < end => lane.skip_to(end),
-            _ => lane.stands = true,
-        }
-    }
-
-    /// Control records, and records of transactions that were given up, are not told of: only the end shows that
-    /// they are there. Whether they are all there is, another reading from the same place will tell.
-    fn look_for_holes(&mut self, partitions: &[Partition]) {
-        self.measured = Instant::now();
-        let ends = match self.probe.ends(partitions) {
-            Ok(ends) => ends,
-            Err(error) => {
-                tracing::debug!(%error, "the ends cannot be asked for");
-                self.ask_again = self.measured + super::consumer::ASK_AGAIN;
-                return;
-            }
-        };
-        self.meeting.counters.measured(ends.iter());
-        for partition in partitions {
-            let end = ends.of(*partition);
-            let mut inner = self.meeting.lock();
-            let Some(lane) = inner.lanes.get_mut(partition) else { continue };
-            lane.stands = false;
-            if end <= lane.next {
-                continue;
-            }
-            lane.hole = Some(end);
-            let next = lane.next;
-            drop(inner);
-            self.read_again(*partition, next);
+    /// librdkafka has read the partition up to `end`, and found no more. Control records, and records of
+    /// transactions that were given up, are not told of: only this shows that they were there.
+    pub(super) fn stands(&self, partition: i32, end: Option<u64>) {
+        let (Ok(partition), Some(end)) = (u32::try_from(partition).map(Partition), end) else { return };
+        if let Some(lane) = self.meeting.lock().lanes.get_mut(&partition)
+            && lane.is_reading()
+        {
+            lane.skip_to(end);
         }
     }
 
     fn read_again(&self, partition: Partition, next: u64) -> bool {
         let sought = self.client.seek(&self.topic, number(partition), place(next), Duration::from_secs(1));
-        if let Err(error) = sought {
+        if let Err(error) = &sought {
             tracing::debug!(partition = partition.0, %error, "reading once more from {next} failed");
-            if let Some(lane) = self.meeting.lock().lanes.get_mut(&partition) {
-                (lane.hole, lane.stands) = (None, true);
-            }
-            return false;
         }
-        true
+        sought.is_ok()
     }
 
     /// Some partition's position is not held by the log; librdkafka does not tell which.

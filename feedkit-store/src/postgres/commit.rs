@@ -85,6 +85,10 @@ pub(super) async fn commit(
     }
 }
 
+/// Thousands of keys are looked up by their index, also while the planner takes a table for small: read whole for every
+/// batch, a month of events that was never analysed costs more than all the rest.
+const BEGIN: &str = "BEGIN; SET LOCAL enable_seqscan = off";
+
 struct Attempt<'a> {
     database: &'a Database,
     batch: &'a CommitBatch,
@@ -190,7 +194,7 @@ impl Attempt<'_> {
         };
         // Each future sends its statement when it is polled first, in this order.
         let (begun, moved, likes, (events, authored)) = join4(
-            session.batch_execute("BEGIN"),
+            session.batch_execute(BEGIN),
             positions::advance(session, &advance, self.batch),
             likes::known(session, &known_likes, &keys),
             futures_util::future::join(events::known(session, &lookups), authored),

@@ -128,7 +128,10 @@ fn kind_without_server(error: &tokio_postgres::Error) -> ErrorKind {
     {
         return ErrorKind::Corrupt;
     }
-    if starts(&["invalid connection string", "invalid configuration", "authentication error"]) {
+    if starts(&["invalid connection string", "invalid configuration"]) {
+        return ErrorKind::Invalid;
+    }
+    if starts(&["authentication error"]) {
         return ErrorKind::Fatal;
     }
     if starts(&["error performing TLS handshake"]) {

@@ -11,9 +11,8 @@ pub(super) fn explain(doing: &str, error: RedisError) -> Error {
     let (kind, why) = match error.kind() {
         Kind::AuthenticationFailed => (ErrorKind::Fatal, "Redis refuses the user or the password"),
         Kind::Server(ServerErrorKind::NoPerm) => (ErrorKind::Fatal, "the Redis user is not allowed to"),
-        Kind::InvalidClientConfig | Kind::RESP3NotSupported => {
-            (ErrorKind::Fatal, "Redis cannot be used with these settings")
-        }
+        Kind::InvalidClientConfig => (ErrorKind::Invalid, "Redis cannot be used with these settings"),
+        Kind::RESP3NotSupported => (ErrorKind::Fatal, "Redis cannot be used with these settings"),
         Kind::Parse | Kind::UnexpectedReturnType => (ErrorKind::Corrupt, "Redis answers what is no answer"),
         Kind::Io if error.is_timeout() => (ErrorKind::Retriable, "Redis does not answer in time"),
         Kind::Io | Kind::ClusterConnectionNotFound => (ErrorKind::Retriable, "Redis cannot be reached"),

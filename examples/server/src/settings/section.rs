@@ -58,7 +58,7 @@ tuple!(A B C D E F G H I J K L);
 /// Describes one table of the file: a struct with a field for each key, which has a type, a default, and its help as
 /// documentation. With `as "jwt_"` flags and variables begin with that; without, they are the bare names, which must
 /// then be unique among all tables of a program. A key may have a word of its own: `brokers as "kafka"` is `--kafka`.
-/// See [`settings`](crate::settings).
+/// See [`settings`](mod@crate::settings).
 #[macro_export]
 macro_rules! settings {
     (

@@ -28,6 +28,7 @@ struct Item {
 
 /// What was answered 202.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "failpoints"), allow(dead_code, reason = "the kill tests read them"))]
 pub(crate) struct Taken {
     pub(crate) id: EventId,
     pub(crate) position: Position,

@@ -5,7 +5,9 @@ use std::time::Duration;
 use feedkit_core::{Clock, EventId, SystemClock, Timestamp};
 use serde_json::{Value, json};
 
-use crate::http::{Client, JSON, eventually};
+#[cfg(feature = "failpoints")]
+use crate::http::JSON;
+use crate::http::{Client, eventually};
 use crate::program::Place;
 use crate::server::Server;
 use crate::socket::Socket;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +17,10 @@ use super::tail::{Entry, Tail};
 use crate::pipeline::{Backoff, Waits};
 use crate::source::{Assigned, Batch, EventSource, Gap, GapReason, RecordMark, Resume, SourceEvent};
 use crate::{Error, Partition, Positions, Result};
+
+/// After a failure a source that says nothing for so long is asked whether it can be read: on a quiet log nothing else
+/// would tell.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// Notifications handed out before others may take the lock.
 const CHUNK: usize = 64;
@@ -49,16 +54,26 @@ async fn read(hub: &Hub, reader: &mut Option<Reader>, waits: &mut Waits) -> Resu
     if let Some(starting) = &mut reader.starting {
         starting.missing = ends.iter().map(|(partition, _)| partition).collect();
     }
+    let mut troubled = false;
     loop {
-        match source.next().await {
-            Ok(event) => reader.take(hub, event).await?,
-            Err(error) if error.is_retriable() => {
+        let event = match troubled {
+            true => tokio::time::timeout(QUIET, source.next()).await.ok(),
+            false => Some(source.next().await),
+        };
+        let outcome = match event {
+            Some(Ok(event)) => reader.take(hub, event).await,
+            Some(Err(error)) if error.is_retriable() => {
+                troubled = true;
                 hub.reader_trouble(Some(error.to_string()));
                 waits.sleep().await;
                 continue;
             }
-            Err(error) => return Err(error),
-        }
+            Some(Err(error)) => Err(error),
+            None if source.ends().await.is_ok() => Ok(()),
+            None => continue,
+        };
+        outcome?;
+        troubled = false;
         waits.reset();
         hub.reader_trouble(None);
     }

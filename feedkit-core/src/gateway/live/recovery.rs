@@ -214,3 +214,57 @@ impl Drop for Landing<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::EventSource;
+    use crate::memory::MemoryLog;
+
+    /// Opens readers only when it is let.
+    struct Gate {
+        log: MemoryLog,
+        asked: AtomicUsize,
+        open: Semaphore,
+    }
+
+    #[async_trait]
+    impl OpenSource for Gate {
+        async fn open(&self) -> Result<Box<dyn EventSource>> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            self.open.acquire().await.unwrap().forget();
+            Ok(Box::new(self.log.broadcast()))
+        }
+    }
+
+    /// Ten recoveries at once; how often the log was asked for while none went on, and in all.
+    async fn ten(key: impl Fn(usize) -> String) -> (usize, usize) {
+        let log = MemoryLog::new(1, crate::SystemClock);
+        log.append(Partition(0), crate::Timestamp::EPOCH, None, "no notification".into());
+        let gate = Gate { log: log.clone(), asked: AtomicUsize::new(0), open: Semaphore::new(0) };
+        let recoveries = Recoveries::new(10, 1000);
+        let (from, to) = (Positions::new(), log.ends());
+        let place = Place { log: log.incarnation(), next: &from };
+        let all = (0..10).map(|i| recoveries.read((key(i), vec![]), place, || to.clone(), &gate, |_| true));
+        let let_go = async {
+            let at_once = gate.asked.load(Ordering::SeqCst);
+            gate.open.add_permits(10);
+            at_once
+        };
+        let (outcomes, at_once) = tokio::join!(join_all(all), let_go);
+        assert!(outcomes.iter().all(|outcome| outcome.as_ref().is_some_and(|r| r.to == to)));
+        assert!(recoveries.flights().is_empty());
+        (at_once, gate.asked.load(Ordering::SeqCst))
+    }
+
+    #[tokio::test]
+    async fn equal_recoveries_read_the_log_once_and_others_few_at_a_time() {
+        assert_eq!(ten(|_| "same".to_owned()).await, (1, 1));
+        assert_eq!(ten(|i| i.to_string()).await, (AT_ONCE, 10));
+    }
+}

@@ -59,6 +59,7 @@ impl World {
             sink: self.sink.clone(),
             queries: Arc::new(MemoryHistory::new()),
             counters: Some(Arc::new(MemoryCounters::default())),
+            cache: Arc::new(feedkit_core::gateway::LocalCache::default()),
             alerts: Arc::new(MemoryAlertLog::new()),
             notifications: Arc::new(Notifications(MemoryLog::new(1, self.clock.clone()))),
             visibility: Arc::new(AllVisible),

@@ -233,3 +233,18 @@ async fn the_page_asks_nobody_else() {
     assert_eq!((parts.status.as_u16(), parts.headers["location"].to_str().unwrap()), (308, "../docs"));
     assert_eq!(fetch("/docs/swagger-initializer.js").await.0.status, 404, "only what is needed is served");
 }
+
+/// `docs/openapi.json` is what the code says. `FEEDKIT_WRITE_OPENAPI=1` writes it.
+#[test]
+fn the_document_in_the_docs_is_in_step() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
+    let made = serde_json::to_string_pretty(&feedkit_core::gateway::openapi::openapi()).unwrap() + "\n";
+    if std::env::var_os("FEEDKIT_WRITE_OPENAPI").is_some() {
+        std::fs::write(&path, &made).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        kept == made,
+        "make it anew: FEEDKIT_WRITE_OPENAPI=1 cargo test -p feedkit-core --all-features in_step"
+    );
+}

@@ -32,6 +32,16 @@ async fn a_log_that_cannot_be_read_is_named_and_read_when_it_is_back() {
     assert_eq!(socket.told().await.0, "n1");
 }
 
+/// Nothing is written meanwhile that would show that the log can be read.
+#[tokio::test]
+async fn a_quiet_log_that_can_be_read_again_is_found_well() {
+    let served = World::new().serve(|_| {}).await;
+    until("it reads", || served.gateway.component().condition == Condition::Up).await;
+    served.tap.stumble.notify_one();
+    until("it says so", || served.gateway.component().condition == Condition::Degraded).await;
+    until("it is well", || served.gateway.component().condition == Condition::Up).await;
+}
+
 #[tokio::test]
 async fn clients_come_back_when_the_log_was_made_anew() {
     let world = World::new();

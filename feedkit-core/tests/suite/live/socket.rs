@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
@@ -69,8 +69,9 @@ impl Socket {
 
     /// The next frame, or how the connection ended: the close code and its reason, if there was any.
     pub(super) async fn receive(&mut self) -> Result<Value, Option<(u16, String)>> {
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            match timeout(PATIENCE, self.stream.next()).await.expect("a frame") {
+            match timeout_at(deadline, self.stream.next()).await.expect("a frame") {
                 Some(Ok(Message::Text(text))) => {
                     let frame: Value = serde_json::from_str(&text).unwrap();
                     document::check("tellSocket", &frame);
@@ -92,11 +93,14 @@ impl Socket {
 
     /// The close code, whatever comes before.
     pub(super) async fn closed(&mut self) -> u16 {
-        loop {
-            if let Err(ending) = self.receive().await {
-                return ending.expect("a close frame").0;
+        let ending = async {
+            loop {
+                if let Err(ending) = self.receive().await {
+                    return ending;
+                }
             }
-        }
+        };
+        timeout(PATIENCE, ending).await.expect("an end").expect("a close frame").0
     }
 
     /// Subscribes; the answer.

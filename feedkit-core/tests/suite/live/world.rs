@@ -23,7 +23,7 @@ use feedkit_core::{
 use hyper_util::rt::TokioIo;
 use poem::Endpoint;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -53,6 +53,8 @@ pub(super) struct Tap {
     log: MemoryLog,
     pub(super) opened: Arc<AtomicUsize>,
     pub(super) broken: Arc<AtomicBool>,
+    /// Present readers fail once, in a way that passes.
+    pub(super) stumble: Arc<Notify>,
     /// Readers opened as this one or later yield no records while it is less than the maximum.
     held_from: watch::Sender<usize>,
 }
@@ -111,6 +113,7 @@ impl World {
             log: self.log.clone(),
             opened: Arc::default(),
             broken: Arc::default(),
+            stumble: Arc::default(),
             held_from: watch::Sender::new(usize::MAX),
         };
         let metrics = prometheus::Registry::new();
@@ -118,6 +121,7 @@ impl World {
             sink: Arc::new(self.log.clone()),
             queries: Arc::new(MemoryHistory::new()),
             counters: Some(self.counters.clone()),
+            cache: Arc::new(feedkit_core::gateway::LocalCache::default()),
             alerts: Arc::new(MemoryAlertLog::new()),
             notifications: Arc::new(tap.clone()),
             visibility: Arc::new(Bare),
@@ -282,7 +286,8 @@ impl OpenSource for Tap {
         }
         let number = self.opened.fetch_add(1, Ordering::SeqCst);
         let held_from = self.held_from.subscribe();
-        Ok(Box::new(Held { inner: Box::new(self.log.broadcast()), number, held_from, next: None }))
+        let stumble = self.stumble.clone();
+        Ok(Box::new(Held { inner: Box::new(self.log.broadcast()), number, held_from, stumble, next: None }))
     }
 }
 
@@ -290,6 +295,7 @@ struct Held {
     inner: Box<dyn EventSource>,
     number: usize,
     held_from: watch::Receiver<usize>,
+    stumble: Arc<Notify>,
     /// Read while it was held.
     next: Option<SourceEvent>,
 }
@@ -298,7 +304,10 @@ struct Held {
 impl EventSource for Held {
     async fn next(&mut self) -> Result<SourceEvent> {
         if self.next.is_none() {
-            self.next = Some(self.inner.next().await?);
+            self.next = tokio::select! {
+                () = self.stumble.notified() => return Err(Error::retriable("the broker is away")),
+                event = self.inner.next() => Some(event?),
+            };
         }
         if matches!(self.next, Some(SourceEvent::Batch(_))) {
             let number = self.number;

@@ -29,13 +29,15 @@ impl OpenSource for Notifications {
 
 /// A write is visible once the history has it: the counters are the history's own totals.
 pub struct HistoryVisibility {
+    log: SqliteLog,
     pipeline: PipelineHandle,
     partitions: u32,
 }
 
 impl HistoryVisibility {
     pub fn new(log: &SqliteLog, pipeline: &PipelineHandle) -> Result<Self> {
-        Ok(HistoryVisibility { pipeline: pipeline.clone(), partitions: log.partitions(USER_ACTIONS)? })
+        let partitions = log.partitions(USER_ACTIONS)?;
+        Ok(HistoryVisibility { log: log.clone(), pipeline: pipeline.clone(), partitions })
     }
 }
 
@@ -46,6 +48,12 @@ impl Visibility for HistoryVisibility {
             return Err(Error::invalid(format!(
                 "{position} names partition {}, the log has {} from 0 on",
                 position.partition, self.partitions
+            )));
+        }
+        let end = self.log.ends(USER_ACTIONS).await?.of(position.partition);
+        if position.offset > end {
+            return Err(Error::invalid(format!(
+                "{position} was never written: that partition ends at {end}"
             )));
         }
         let target = [(position.partition, position.offset)].into_iter().collect();

@@ -1,0 +1,19 @@
+# docker build -f examples/deploy/gateway.Dockerfile -t feedkit-gateway .      (from the repository's root)
+FROM rust:1-bookworm AS build
+# librdkafka and jemalloc are built from source; OpenSSL and zlib are the system's.
+RUN apt-get update && apt-get install -y --no-install-recommends libssl-dev pkg-config zlib1g-dev && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+    cargo build --release --locked -p feedkit-gateway && cp target/release/feedkit-gateway /feedkit-gateway
+
+FROM debian:bookworm-slim
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libssl3 zlib1g && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --no-create-home --shell /usr/sbin/nologin feedkit
+COPY --from=build /feedkit-gateway /usr/local/bin/feedkit-gateway
+USER feedkit
+# In a container loopback would reach nobody.
+ENV FEEDKIT_LISTEN=0.0.0.0:8080 FEEDKIT_LOG_FORMAT=json
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/usr/local/bin/feedkit-gateway"]

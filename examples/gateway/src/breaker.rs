@@ -1,0 +1,125 @@
+//! Writes while Kafka is away: refused at once, so that clients and gateway do not wait for nothing.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use feedkit_core::sink::NewRecord;
+use feedkit_core::{Error, EventSink, Position, Result};
+
+use crate::health::Services;
+
+/// Sends as `sink` does. While Kafka is seen to be away only one send at a time tries; when that is acknowledged, all do
+/// again, whatever the last look has seen.
+pub struct Breaker<S> {
+    sink: S,
+    services: Services,
+    trying: AtomicBool,
+}
+
+impl<S> Breaker<S> {
+    pub fn new(sink: S, services: Services) -> Self {
+        Breaker { sink, services, trying: AtomicBool::new(false) }
+    }
+}
+
+#[async_trait]
+impl<S: EventSink> EventSink for Breaker<S> {
+    async fn send(&self, batch: Vec<NewRecord>) -> Vec<Result<Position>> {
+        let Some(why) = self.services.log_is_away() else { return self.sink.send(batch).await };
+        let Some(_turn) = Turn::take(&self.trying) else {
+            return batch.iter().map(|_| Err(Error::retriable(why.clone()))).collect();
+        };
+        let outcomes = self.sink.send(batch).await;
+        if outcomes.iter().any(Result::is_ok) {
+            self.services.note_log_answers();
+        }
+        outcomes
+    }
+
+    async fn flush(&self) -> Result<()> {
+        self.sink.flush().await
+    }
+}
+
+/// The one that tries; also when it is dropped, others may.
+struct Turn<'a>(&'a AtomicBool);
+
+impl<'a> Turn<'a> {
+    fn take(trying: &'a AtomicBool) -> Option<Self> {
+        // Made only when it is ours: one that is dropped gives the turn back.
+        (!trying.swap(true, Ordering::AcqRel)).then(|| Turn(trying))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use feedkit_core::{Offset, Partition};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    /// Acknowledges as it is let.
+    struct Slow(Arc<Semaphore>);
+
+    #[async_trait]
+    impl EventSink for Slow {
+        async fn send(&self, batch: Vec<NewRecord>) -> Vec<Result<Position>> {
+            self.0.acquire().await.unwrap().forget();
+            let offset: Offset = 1;
+            batch.iter().map(|_| Ok(Position { partition: Partition(0), offset })).collect()
+        }
+        async fn flush(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    fn one() -> Vec<NewRecord> {
+        vec![NewRecord::keyed("u", bytes::Bytes::from_static(b"{}"))]
+    }
+
+    #[tokio::test]
+    async fn one_tries_while_kafka_is_away_and_its_success_lets_all_in() {
+        let let_in = Arc::new(Semaphore::new(0));
+        let services = Services::default();
+        services.note_log_away("Kafka: no broker");
+        let breaker = Arc::new(Breaker::new(Slow(let_in.clone()), services));
+        let trying = tokio::spawn({
+            let breaker = breaker.clone();
+            async move { breaker.send(one()).await }
+        });
+        while !breaker.trying.load(Ordering::Acquire) {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..2 {
+            let refused = breaker.send(one()).await.remove(0).unwrap_err();
+            assert!(refused.is_retriable() && refused.to_string().contains("no broker"), "{refused}");
+        }
+        let_in.add_permits(2);
+        assert!(trying.await.unwrap()[0].is_ok());
+        assert!(breaker.services.log_is_away().is_none());
+        assert!(breaker.send(one()).await[0].is_ok());
+    }
+
+    #[tokio::test]
+    async fn one_that_gives_up_makes_room_for_another() {
+        let let_in = Arc::new(Semaphore::new(0));
+        let services = Services::default();
+        services.note_log_away("away");
+        let breaker = Breaker::new(Slow(let_in.clone()), services);
+        tokio::select! {
+            biased;
+            _ = breaker.send(one()) => panic!("nothing was let in"),
+            () = tokio::task::yield_now() => {}
+        }
+        let_in.add_permits(1);
+        assert!(breaker.send(one()).await[0].is_ok());
+    }
+}

@@ -1,0 +1,185 @@
+//! What a gateway does while a service is away, and that it recovers by itself.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::broker::Broker;
+use crate::door::Door;
+use crate::http::{Client, eventually};
+use crate::world::{Gateway, World, event, likes, send};
+
+fn anybody(gateway: &Gateway) -> Client {
+    Client::new(gateway.address, None)
+}
+
+/// `host:port` of a URL.
+fn place(url: &str) -> String {
+    url.rsplit_once('@').map_or(url, |(_, rest)| rest).split('/').next().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_writes_pass_and_reads_come_from_the_history() {
+    let Some(mut world) = World::new().await else { return };
+    let gateway = world.gateway_with(&["--rate-limit", "30"]).await;
+    let _processor = world.processor();
+    gateway.is("ready", Some(("counters", "up"))).await;
+    let reader = anybody(&gateway);
+    let written = send(&gateway.writer(), &likes("p", 20)).await;
+    let shown = eventually("the counts", async || {
+        let shown = reader.get("/api/posts/p").await;
+        (shown.status == 200 && shown.body["likes"] == 20).then_some(shown.body)
+    });
+    assert_eq!(shown.await["source"], "counters", "{written}");
+
+    world.redis.kill();
+    gateway.is("degraded", Some(("counters", "degraded"))).await;
+    assert_eq!(reader.get("/health/live").await.status, 200);
+    send(&gateway.writer(), &likes("q", 10)).await;
+    let shown = eventually("the history", async || {
+        let shown = reader.get("/api/posts/q").await;
+        (shown.status == 200 && shown.body["likes"] == 10).then_some(shown.body)
+    });
+    assert_eq!(shown.await["source"], "history");
+    let top = reader.get("/api/posts/top?by=likes").await.expect(200);
+    assert_eq!(top["source"], "history", "{top}");
+    // The limit is this gateway's own now.
+    let ann = gateway.client("ann");
+    let mut limited = 0;
+    for _ in 0..40 {
+        let answer = ann.post("/api/events", &event("ann", "p", "comment")).await;
+        match answer.status.as_u16() {
+            202 => {}
+            429 => limited += 1,
+            other => panic!("{other}: {}", answer.body),
+        }
+    }
+    assert!(limited > 0, "nothing limits while Redis is away");
+
+    // It comes back empty; the processor counts anew.
+    world.redis.come().await;
+    gateway.is("ready", Some(("counters", "up"))).await;
+    eventually("the counters", async || {
+        let shown = reader.get("/api/posts/q").await;
+        (shown.status == 200 && shown.body["source"] == "counters" && shown.body["likes"] == 10).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_that_must_be_shared_refuse_writes_without_redis() {
+    let Some(mut world) = World::new().await else { return };
+    let gateway = world.gateway_with(&["--rate-limit", "1000", "--limit-locally=false"]).await;
+    let ann = gateway.client("ann");
+    ann.post("/api/events", &event("ann", "p", "like")).await.expect(202);
+    world.redis.kill();
+    let refused = ann.post("/api/events", &event("ann", "p", "like")).await;
+    assert!(refused.headers.contains_key("retry-after"), "{refused:?}");
+    refused.expect(503);
+    world.redis.come().await;
+    eventually("the limits", async || {
+        (ann.post("/api/events", &event("ann", "p", "like")).await.status == 202).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_postgres_writes_pass_and_counters_are_read() {
+    let Some(mut world) = World::new().await else { return };
+    let mut door = Door::to(&place(&world.postgres)).await;
+    let direct = world.postgres.clone();
+    world.postgres = direct.replace(&place(&direct), &door.address.to_string());
+    let gateway = world.gateway().await;
+    world.postgres = direct;
+    let _processor = world.processor();
+    gateway.is("ready", Some(("history", "up"))).await;
+    let reader = anybody(&gateway);
+    send(&gateway.writer(), &likes("p", 20)).await;
+    eventually("the counts", async || (reader.get("/api/posts/p").await.body["likes"] == 20).then_some(()))
+        .await;
+
+    door.shut().await;
+    gateway.is("degraded", Some(("history", "degraded"))).await;
+    send(&gateway.writer(), &likes("q", 10)).await;
+    let top = eventually("the counts", async || {
+        let top = reader.get("/api/posts/top?by=likes").await;
+        (top.status == 200 && top.body["posts"].as_array().unwrap().len() == 2).then_some(top.body)
+    });
+    assert_eq!(top.await["source"], "counters");
+    let refused = reader.get("/api/posts/p/activity?by=hour").await;
+    assert!(refused.headers.contains_key("retry-after"), "{refused:?}");
+    refused.expect(503);
+
+    door.open().await;
+    gateway.is("ready", Some(("history", "up"))).await;
+    eventually("an answer", async || {
+        (reader.get("/api/posts/p/activity?by=hour").await.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_kafka_writes_are_refused_at_once_and_it_recovers() {
+    let Some(mut broker) = Broker::start("PLAINTEXT", |_| String::new(), &[]).await else { return };
+    let Some(world) = World::on(broker.plain.clone()).await else { return };
+    world.create_topics().await;
+    // Waiting for an acknowledgement would take longer than the test waits for anything.
+    let patient = ["--kafka-delivery-timeout", "200s", "--answer-timeout", "300s"];
+    let gateway = world.gateway_with(&patient).await;
+    gateway.is("ready", Some(("log", "up"))).await;
+    gateway.client("ann").post("/api/events", &event("ann", "p", "like")).await.expect(202);
+
+    broker.kill();
+    gateway.is("unready", Some(("log", "down"))).await;
+    assert_eq!(anybody(&gateway).get("/health/live").await.status, 200);
+    // One tries whether it is still so; the others need not wait for it.
+    let trying = Arc::new(gateway.client("eve"));
+    let trying = tokio::spawn(async move { trying.post("/api/events", &event("eve", "p", "like")).await });
+    let ann = gateway.client("ann");
+    eventually("a refusal", async || {
+        let comment = event("ann", "p", "comment");
+        let tries = (0..3).map(|_| Box::pin(ann.post("/api/events", &comment)));
+        let (first, ..) = futures_util::future::select_all(tries).await;
+        let is_refused = first.status == 503 && first.headers.contains_key("retry-after");
+        is_refused.then_some(())
+    })
+    .await;
+    let batch = gateway.writer().post("/api/events/batch", &json!(likes("p", 3))).await;
+    assert!(batch.headers.contains_key("retry-after"), "{batch:?}");
+    batch.expect(503);
+
+    broker.restart().await;
+    // Also what only reads, though nothing new comes to be read.
+    gateway.is("ready", Some(("live", "up"))).await;
+    ann.post("/api/events", &event("ann", "p", "like")).await.expect(202);
+    // What tried meanwhile was taken at last.
+    trying.await.unwrap().expect(202);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn started_before_all_the_others_it_comes_up_with_them() {
+    let Some(mut broker) = Broker::start("PLAINTEXT", |_| String::new(), &[]).await else { return };
+    let Some(mut world) = World::on(broker.plain.clone()).await else { return };
+    world.create_topics().await;
+    let mut door = Door::to(&place(&world.postgres)).await;
+    world.postgres = world.postgres.replace(&place(&world.postgres), &door.address.to_string());
+    broker.kill();
+    door.shut().await;
+    world.redis.kill();
+
+    let gateway = world.gateway().await;
+    let seen = gateway.is("unready", Some(("counters", "degraded"))).await;
+    assert!(seen.to_string().contains("PostgreSQL"), "{seen}");
+    assert_eq!(anybody(&gateway).get("/health/live").await.status, 200);
+    let processor = world.processor();
+
+    door.open().await;
+    world.redis.come().await;
+    broker.restart().await;
+    gateway.is("ready", None).await;
+    send(&gateway.writer(), &likes("p", 10)).await;
+    let reader = anybody(&gateway);
+    eventually("the counts", async || (reader.get("/api/posts/p").await.body["likes"] == 10).then_some(()))
+        .await;
+    drop(processor);
+}

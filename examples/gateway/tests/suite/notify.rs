@@ -1,0 +1,197 @@
+//! Who is told what, from a like at a gateway through a processor to a socket.
+
+use std::time::Duration;
+
+use feedkit_core::{Clock, EventId, SystemClock, Timestamp};
+use serde_json::{Value, json};
+
+use crate::http::{Client, eventually};
+use crate::process::Process;
+use crate::socket::Socket;
+use crate::world::{Gateway, World, event, likes, send, token};
+
+/// Waits until something at this gateway has made the whole way: what was raised before lies in the log of
+/// notifications.
+async fn mark(gateway: &Gateway, user: &str, post: &str) -> String {
+    gateway.client(user).post("/api/events", &event(user, post, "post")).await.expect(202);
+    send(&gateway.writer(), &likes(post, 10)).await;
+    format!("milestone:{post}:10")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_likes_are_told_to_the_author_alone_and_once() {
+    let Some(world) = World::new().await else { return };
+    let (gateway, _processor) = (world.gateway().await, world.processor());
+    gateway.client("ann").post("/api/events", &event("ann", "p", "post")).await.expect(202);
+    let mut sockets = Vec::new();
+    for (user, roles) in [("ann", &[][..]), ("bob", &[]), ("mod", &["moderator"])] {
+        let mut socket = Socket::open(gateway.address, &token(user, roles, &[])).await;
+        socket.subscribe(&["me"], None).await;
+        sockets.push((user, socket));
+    }
+    // Each user by themselves, all at once.
+    let liking = (0..100).map(|n| {
+        let user = format!("fan-{n}");
+        let client = gateway.client(&user);
+        async move { client.post("/api/events", &event(&user, "p", "like")).await.expect(202) }
+    });
+    futures_util::future::join_all(liking).await;
+    for (user, mut socket) in sockets {
+        if user == "ann" {
+            assert_eq!(socket.notification().await.unwrap()["id"], "milestone:p:10");
+            let hundred = socket.notification().await.unwrap();
+            assert_eq!(hundred["id"], "milestone:p:100");
+            assert_eq!(hundred["title"], "Your post got 100 likes", "{hundred}");
+            assert_eq!(hundred["audience"], json!({"user": "ann"}), "{hundred}");
+        }
+        let last = mark(&gateway, user, &format!("of-{user}")).await;
+        assert_eq!(socket.ids_until(&last).await, [last], "{user} was told something else");
+    }
+}
+
+/// Kills the processor before it reads, while the alert is under way, and in the middle of publishing it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_processor_that_is_killed_on_the_way_tells_it_once() {
+    let Some(world) = World::new().await else { return };
+    let gateway = world.gateway().await;
+    let mut socket = Socket::open(gateway.address, &token("ann", &[], &[])).await;
+    socket.subscribe(&["me"], None).await;
+    let mut wanted = Vec::new();
+    for (round, kill) in kills().into_iter().enumerate() {
+        let post = format!("p{round}");
+        let mut processor = kill.processor(&world);
+        gateway.client("ann").post("/api/events", &event("ann", &post, "post")).await.expect(202);
+        send(&gateway.writer(), &likes(&post, 100)).await;
+        kill.when_it_is_time(&mut processor, &world, &post).await;
+        wanted.extend([format!("milestone:{post}:10"), format!("milestone:{post}:100")]);
+    }
+    let _processor = world.processor();
+    let last = mark(&gateway, "ann", "last").await;
+    let mut told = socket.ids_until(&last).await;
+    wanted.push(last);
+    // A reader that comes anew reads the log itself.
+    told.sort();
+    wanted.sort();
+    assert_eq!(told, wanted);
+    let moderator = Client::new(gateway.address, Some(token("mod", &["moderator"], &[])));
+    let alerts = moderator.get("/api/alerts?limit=100").await.expect(200);
+    let mut raised: Vec<_> = alerts["alerts"].as_array().unwrap().iter().map(|a| a["id"].clone()).collect();
+    raised.sort_by_key(Value::to_string);
+    assert_eq!(raised, wanted);
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kill {
+    /// At a named stage, by a processor that was built for it.
+    #[cfg(feature = "failpoints")]
+    At(&'static str),
+    /// Once the history has the likes, wherever the rest is.
+    Committed,
+    /// At once, wherever it is.
+    Now,
+}
+
+fn kills() -> Vec<Kill> {
+    #[cfg(feature = "failpoints")]
+    {
+        use feedkit_core::failpoint::stage;
+        vec![
+            Kill::At(stage::RELAY),
+            Kill::Now,
+            Kill::At(stage::ALERT_STEP),
+            Kill::At(stage::AFTER_COMMIT),
+            Kill::Committed,
+        ]
+    }
+    #[cfg(not(feature = "failpoints"))]
+    vec![Kill::Committed, Kill::Now, Kill::Committed]
+}
+
+impl Kill {
+    fn processor(self, world: &World) -> Process {
+        let mut command = world.processor_command();
+        #[cfg(feature = "failpoints")]
+        if let Kill::At(stage) = self {
+            command.env("FEEDKIT_FAILPOINT", format!("{stage}:1"));
+        }
+        Process::start(&mut command)
+    }
+
+    async fn when_it_is_time(self, processor: &mut Process, world: &World, post: &str) {
+        match self {
+            #[cfg(feature = "failpoints")]
+            Kill::At(stage) => {
+                let code = processor.ended().await;
+                assert_eq!(code, None, "{stage}: {}", processor.said());
+            }
+            Kill::Committed => {
+                let sql = world.sql().await;
+                let count = "SELECT count(*) FROM events WHERE post_id = $1 AND kind = 'like'";
+                eventually("the commit", async || {
+                    let row = sql.query_one(count, &[&post]).await.ok()?;
+                    (row.get::<_, i64>(0) == 100).then_some(())
+                })
+                .await;
+                processor.kill();
+            }
+            Kill::Now => processor.kill(),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_missed_while_a_gateway_was_dead_is_told_by_another() {
+    let Some(world) = World::new().await else { return };
+    let (mut first, second) = (world.gateway().await, world.gateway().await);
+    let _processor = world.processor();
+    let mut socket = Socket::open(first.address, &token("ann", &[], &[])).await;
+    socket.subscribe(&["me"], None).await;
+    let heard = mark(&first, "ann", "p").await;
+    assert_eq!(socket.ids_until(&heard).await, [heard]);
+    first.process.kill();
+    assert!(socket.next().await.is_none(), "the socket lives on");
+    let missed = mark(&second, "ann", "q").await;
+    let cursor = socket.cursor.clone().unwrap();
+    let mut socket = Socket::open(second.address, &token("ann", &[], &[])).await;
+    assert!(socket.subscribe(&["me"], Some(&cursor)).await, "not recovered");
+    assert_eq!(socket.ids_until(&missed).await, [missed]);
+    let last = mark(&second, "ann", "r").await;
+    assert_eq!(socket.ids_until(&last).await, [last], "told twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_like_farm_is_told_to_moderators_alone() {
+    let Some(world) = World::new().await else { return };
+    let (gateway, _processor) = (world.gateway().await, world.processor());
+    gateway.client("ann").post("/api/events", &event("ann", "p", "post")).await.expect(202);
+    let mut moderator = Socket::open(gateway.address, &token("mod", &["moderator"], &[])).await;
+    moderator.subscribe(&["role:moderator"], None).await;
+    let mut ann = Socket::open(gateway.address, &token("ann", &[], &[])).await;
+    ann.subscribe(&["me", "post:p"], None).await;
+    // Who is no moderator does not hear what they hear.
+    let mut bob = Socket::open(gateway.address, &token("bob", &[], &[])).await;
+    bob.send(&json!({"type": "subscribe", "channels": ["role:moderator"]})).await;
+    let refused = bob.next().await;
+    assert!(refused.is_none_or(|frame| frame["type"] == "error"), "bob listens to moderators");
+
+    // Four minutes of a like every two seconds, then two hundred within five.
+    let now = SystemClock.now();
+    let at = |ago: f64| now.saturating_sub(Duration::from_secs_f64(ago));
+    let like = |user: String, time: Timestamp| {
+        let id = EventId::new(time);
+        json!({"id": id, "userId": user, "postId": "p", "type": "like", "timestamp": time})
+    };
+    let usual = (0..120).map(|n| like(format!("fan-{n}"), at(250.0 - 2.0 * f64::from(n))));
+    let farmed = (0..200).map(|n| like(format!("farm-{n}"), at(6.0 - 0.025 * f64::from(n))));
+    send(&gateway.writer(), &usual.chain(farmed).collect::<Vec<_>>()).await;
+
+    let fraud = moderator.notification().await.unwrap();
+    assert_eq!(fraud["type"], "FRAUD", "{fraud}");
+    assert_eq!(fraud["audience"], json!({"role": "moderator"}));
+    assert_eq!((&fraud["data"]["postId"], &fraud["data"]["rule"]), (&json!("p"), &json!("spike")), "{fraud}");
+    let sample = fraud["data"]["sampleUsers"].as_array().unwrap();
+    assert!(sample.iter().any(|user| user.as_str().unwrap().starts_with("farm-")), "{fraud}");
+    let last = mark(&gateway, "ann", "q").await;
+    let ids = ann.ids_until(&last).await;
+    assert!(ids.iter().all(|id| id.starts_with("milestone:")), "ann was told {ids:?}");
+}

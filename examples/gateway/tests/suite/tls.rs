@@ -1,0 +1,109 @@
+//! Encrypted connections to PostgreSQL and Redis, and a Redis Cluster, under the whole of both servers.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::http::{Client, eventually};
+use crate::instance::Instance;
+use crate::process::{output, said};
+use crate::redis_server::{RedisServer, free_port};
+use crate::support::skip;
+use crate::world::{World, likes, send};
+
+/// An authority, and a certificate by it for 127.0.0.1, as PEM files in `dir`.
+fn certify(dir: &Path) {
+    let openssl = |arguments: &str| {
+        let done = Command::new("openssl").args(arguments.split(' ')).current_dir(dir).output().unwrap();
+        assert!(done.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&done.stderr));
+    };
+    let new_key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    openssl(&format!("req -x509 {new_key} -keyout ca.key -out ca.pem -days 2 -subj /CN=feedkit-test"));
+    openssl(&format!("req {new_key} -keyout server.key -out server.csr -subj /CN=server"));
+    std::fs::write(dir.join("names"), "subjectAltName=IP:127.0.0.1,DNS:localhost").unwrap();
+    openssl(
+        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out server.pem -days 2 -extfile names",
+    );
+}
+
+/// Likes go all the way, and are read.
+async fn works(world: &World, post: &str) {
+    let (gateway, _processor) = (world.gateway().await, world.processor());
+    gateway.is("ready", None).await;
+    send(&gateway.writer(), &likes(post, 10)).await;
+    let reader = Client::new(gateway.address, None);
+    eventually("the counts", async || {
+        let shown = reader.get(&format!("/api/posts/{post}")).await.body;
+        (shown["likes"] == 10 && shown["source"] == "counters").then_some(())
+    })
+    .await;
+    eventually("the history", async || {
+        let shown = reader.get(&format!("/api/posts/{post}/activity?by=day")).await.body;
+        (shown["buckets"][0]["counts"]["like"] == 10).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_servers_speak_tls() {
+    if Command::new("openssl").arg("version").output().is_err() {
+        return skip("openssl cannot be run");
+    }
+    let Some(mut world) = World::new().await else { return };
+    let dir = tempfile::tempdir().unwrap();
+    certify(dir.path());
+    let prepare = |data: &Path| {
+        use std::os::unix::fs::PermissionsExt;
+        for (from, to) in [("server.pem", "server.crt"), ("server.key", "server.key")] {
+            std::fs::copy(dir.path().join(from), data.join(to)).unwrap();
+        }
+        std::fs::set_permissions(data.join("server.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::fs::write(data.join("pg_hba.conf"), "hostssl all all 127.0.0.1/32 trust\n").unwrap();
+    };
+    let Some(postgres) = Instance::start_with("-c ssl=on", prepare) else { return };
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let tls_port = free_port().to_string();
+    let arguments = [
+        ["--tls-port", &tls_port],
+        ["--tls-cert-file", &path("server.pem")],
+        ["--tls-key-file", &path("server.key")],
+        ["--tls-ca-cert-file", &path("ca.pem")],
+        ["--tls-auth-clients", "no"],
+    ];
+    let arguments = arguments.concat().into_iter().map(str::to_owned).collect();
+    let Some(_redis) = RedisServer::with(arguments).await else { return };
+    world.postgres = postgres.url();
+    world.redis_url = format!("rediss://localhost:{tls_port}");
+    world.arguments = ["--postgres-tls", "require", "--postgres-ca-file", &path("ca.pem")]
+        .into_iter()
+        .chain(["--redis-ca-file", &path("ca.pem")])
+        .map(str::to_owned)
+        .collect();
+    works(&world, "p").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_servers_run_on_a_redis_cluster() {
+    let Some(mut world) = World::new().await else { return };
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        let bus = free_port().to_string();
+        let arguments = ["--cluster-enabled", "yes", "--cluster-port", &bus].map(str::to_owned).to_vec();
+        let Some(node) = RedisServer::with(arguments).await else { return };
+        nodes.push(node);
+    }
+    let mut create = Command::new("redis-cli");
+    create.args(["--cluster", "create"]).args(nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)));
+    create.args(["--cluster-replicas", "0", "--cluster-yes"]);
+    let created = output(create).await;
+    assert!(created.status.success(), "{}", said(&created));
+    for node in &nodes {
+        eventually("the cluster", async || {
+            let info: String = node.ask(&["CLUSTER", "INFO"]).await;
+            info.contains("cluster_state:ok").then_some(())
+        })
+        .await;
+    }
+    world.redis_url = nodes.iter().map(RedisServer::url).collect::<Vec<_>>().join(",");
+    world.arguments = ["--redis-cluster"].map(str::to_owned).to_vec();
+    works(&world, "p").await;
+}

@@ -1,0 +1,271 @@
+//! Topics, a database and a Redis of one test's own, and the two servers on them.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use feedkit_core::{Clock, EventId, SystemClock};
+use jsonwebtoken::{EncodingKey, Header};
+use serde_json::{Value, json};
+use tokio_postgres::{Client as Sql, NoTls};
+
+use crate::http::{Client, eventually};
+use crate::process::{self, Process, gateway, output, program, said};
+use crate::redis_server::RedisServer;
+use crate::support;
+
+const SECRET: &str = "a secret that is long enough for tests";
+
+/// Where everything is.
+pub struct World {
+    dir: tempfile::TempDir,
+    pub kafka: String,
+    pub name: String,
+    /// As the servers are told.
+    pub postgres: String,
+    pub redis_url: String,
+    /// More arguments that both take.
+    pub arguments: Vec<String>,
+    pub redis: RedisServer,
+    processor: String,
+    database: Database,
+}
+
+/// A database that is dropped with the test.
+struct Database {
+    server: String,
+    name: String,
+}
+
+impl World {
+    /// Everything, with topics. `None` when the test is to be skipped.
+    pub async fn new() -> Option<World> {
+        let world = Self::on(support::kafka()?).await?;
+        world.create_topics().await;
+        Some(world)
+    }
+
+    /// On a broker of the test's own; topics are still to be made.
+    pub async fn on(kafka: String) -> Option<World> {
+        let (server, processor, redis) =
+            (support::server()?, process::processor()?, RedisServer::start().await?);
+        let name = unique();
+        let database = Database::create(&server, &name).await;
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("secret"), SECRET).unwrap();
+        Some(World {
+            dir,
+            kafka,
+            postgres: database.url(),
+            redis_url: redis.url(),
+            arguments: Vec::new(),
+            name,
+            redis,
+            processor,
+            database,
+        })
+    }
+
+    /// By the processor's own command.
+    pub async fn create_topics(&self) {
+        let mut command = self.processor_command();
+        command.args(["create-topics", "--partitions", "3", "--retention", "1h"]);
+        let made = output(command).await;
+        assert!(made.status.success(), "{}", said(&made));
+    }
+
+    fn services(&self, command: &mut Command) {
+        let notifications = format!("{}-notifications", self.name);
+        command.args(["--kafka", &self.kafka, "--topic", &self.name, "--notifications", &notifications]);
+        command.args(["--postgres", &self.postgres, "--redis", &self.redis_url]);
+        command.args(["--postgres-pool-size", "4"]).args(&self.arguments);
+    }
+
+    pub fn gateway_command(&self) -> Command {
+        let mut command = gateway();
+        self.services(&mut command);
+        command.args(["--listen", "127.0.0.1:0", "--rate-limit", "0"]);
+        command.arg("--jwt-secret-file").arg(self.dir.path().join("secret"));
+        command
+    }
+
+    /// Without limits, listening.
+    pub async fn gateway(&self) -> Gateway {
+        self.gateway_with(&[]).await
+    }
+
+    pub async fn gateway_with(&self, arguments: &[&str]) -> Gateway {
+        // What is given last is not what counts: a flag stands once.
+        let mut command = gateway();
+        self.services(&mut command);
+        command.args(["--listen", "127.0.0.1:0"]);
+        for (flag, value) in [("--rate-limit", "0"), ("--jwt-secret-file", &self.secret_file())] {
+            if !arguments.iter().any(|a| *a == flag || (flag.starts_with("--jwt") && *a == "--jwt-algorithm"))
+            {
+                command.args([flag, value]);
+            }
+        }
+        Gateway::start(command.args(arguments)).await
+    }
+
+    pub fn secret_file(&self) -> String {
+        self.dir.path().join("secret").to_str().unwrap().to_owned()
+    }
+
+    pub fn processor_command(&self) -> Command {
+        let mut command = program(&self.processor);
+        self.services(&mut command);
+        command.args(["--listen", "127.0.0.1:0", "--group", &self.name]);
+        // One that was killed is not waited for long.
+        command.args(["--group-session-timeout", "3s", "--group-heartbeat-interval", "300ms"]);
+        command
+    }
+
+    pub fn processor(&self) -> Process {
+        Process::start(&mut self.processor_command())
+    }
+
+    /// Reads what is in the log now, and ends.
+    pub async fn catch_up(&self) {
+        let mut command = self.processor_command();
+        command.args(["--until-caught-up", "--json"]);
+        let caught_up = tokio::time::timeout(support::DEADLINE * 2, output(command)).await.unwrap();
+        assert!(caught_up.status.success(), "{}", said(&caught_up));
+    }
+
+    /// A connection to the database beside the servers'.
+    pub async fn sql(&self) -> Sql {
+        connect(&self.database.url()).await
+    }
+}
+
+impl Database {
+    async fn create(server: &str, name: &str) -> Database {
+        let create = format!("CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'UTF8'");
+        connect(server).await.batch_execute(&create).await.unwrap();
+        Database { server: server.to_owned(), name: name.to_owned() }
+    }
+
+    fn url(&self) -> String {
+        let (server, _) = self.server.rsplit_once('/').unwrap();
+        format!("{server}/{}", self.name)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let (server, name) = (self.server.clone(), self.name.clone());
+        // Whatever happened to the test's own runtime.
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let drop = format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)");
+                let _ = connect(&server).await.batch_execute(&drop).await;
+            });
+        });
+        let _ = dropping.join();
+    }
+}
+
+async fn connect(url: &str) -> Sql {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    // It ends with the client.
+    tokio::spawn(connection);
+    client
+}
+
+/// A name that no other test, of this run or another, has.
+fn unique() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("gw-{}-{:x}-{next}", std::process::id(), rand::random::<u32>())
+}
+
+/// A gateway that listens.
+pub struct Gateway {
+    pub process: Process,
+    pub address: SocketAddr,
+    /// What it said last of its readiness.
+    seen: Mutex<String>,
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("--- its readiness was last {}", self.seen.lock().unwrap());
+        }
+    }
+}
+
+impl Gateway {
+    pub async fn start(command: &mut Command) -> Gateway {
+        const MARK: &str = "listening on http://";
+        let mut process = Process::start(command);
+        // The line's end has come too when something stands after it.
+        let said = loop {
+            let said = process.says(MARK).await;
+            if said.split_once(MARK).is_some_and(|(_, rest)| rest.contains('\n')) {
+                break said;
+            }
+            tokio::task::yield_now().await;
+        };
+        let (_, rest) = said.split_once(MARK).unwrap();
+        let end = rest.find(|c: char| !c.is_ascii_digit() && !".:[]".contains(c)).unwrap_or(rest.len());
+        Gateway { process, address: rest[..end].parse().unwrap(), seen: Mutex::default() }
+    }
+
+    /// Someone with a token.
+    pub fn client(&self, user: &str) -> Client {
+        Client::new(self.address, Some(token(user, &[], &[])))
+    }
+
+    /// Someone who may write for everybody.
+    pub fn writer(&self) -> Client {
+        Client::new(self.address, Some(token("writer", &[], &["events:write:any"])))
+    }
+
+    /// Waits for readiness to be this, with a component in this condition.
+    pub async fn is(&self, status: &str, component: Option<(&str, &str)>) -> Value {
+        let client = Client::new(self.address, None);
+        eventually(&format!("{status} {component:?}"), async || {
+            let answer = client.get("/health/ready").await;
+            *self.seen.lock().unwrap() = answer.body.to_string();
+            let components = answer.body["components"].as_array().cloned().unwrap_or_default();
+            let fits = component.is_none_or(|(name, condition)| {
+                components.iter().any(|c| c["name"] == name && c["condition"] == condition)
+            });
+            let code = if status == "unready" { 503 } else { 200 };
+            (answer.body["status"] == status && fits && answer.status == code).then_some(answer.body)
+        })
+        .await
+    }
+}
+
+/// A token, signed with the secret that the gateways know.
+pub fn token(user: &str, roles: &[&str], scopes: &[&str]) -> String {
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    jsonwebtoken::encode(&Header::default(), &claims(user, roles, scopes), &key).unwrap()
+}
+
+pub fn claims(user: &str, roles: &[&str], scopes: &[&str]) -> Value {
+    let hour = SystemClock.now().as_millis() / 1000 + 3600;
+    json!({"sub": user, "exp": hour, "roles": roles, "scope": scopes.join(" ")})
+}
+
+/// An event with an id of its own.
+pub fn event(user: &str, post: &str, kind: &str) -> Value {
+    json!({"id": EventId::new(SystemClock.now()), "userId": user, "postId": post, "type": kind})
+}
+
+/// Likes of so many users.
+pub fn likes(post: &str, count: usize) -> Vec<Value> {
+    (0..count).map(|n| event(&format!("fan-{n}"), post, "like")).collect()
+}
+
+/// All events at once, by one who may write for everybody.
+pub async fn send(writer: &Client, events: &[Value]) -> Value {
+    let answer = writer.post("/api/events/batch", &json!(events)).await.expect(200);
+    assert_eq!(answer["accepted"], events.len(), "{answer}");
+    answer
+}
