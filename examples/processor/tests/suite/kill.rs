@@ -22,14 +22,20 @@ use crate::world::{SESSION, World};
 
 /// Stages that are reached while a processor works. `ingest` is the embedded log's, `retention` comes at the end.
 const AT_WORK: [&str; 7] = [
+    stage::REBUILD,
     stage::BEFORE_COMMIT,
     stage::AFTER_COMMIT,
     stage::FOLLOWER,
     stage::ALERT_STEP,
     stage::SNAPSHOT,
     stage::RELAY,
-    stage::REBUILD,
 ];
+
+/// With the first of them, or without.
+fn stages(with_rebuild: bool) -> &'static [&'static str] {
+    if with_rebuild { &AT_WORK } else { &AT_WORK[1..] }
+}
+
 /// Kills at no stage in particular.
 const AT_RANDOM: &str = "at random";
 /// Stopped past the session's time-out, let go on, and killed then.
@@ -57,8 +63,9 @@ async fn killed_at_any_stage_processors_lose_and_repeat_nothing() {
             3 => world.set("GROUP_PROTOCOL", "consumer"),
             _ => world,
         };
-        let until = (tally.total() + CAMPAIGN).min(kills.max(tally.total() + 10));
-        Campaign { world, tally: &tally, until }.run(&mut rng).await;
+        let from = tally.total();
+        let until = (from + CAMPAIGN).min(kills.max(from + 10));
+        Campaign { world, tally: &tally, from, until }.run(&mut rng).await;
     }
     println!("kills by stage:\n{tally}");
 }
@@ -66,6 +73,8 @@ async fn killed_at_any_stage_processors_lose_and_repeat_nothing() {
 struct Campaign<'t> {
     world: World,
     tally: &'t Tally,
+    /// Kills before it, and at its end.
+    from: u64,
     until: u64,
 }
 
@@ -83,7 +92,7 @@ impl Campaign<'_> {
                 if changes.random_bool(0.1) {
                     wanted.store(changes.random_range(1..=3), Ordering::Relaxed);
                 }
-                if changes.random_bool(0.1) {
+                if self.share_done() < 0.6 && changes.random_bool(0.1) {
                     self.world.redis.ask::<()>("FLUSHALL").await;
                 }
             }
@@ -98,7 +107,7 @@ impl Campaign<'_> {
     /// One place for a processor: as soon as one has ended, the next begins.
     async fn live(&self, slot: usize, mut rng: ChaCha8Rng, wanted: &AtomicUsize, done: &AtomicBool) {
         loop {
-            if self.tally.total() >= self.until && self.tally.least_of(&AT_WORK) >= EACH {
+            if self.tally.total() >= self.until && self.tally.least_of(stages(false)) >= EACH {
                 done.store(true, Ordering::Relaxed);
             }
             if done.load(Ordering::Relaxed) {
@@ -112,12 +121,18 @@ impl Campaign<'_> {
                 0 => self.asked_to_stop(&mut rng).await,
                 1 => self.zombie(&mut rng).await,
                 2 | 3 => self.killed_at_random(&mut rng).await,
-                _ => match self.tally.neediest(&AT_WORK, &mut rng) {
+                // What is computed anew is right whatever was wrong before: that comes early.
+                _ => match self.tally.neediest(stages(self.share_done() < 0.4), &mut rng) {
                     stage::REBUILD => self.killed_in_a_rebuild(&mut rng).await,
                     stage => self.killed_at(stage, &mut rng).await,
                 },
             }
         }
+    }
+
+    /// How much of this campaign is over.
+    fn share_done(&self) -> f64 {
+        (self.tally.total() - self.from) as f64 / (self.until - self.from) as f64
     }
 
     async fn killed_at(&self, stage: &'static str, rng: &mut ChaCha8Rng) {
