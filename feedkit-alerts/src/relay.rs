@@ -42,7 +42,7 @@ pub struct Relay<L, S> {
     /// The lease's epoch as of which `published` and `out` are right.
     since: Option<Epoch>,
     published: Positions,
-    /// Ids that are published and perhaps not marked.
+    /// Ids that are published and perhaps not marked. Bounded by what is read back after a takeover.
     out: HashSet<String>,
 }
 
@@ -137,10 +137,8 @@ impl<L: AlertLog, S: EventSink> Relay<L, S> {
         self.since = None;
         let rows = self.log.outbox(ROWS).await?;
         let relayed = match rows.is_empty() {
-            true => {
-                self.out.clear();
-                Ok(Relayed::Rows { marked: 0, skipped: 0 })
-            }
+            // What is out and in no row may come again: a restored log raises it anew.
+            true => Ok(Relayed::Rows { marked: 0, skipped: 0 }),
             false => self.publish(&lease, &rows).await,
         };
         if relayed.as_ref().map_or_else(Error::is_retriable, |_| true) {

@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use feedkit_alerts::{OpenSource, Relay, Relayed, Signals};
+use feedkit_core::history::JournalRead;
 use feedkit_core::memory::MemoryLog;
 use feedkit_core::notification::Notification;
 use feedkit_core::sink::NewRecord;
 use feedkit_core::testkit::TrafficConfig;
-use feedkit_core::{Error, EventSink, EventSource, Partition, Position, Result};
+use feedkit_core::{Error, EventSink, EventSource, Follower, History, Partition, Position, Result};
 use rand::{RngExt, SeedableRng};
 use tokio_util::sync::CancellationToken;
 
@@ -148,6 +149,38 @@ async fn what_may_be_out_is_read_back() {
         }
     }
     check(&world, &log, "doubtful").await;
+}
+
+/// Hands a follower all there is, always alike.
+async fn all_at_once(world: &World, follower: &impl Follower) {
+    for (partition, end) in world.history.positions().await.unwrap().iter() {
+        let JournalRead::Entries(entries) = world.history.journal(partition, 0, usize::MAX).await.unwrap()
+        else {
+            panic!("the journal is all there")
+        };
+        assert_eq!(follower.apply(partition, &entries).await.unwrap(), end);
+    }
+    follower.tick().await.unwrap();
+}
+
+/// An alert log that was restored from an old backup has nothing to publish at first, and raises then what is out.
+#[tokio::test]
+async fn what_a_restored_log_raises_again_is_not_published_again() {
+    let config = TrafficConfig { seed: 11, count: 4_000, users: 300, posts: 100, ..TrafficConfig::default() };
+    let (before, restored) = (World::new(11), World::new(11));
+    let log = MemoryLog::new(3, before.clock.clone());
+    let mut raised = Vec::new();
+    for world in [&before, &restored] {
+        world.fill(&config).await;
+        let follower = world.follower();
+        assert!(positions(&follower).await.is_some());
+        let mut relay = relay(world, log.clone(), &log, follower.signals());
+        assert_eq!(relay.run_once().await.unwrap(), Relayed::Rows { marked: 0, skipped: 0 });
+        all_at_once(world, &follower).await;
+        raised.push(relay.drain().await.unwrap());
+    }
+    assert!(raised[0] > 50 && raised[0] == raised[1], "{raised:?}");
+    assert_eq!(published(&log).values().map(Vec::len).sum::<usize>(), raised[0]);
 }
 
 #[tokio::test(start_paused = true)]
