@@ -77,6 +77,25 @@ impl Inbox {
         self.lock().closed
     }
 
+    /// Waits until something is here. `false` when closed, or when nothing comes any more.
+    ///
+    /// Cancel-safe.
+    pub(super) async fn arrived(&self) -> bool {
+        loop {
+            let changed = self.changed.notified();
+            {
+                let state = self.lock();
+                if state.closed {
+                    return false;
+                }
+                if !state.batches.is_empty() || state.last {
+                    return !state.batches.is_empty();
+                }
+            }
+            changed.await;
+        }
+    }
+
     /// All that waits, merged, up to about `most` records (a batch is not split). `None` when closed.
     ///
     /// Cancel-safe.
@@ -145,6 +164,7 @@ mod tests {
     async fn merges_what_came_and_says_when_to_pause() {
         let inbox = Inbox::new(4);
         assert!(!inbox.put(batch(0, 3)));
+        assert!(inbox.arrived().await);
         assert!(inbox.put(batch(3, 5)));
         assert!(!inbox.put(batch(5, 6)));
         let taken = inbox.take(5).await.unwrap();
@@ -157,6 +177,7 @@ mod tests {
         assert!(inbox.take(5).await.is_none());
         inbox.put(batch(7, 8));
         inbox.close(None);
+        assert!(!inbox.arrived().await);
         assert!(inbox.take(5).await.is_none());
     }
 }

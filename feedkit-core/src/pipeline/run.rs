@@ -26,7 +26,7 @@ pub struct PipelineConfig {
     /// Most records in one commit; a batch that the source yields larger is not split.
     pub max_batch: usize,
     /// Whether the log may get more partitions later. Keys move then, and to keep each key's order a new partition
-    /// waits until the others have been read past their ends as of when it was assigned.
+    /// waits until the others have been read past their ends as of when its first record was read.
     pub partitions_may_grow: bool,
     /// About so many effects are kept in memory for each follower and partition.
     pub feed_effects: usize,

@@ -84,8 +84,9 @@ impl Worker {
     async fn work(&self, assigned: Assigned) -> Result<()> {
         let mut claim = self.claim().await?;
         assigned.resume(Resume { offset: claim.position, log: claim.log, last: claim.last });
-        if self.shared.config.partitions_may_grow && claim.position == 0 {
-            // What is read meanwhile waits in the inbox, which has the partition paused when it is full.
+        if self.shared.config.partitions_may_grow && claim.position == 0 && self.inbox.arrived().await {
+            // Not before its first record: who writes may notice a new partition later than who reads. What is read
+            // meanwhile waits in the inbox, which has the partition paused when it is full.
             self.wait_for_older(&claim).await?;
         }
         while let Some(Taken { batch, resume }) = self.inbox.take(self.shared.config.max_batch).await {
@@ -101,7 +102,7 @@ impl Worker {
     }
 
     /// Of this partition nothing was committed yet, of others there was: the log may have grown, and what its
-    /// keys did before lies in those. They go first, up to where they end now.
+    /// keys did before lies in those. They go first, up to where they end now that its first record is here.
     async fn wait_for_older(&self, claim: &Claim) -> Result<()> {
         let partition = self.place.partition;
         let mut waits = self.shared.config.backoff.waits();

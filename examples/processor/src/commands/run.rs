@@ -29,7 +29,11 @@ pub async fn run(args: &Run, config: &Config) -> Result<ExitCode> {
     }
     let signals = Signals::listen()?;
     let listener = probes::bind(config.general.listen).await?;
-    let stores = Stores::open(config, signals.stop()).await?;
+    let stores = match Stores::open(config, signals.stop()).await {
+        // Asked to stop before it was there: that is done, too.
+        Err(_) if signals.stop().is_cancelled() && !args.until_caught_up => return Ok(ExitCode::SUCCESS),
+        stores => stores?,
+    };
     let begun = Begun { started: Instant::now(), positions: stores.postgres.history().positions().await? };
     let target = if args.until_caught_up { Some(ends(&stores).await?) } else { None };
     let mut processor = Processor::start(config, &stores)?;
@@ -42,7 +46,10 @@ pub async fn run(args: &Run, config: &Config) -> Result<ExitCode> {
         // Also when it fails: then the answers end.
         let _done = probing.drop_guard();
         let outcome = tokio::select! {
-            () = signals.stop().cancelled() => Ok(None),
+            () = signals.stop().cancelled() => match args.until_caught_up {
+                true => Err(Error::fatal("stopped before all was caught up with")),
+                false => Ok(None),
+            },
             error = processor.fails() => Err(error),
             caught = caught_up(&stores, &pipeline, target.as_ref()) => caught.map(Some),
         };

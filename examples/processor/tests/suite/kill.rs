@@ -145,7 +145,8 @@ impl Campaign<'_> {
         };
         let mut process = Process::spawn(&mut self.armed(&[], stage, nth));
         if stage == stage::SNAPSHOT {
-            // One is written at a stop.
+            // One is written at a stop. Before it listens for signals, one ends it at once.
+            process.address().await;
             let after = Duration::from_millis(rng.random_range(300..2500));
             ended_within(&mut process, after).await;
             process.signal(Signal::TERM);
@@ -232,6 +233,7 @@ impl Campaign<'_> {
         let short = ["--retention-events-days", "60"];
         for nth in 1..=3 {
             let mut process = Process::spawn(&mut self.armed(&short, stage::RETENTION, nth));
+            process.address().await;
             if !ended_within(&mut process, PATIENCE).await {
                 process.stop().await;
                 continue;

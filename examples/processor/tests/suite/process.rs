@@ -79,19 +79,21 @@ impl Process {
         }
     }
 
-    /// Without effect on one that has ended.
-    pub(crate) fn signal(&self, signal: Signal) {
-        let _ = kill_process(Pid::from_child(&self.child), signal);
+    /// Without effect on one that has ended: its number may be another's by now.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        if !self.has_ended() {
+            kill_process(Pid::from_child(&self.child), signal).unwrap();
+        }
     }
 
     /// `kill -9`.
-    pub(crate) async fn kill(self) -> Ended {
+    pub(crate) async fn kill(mut self) -> Ended {
         self.signal(Signal::KILL);
         self.ended().await
     }
 
     /// Asks it to stop, as a service manager does; it must end well.
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop(mut self) {
         self.signal(Signal::TERM);
         let ended = self.ended().await;
         assert_eq!(ended.status.code(), Some(0), "asked to stop: {ended}");

@@ -1,8 +1,11 @@
 //! A log that gets more partitions: keys move, and their order must hold all the same.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use feedkit_core::pipeline::PartitionState;
 use feedkit_core::sink::NewRecord;
-use feedkit_core::{EventSink, History, Partition, PostId, Queries};
+use feedkit_core::{Clock, EventSink, History, Partition, PostId, Queries};
 
 use super::hooked::{Act, Hooked};
 use super::world::{Running, World, until};
@@ -51,6 +54,43 @@ async fn what_a_key_did_before_the_log_grew_goes_first() {
     until("the new partitions wait", async || waiting(&running)).await;
     slow.go_on.add_permits(1000);
     until("all is committed", async || world.history.positions().await.unwrap().covers(&world.ends())).await;
+    running.handle.reached(&world.ends()).await.unwrap();
+    assert_eq!(likes(&world).await, 0, "an unlike went before its like");
+    running.stop().await;
+}
+
+/// Who writes may go on with the old partitions after who reads has seen the new ones.
+#[tokio::test]
+async fn what_a_late_writer_sends_to_the_old_partitions_goes_first() {
+    let world = World::new();
+    let held = Arc::new(AtomicBool::new(false));
+    let hold = held.clone();
+    let slow = Hooked::new(world.history.clone(), move |batch| match batch.partition {
+        Partition(old) if old < 4 && hold.load(Ordering::Relaxed) => Act::Hold,
+        _ => Act::Pass,
+    });
+    let pipeline = world.pipeline(slow.clone()).configure(|config| config.partitions_may_grow = true);
+    let running = Running::start(pipeline);
+    all(&world, "comment").await;
+    running.handle.reached(&world.ends()).await.unwrap();
+    // Where each user's actions went before.
+    let old: Vec<_> = (0..USERS).map(|user| world.log.partition_of(format!("u{user}").as_bytes())).collect();
+    world.log.grow(8);
+    let assigned = |p| running.handle.status().partitions.get(&Partition(p)).map(|p| p.state.clone());
+    until("the new partitions are assigned", async || {
+        (4..8).all(|p| assigned(p) == Some(PartitionState::Running))
+    })
+    .await;
+    held.store(true, Ordering::Relaxed);
+    for (user, partition) in old.into_iter().enumerate() {
+        let value = format!(r#"{{"userId":"u{user}","postId":"p","type":"like"}}"#);
+        world.log.append(partition, world.clock.now(), Some(format!("u{user}").into()), value.into());
+    }
+    all(&world, "unlike").await;
+    slow.held.notified().await;
+    until("the new partitions wait", async || (4..8).all(|p| assigned(p) == Some(PartitionState::Waiting)))
+        .await;
+    slow.go_on.add_permits(1000);
     running.handle.reached(&world.ends()).await.unwrap();
     assert_eq!(likes(&world).await, 0, "an unlike went before its like");
     running.stop().await;
