@@ -137,15 +137,7 @@ async fn a_list_planted_at_a_counter_is_repaired() {
     for post in ["p0", "promoted", "p1"] {
         goes_on(&world, 200).await;
         let key = format!("post:{post}:likes");
-        world.redis.ask::<i64>(&format!("DEL {key}")).await;
-        // Somebody may have counted there in between.
-        eventually("the list is there", async || {
-            world.redis.ask::<String>(&format!("SET {key} 1")).await;
-            world.redis.ask::<i64>(&format!("DEL {key}")).await;
-            world.redis.ask::<redis::Value>(&format!("LPUSH {key} planted")).await;
-            world.redis.ask::<String>(&format!("TYPE {key}")).await == "list"
-        })
-        .await;
+        world.redis.plant_list(&key).await;
         eventually("it is repaired", async || {
             world.redis.ask::<String>(&format!("TYPE {key}")).await == "string"
         })

@@ -71,6 +71,15 @@ impl Redis {
         self.try_ask(command).await.unwrap()
     }
 
+    /// Puts a list in the place of whatever is there, in one step.
+    pub(crate) async fn plant_list(&self, key: &str) {
+        let client = redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut both = redis::pipe();
+        both.atomic().cmd("DEL").arg(key).cmd("LPUSH").arg(key).arg("planted");
+        both.exec_async(&mut connection).await.unwrap();
+    }
+
     async fn try_ask<T: redis::FromRedisValue>(&self, command: &str) -> redis::RedisResult<T> {
         let mut connection = redis::Client::open(self.url())?.get_multiplexed_async_connection().await?;
         let mut words = command.split_whitespace();
