@@ -17,6 +17,12 @@ settings! {
         log: String = "info".to_owned(),
         /// How a line of the log looks: `text` or `json`.
         log_format: logs::Format = logs::Format::Text,
+    }
+}
+
+settings! {
+    /// Limits that all gateways share.
+    pub struct LimitSection in "" {
         /// Whether writes pass while Redis, which has the shared limits, is away: then each gateway limits for itself.
         /// Otherwise they are answered 503.
         limit_locally: bool = true,
@@ -39,6 +45,7 @@ settings! {
 pub type AllSections = (
     LogSection,
     FrontSection,
+    LimitSection,
     GatewaySection,
     LiveSection,
     JwtSection,
@@ -58,6 +65,7 @@ pub const OPEN_TABLES: [&str; 1] = [KAFKA_PROPERTIES];
 pub struct Config {
     pub log: LogSection,
     pub front: FrontSection,
+    pub limit_locally: bool,
     pub gateway: GatewaySection,
     pub live: LiveSection,
     pub jwt: JwtSection,
@@ -73,7 +81,7 @@ impl Config {
     ///
     /// Names the key at fault, and where its value comes from.
     pub fn load(layers: &Layers) -> Result<Config, Failure> {
-        let (log, front, gateway, live, jwt, kafka, sink, postgres, redis, retention, events) =
+        let (log, front, limit, gateway, live, jwt, kafka, sink, postgres, redis, retention, events) =
             AllSections::load(layers)?;
         let events = event_policy::<AllSections>(&retention, &events, layers)?;
         if sink.delivery_timeout >= gateway.answer_timeout {
@@ -84,7 +92,17 @@ impl Config {
             return Err(layers.fault::<AllSections>("kafka.delivery_timeout", fault));
         }
         let services = Services::new(layers, (kafka, postgres, redis));
-        Ok(Config { log, front, gateway, live, jwt, services, events, sink })
+        Ok(Config {
+            log,
+            front,
+            limit_locally: limit.limit_locally,
+            gateway,
+            live,
+            jwt,
+            services,
+            events,
+            sink,
+        })
     }
 
     /// How events are sent.

@@ -14,9 +14,8 @@ mod visibility;
 use std::process::ExitCode;
 
 use clap::Parser;
-use feedkit_core::Error;
-use feedkit_server::settings::{File, Layers, reference};
-use feedkit_server::{Failure, exit, logs, output};
+use feedkit_server::settings::{Layers, reference};
+use feedkit_server::{Failure, exit, logs, output, runtime};
 
 use crate::cli::{Cli, INTRODUCTION};
 use crate::config::{AllSections, Config, OPEN_TABLES};
@@ -35,13 +34,10 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
         output::line(format!("{INTRODUCTION}{}", reference::<AllSections>()).trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let file = cli.file.config.as_deref().map(File::read).transpose()?;
-    let variable = |name: &str| std::env::var_os(name);
-    let layers = Layers::new::<AllSections>(&OPEN_TABLES, cli.settings.given.clone(), variable, file)?;
+    let (given, path) = (cli.settings.given, cli.file.config.as_deref());
+    let layers = Layers::of_process::<AllSections>(&OPEN_TABLES, given, path)?;
     let config = Config::load(&layers)?;
     logs::start(&config.log.log, config.log.log_format)?;
     config.services.warn_of_passwords(&layers);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Error::fatal(format!("cannot start threads: {e}")))?;
-    Ok(runtime.block_on(run::run(cli.check, config))?)
+    Ok(runtime()?.block_on(run::run(cli.check, config))?)
 }

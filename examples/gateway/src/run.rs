@@ -9,8 +9,8 @@ use feedkit_core::access::ByOwnership;
 use feedkit_core::gateway::{Gateway, OpenSource, Parts};
 use feedkit_core::{Error, ErrorKind, EventSource, Result, SystemClock, TokenVerifier};
 use feedkit_kafka::{Kafka, SourceOptions, admin};
-use feedkit_server::gateway::{bind, settings, verifier};
-use feedkit_server::{Signals, output};
+use feedkit_server::gateway::{settings, verifier};
+use feedkit_server::{Signals, bind, output};
 use feedkit_store::redis::Redis;
 use tokio_util::sync::CancellationToken;
 
@@ -49,7 +49,7 @@ pub async fn run(only_check: bool, config: Config) -> Result<ExitCode> {
     let address = listener.local_addr().map_err(|e| Error::fatal(format!("no address: {e}")))?;
     first_look(&history, &redis).await?;
 
-    let (limits, forgetful) = limits(&redis, config.front.rate_limit, config.log.limit_locally)?;
+    let (limits, forgetful) = limits(&redis, config.front.rate_limit, config.limit_locally)?;
     let health = Services::default();
     let sink = Arc::new(events.sink(config.sink())?);
     let reached = Reached::new(events.clone(), history.clone(), redis.counters());

@@ -11,9 +11,8 @@ mod probes;
 use std::process::ExitCode;
 
 use clap::Parser;
-use feedkit_core::Error;
-use feedkit_server::settings::{File, Layers};
-use feedkit_server::{Failure, exit, logs};
+use feedkit_server::settings::Layers;
+use feedkit_server::{Failure, exit, logs, runtime};
 
 use crate::cli::Cli;
 use crate::config::{AllSections, Config, OPEN_TABLES};
@@ -31,13 +30,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    let file = cli.file.config.as_deref().map(File::read).transpose()?;
-    let variable = |name: &str| std::env::var_os(name);
-    let layers = Layers::new::<AllSections>(&OPEN_TABLES, cli.settings.given.clone(), variable, file)?;
+    let (given, path) = (cli.settings.given.clone(), cli.file.config.as_deref());
+    let layers = Layers::of_process::<AllSections>(&OPEN_TABLES, given, path)?;
     let config = Config::load(&layers)?;
     logs::start(&config.general.log, config.general.log_format)?;
     config.services.warn_of_passwords(&layers);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Error::fatal(format!("cannot start threads: {e}")))?;
-    Ok(runtime.block_on(commands::run(cli, config))?)
+    Ok(runtime()?.block_on(commands::run(cli, config))?)
 }

@@ -1,6 +1,5 @@
 //! `/health/live`, `/health/ready` and `/metrics`, for machines beside this one.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,13 +16,6 @@ use crate::health;
 use crate::metrics::{Metrics, Snapshot};
 
 type Look = Arc<dyn Fn() -> Snapshot + Send + Sync>;
-
-/// Listens on `address`.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|e| {
-        Error::fatal(format!("cannot listen on {address}: {e} (--listen takes another)")).with_source(e)
-    })
-}
 
 /// Answers from what `look` sees, until `stop`.
 pub async fn serve(listener: TcpListener, look: Look, stop: CancellationToken) -> Result<()> {

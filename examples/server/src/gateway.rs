@@ -1,6 +1,5 @@
 //! The settings of a gateway, and what is made of them.
 
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +11,6 @@ use feedkit_core::gateway::parts::Limits;
 use feedkit_core::gateway::settings::{LiveSettings, Settings};
 use feedkit_core::{Error, EventPolicy, RateLimiter, Result};
 use ipnet::IpNet;
-use tokio::net::TcpListener;
 
 use crate::settings::{ByteSize, Secret, choice};
 
@@ -275,24 +273,6 @@ pub fn verifier(
     rules.audience.clone_from(&jwt.audience);
     rules.leeway = jwt.leeway;
     JwtVerifier::new(keys, rules)
-}
-
-/// Listens on `address`.
-///
-/// # Errors
-///
-/// [`Fatal`](feedkit_core::ErrorKind::Fatal), in words that say what to do.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|e| {
-        let why = match e.kind() {
-            std::io::ErrorKind::AddrInUse => "another program listens there already".to_owned(),
-            std::io::ErrorKind::PermissionDenied => "ports below 1024 need permission".to_owned(),
-            std::io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
-            _ => e.to_string(),
-        };
-        let hint = "--listen takes another address; with port 0, any port that is free";
-        Error::fatal(format!("cannot listen on {address}: {why} ({hint})")).with_source(e)
-    })
 }
 
 #[cfg(test)]

@@ -8,9 +8,8 @@ mod engine;
 use std::process::ExitCode;
 
 use clap::Parser;
-use feedkit_core::Error;
-use feedkit_server::settings::{File, Layers};
-use feedkit_server::{Failure, exit, logs};
+use feedkit_server::settings::Layers;
+use feedkit_server::{Failure, exit, logs, runtime};
 
 use crate::cli::Cli;
 use crate::config::{AllSections, Config};
@@ -28,12 +27,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    let file = cli.file.config.as_deref().map(File::read).transpose()?;
-    let layers = Layers::new::<AllSections>(&[], cli.given(), |name| std::env::var_os(name), file)?;
+    let layers = Layers::of_process::<AllSections>(&[], cli.given(), cli.file.config.as_deref())?;
     let config = Config::load(&layers)?;
     logs::start(&config.log, config.log_format)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Error::fatal(format!("cannot start threads: {e}")))?;
+    let runtime = runtime()?;
     let outcome = runtime.block_on(commands::run(cli.command, config));
     // A read of standard input may never end.
     runtime.shutdown_background();

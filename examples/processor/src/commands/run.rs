@@ -8,7 +8,7 @@ use feedkit_core::follower::FollowerPosition;
 use feedkit_core::pipeline::PipelineHandle;
 use feedkit_core::source::{Resume, check_resume};
 use feedkit_core::{CounterStore, Error, Follower, History, Positions, Result};
-use feedkit_server::{Signals, output};
+use feedkit_server::{Signals, bind, output};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,7 @@ pub async fn run(args: &Run, config: &Config) -> Result<ExitCode> {
         return check(config).await;
     }
     let signals = Signals::listen()?;
-    let listener = probes::bind(config.general.listen).await?;
+    let listener = bind(config.general.listen).await?;
     let stores = match Stores::open(config, signals.stop()).await {
         // Asked to stop before it was there: that is done, too.
         Err(_) if signals.stop().is_cancelled() && !args.until_caught_up => return Ok(ExitCode::SUCCESS),

@@ -60,6 +60,20 @@ impl Layers {
         Ok(Layers { flags: flags.0, variable: Box::new(variable), file })
     }
 
+    /// The layers of this process: its flags, its environment, and the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Layers::new), and when the file cannot be read.
+    pub fn of_process<S: Sections>(
+        open: &[&str],
+        flags: Given,
+        path: Option<&Path>,
+    ) -> Result<Layers, Failure> {
+        let file = path.map(File::read).transpose()?;
+        Layers::new::<S>(open, flags, |name| std::env::var_os(name), file)
+    }
+
     /// The file's open tables.
     pub fn file(&self) -> &File {
         &self.file

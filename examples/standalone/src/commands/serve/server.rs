@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use feedkit_core::{Error, Result};
-use feedkit_server::Signals;
-use feedkit_server::gateway::{Algorithm, LocalLimits, bind};
+use feedkit_server::gateway::{Algorithm, LocalLimits};
 use feedkit_server::settings::Secret;
+use feedkit_server::{Signals, bind};
 use feedkit_store::sqlite::USER_ACTIONS;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
