@@ -327,8 +327,11 @@ impl Kafka {
         let largest = self.properties.get("message.max.bytes").and_then(|bytes| bytes.parse().ok());
         let mut config = self.client(&[
             // Little is read ahead: what is ready lies in the source's own bounded buffers.
-            ("queued.min.messages", "10000".to_owned()),
+            // librdkafka keeps some hundred bytes for each record besides the record itself, so small ones count by
+            // their number; a fetch brings what one request asks for of every partition.
+            ("queued.min.messages", "2000".to_owned()),
             ("queued.max.messages.kbytes", "4096".to_owned()),
+            ("fetch.message.max.bytes", (256 << 10).to_string()),
             ("fetch.max.bytes", largest.unwrap_or(0).max(4_u64 << 20).to_string()),
             ("fetch.queue.backoff.ms", "5".to_owned()),
             // A partition just assigned waits for the fetch under way.

@@ -37,7 +37,7 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
     let (given, path) = (cli.settings.given, cli.file.config.as_deref());
     let layers = Layers::of_process::<AllSections>(&OPEN_TABLES, given, path)?;
     let config = Config::load(&layers)?;
-    logs::start(&config.log.log, config.log.log_format)?;
+    let _log = logs::start(&config.log.log, config.log.log_format)?;
     config.services.warn_of_passwords(&layers);
     Ok(runtime()?.block_on(run::run(cli.check, config))?)
 }

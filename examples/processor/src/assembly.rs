@@ -112,6 +112,8 @@ impl Processor {
             .configure(|c| {
                 c.group.clone_from(&config.group.name);
                 c.max_batch = config.group.max_batch;
+                // What finds no room is read from the journal: memory is worth more here.
+                c.feed_effects = config.group.max_batch;
                 c.partitions_may_grow = true;
                 c.retention = Some((config.pipeline.retention(), RETENTION_EVERY));
                 c.shutdown_deadline = config.general.shutdown_deadline / 3;

@@ -33,7 +33,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let (given, path) = (cli.settings.given.clone(), cli.file.config.as_deref());
     let layers = Layers::of_process::<AllSections>(&OPEN_TABLES, given, path)?;
     let config = Config::load(&layers)?;
-    logs::start(&config.general.log, config.general.log_format)?;
+    let _log = logs::start(&config.general.log, config.general.log_format)?;
     config.services.warn_of_passwords(&layers);
     Ok(runtime()?.block_on(commands::run(cli, config))?)
 }

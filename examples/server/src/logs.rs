@@ -1,11 +1,13 @@
 //! What goes to standard error besides a command's own messages.
 
 use std::collections::HashMap;
+use std::io::BufWriter;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt};
@@ -25,12 +27,33 @@ crate::settings::choice! {
     }
 }
 
+/// Lines that may wait to be written. Beyond, lines are left out rather than waited for: whoever reads standard error
+/// must not be able to stop the server.
+const WAITING: usize = 16_384;
+
+/// The log, written by a thread of its own until this is dropped, which waits for what is left.
+#[must_use = "the log ends when this is dropped"]
+#[derive(Debug)]
+pub struct Log {
+    left_out: ErrorCounter,
+    _writer: WorkerGuard,
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let lines = self.left_out.dropped_lines();
+        if lines > 0 {
+            tracing::warn!(lines, "standard error was too slow: lines of the log were left out");
+        }
+    }
+}
+
 /// Begins to log what `filter` lets through, to standard error.
 ///
 /// # Errors
 ///
 /// Says what a filter is.
-pub fn start(filter: &str, format: Format) -> Result<(), Failure> {
+pub fn start(filter: &str, format: Format) -> Result<Log, Failure> {
     let expected = || {
         let form = "error, warn, info, debug, or a filter as `feedkit_core=debug,warn`";
         Failure::usage(format!("--log {filter}: expected {form}"))
@@ -41,16 +64,22 @@ pub fn start(filter: &str, format: Format) -> Result<(), Failure> {
         return Err(expected());
     }
     let filter = EnvFilter::try_new(filter).map_err(|_| expected())?;
+    // A request writes its line while others wait: it hands it over, and many are written at once.
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(WAITING)
+        .thread_name("feedkit-logs")
+        .finish(BufWriter::with_capacity(64 << 10, std::io::stderr()));
+    let log = Log { left_out: writer.error_counter(), _writer: guard };
     let registry = tracing_subscriber::registry().with(filter).with(Causes::default());
     match format {
         Format::Text => {
-            registry.with(fmt::layer().with_writer(std::io::stderr).with_target(false)).init();
+            registry.with(fmt::layer().with_writer(writer).with_target(false)).init();
         }
         Format::Json => {
-            registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).init();
+            registry.with(fmt::layer().json().flatten_event(true).with_writer(writer)).init();
         }
     }
-    Ok(())
+    Ok(log)
 }
 
 /// Holds warnings back whose cause was told a moment ago: on a full disk each partition and each follower tries

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let layers = Layers::of_process::<AllSections>(&[], cli.given(), cli.file.config.as_deref())?;
     let config = Config::load(&layers)?;
-    logs::start(&config.log, config.log_format)?;
+    let _log = logs::start(&config.log, config.log_format)?;
     let runtime = runtime()?;
     let outcome = runtime.block_on(commands::run(cli.command, config));
     // A read of standard input may never end.

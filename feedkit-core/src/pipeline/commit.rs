@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::retry::{Backoff, Waits};
 use crate::codec::{InvalidEvent, InvalidReason};
 use crate::failpoint::{self, stage};
-use crate::history::{CommitBatch, CommitCounts, Committed, History, JournalRead, Rejected};
-use crate::{Error, ErrorKind, JsonCodec, Result};
+use crate::history::{Claim, CommitBatch, CommitCounts, Committed, History, JournalRead, Rejected};
+use crate::{Error, ErrorKind, JsonCodec, Offset, Result, Timestamp};
 
 /// Commits `batch`, again and again while that may help. `trouble` is told of each failed try.
 ///
@@ -24,13 +24,13 @@ use crate::{Error, ErrorKind, JsonCodec, Result};
 /// What was settled stays; the rest is as after a crash.
 pub(super) async fn commit(
     history: &dyn History,
-    batch: CommitBatch,
+    batch: Arc<CommitBatch>,
     backoff: Backoff,
     mut trouble: impl FnMut(&Error),
 ) -> Result<Vec<Committed>> {
     let mut done = Vec::with_capacity(1);
     // A stack of what is still to be committed, the first on top.
-    let mut todo = vec![Arc::new(batch)];
+    let mut todo = vec![batch];
     let mut waits = backoff.waits();
     while let Some(batch) = todo.pop() {
         failpoint::reach(stage::BEFORE_COMMIT);
@@ -110,6 +110,25 @@ async fn settled(history: &dyn History, batch: &CommitBatch) -> Result<Option<Co
     }
 }
 
+/// What is left of a batch under another claim, which stands in it.
+pub(super) fn rest(batch: &CommitBatch, claim: &Claim, now: Timestamp) -> CommitBatch {
+    CommitBatch { epoch: claim.epoch, now, ..part(batch, claim.position, batch.to) }
+}
+
+/// The part of a batch between two offsets.
+fn part(batch: &CommitBatch, from: Offset, to: Offset) -> CommitBatch {
+    let is_last = to == batch.to;
+    CommitBatch {
+        from,
+        to,
+        at_end: batch.at_end && is_last,
+        events: batch.events.iter().filter(|e| (from..to).contains(&e.offset)).cloned().collect(),
+        rejected: batch.rejected.iter().filter(|r| (from..to).contains(&r.offset)).cloned().collect(),
+        last: batch.last.filter(|_| is_last),
+        ..*batch
+    }
+}
+
 /// Halves a batch that cannot be stored. Of a single event a rejected record is kept, of a single rejected record
 /// that it was there; if even that cannot be stored, no record is at fault.
 fn split(batch: &CommitBatch, error: &Error) -> Result<Vec<CommitBatch>> {
@@ -119,16 +138,7 @@ fn split(batch: &CommitBatch, error: &Error) -> Result<Vec<CommitBatch>> {
     offsets.sort_unstable();
     if offsets.len() > 1 {
         let middle = offsets[offsets.len() / 2];
-        let half = |from, to, last| CommitBatch {
-            from,
-            to,
-            at_end: batch.at_end && last,
-            events: batch.events.iter().filter(|e| (from..to).contains(&e.offset)).cloned().collect(),
-            rejected: batch.rejected.iter().filter(|r| (from..to).contains(&r.offset)).cloned().collect(),
-            last: batch.last.filter(|_| last),
-            ..*batch
-        };
-        return Ok(vec![half(from, middle, false), half(middle, to, true)]);
+        return Ok(vec![part(batch, from, middle), part(batch, middle, to)]);
     }
     let rejected = match (batch.events.first(), batch.rejected.first()) {
         (Some(logged), _) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::commit::commit;
+use super::commit::{commit, rest};
 use super::feed::Feed;
 use super::inbox::{Inbox, Taken};
 use super::run::PipelineConfig;
@@ -192,14 +192,17 @@ impl Worker {
 
     /// Commits one batch. The claim to go on with.
     async fn process(&self, mut claim: Claim, batch: Batch) -> Result<Option<Claim>> {
+        if batch.to <= claim.position {
+            return Ok(Some(claim));
+        }
+        // The records are gone from here on: what is committed was made from them.
+        let mut prepared = Arc::new(self.prepare(&claim, batch).await);
         loop {
-            if batch.to <= claim.position {
-                return Ok(Some(claim));
-            }
-            let prepared = self.prepare(&claim, &batch).await;
-            match commit(&*self.shared.history, prepared, self.shared.config.backoff, |e| self.trouble(e))
-                .await
-            {
+            let tried =
+                commit(&*self.shared.history, Arc::clone(&prepared), self.shared.config.backoff, |e| {
+                    self.trouble(e)
+                });
+            match tried.await {
                 Ok(committed) => {
                     for one in &committed {
                         for feed in &self.shared.feeds {
@@ -210,22 +213,26 @@ impl Worker {
                         for one in &committed {
                             status.counts += one.counts;
                         }
-                        let status = status.partitions.entry(batch.partition).or_default();
-                        status.position = batch.to;
+                        let status = status.partitions.entry(prepared.partition).or_default();
+                        status.position = prepared.to;
                         status.go_on(PartitionState::Running);
                     });
-                    claim.position = batch.to;
+                    claim.position = prepared.to;
                     return Ok(Some(claim));
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Gap) => {
                     claim = self.reclaim(&error).await?;
-                    if claim.position < batch.from {
+                    if claim.position < prepared.from {
                         // Records between are not at hand any more; only a new assignment brings them.
                         return Err(Error::gap(format!(
                             "the history went back to {}, the log was read up to {}",
-                            claim.position, batch.from
+                            claim.position, prepared.from
                         )));
                     }
+                    if prepared.to <= claim.position {
+                        return Ok(Some(claim));
+                    }
+                    prepared = Arc::new(rest(&prepared, &claim, self.shared.clock.now()));
                 }
                 Err(error) => return Err(error),
             }
@@ -252,7 +259,7 @@ impl Worker {
         }
     }
 
-    async fn prepare(&self, claim: &Claim, batch: &Batch) -> CommitBatch {
+    async fn prepare(&self, claim: &Claim, batch: Batch) -> CommitBatch {
         let mut events = Vec::with_capacity(batch.records.len());
         let mut rejected = Vec::new();
         for run in batch.records.chunks(DECODE_RUN) {

@@ -27,7 +27,8 @@ use super::{journal, rebuild, schema};
 pub struct RollupSettings {
     /// Effects held at most, over all partitions. Many at once cost little more than few: they touch the same posts.
     pub max_held: usize,
-    /// How long the first effect held waits for others.
+    /// How long the first effect held waits for others. It waits longer, up to a second, where writing takes long:
+    /// rollups are to take a fifth of the time at most, and the more are written at once the less each costs.
     pub linger: Duration,
 }
 
@@ -39,7 +40,11 @@ impl Default for RollupSettings {
 }
 
 /// Writes after so many ticks, however quickly they come.
-const MAX_TICKS: u32 = 6;
+const MAX_TICKS: u32 = 10;
+/// Waits for so many times as long as the last write took,
+const PAUSES: u32 = 4;
+/// but no longer than this.
+const LONGEST_LINGER: Duration = Duration::from_secs(1);
 /// Effects read from the journal at a time.
 const PAGE: usize = 50_000;
 
@@ -62,6 +67,8 @@ struct Held {
     effects: usize,
     since: Option<Instant>,
     ticks: u32,
+    /// How long the last write took.
+    took: Duration,
 }
 
 /// Contiguous entries of one partition.
@@ -108,10 +115,12 @@ impl PostgresRollups {
             return Ok(());
         }
         failpoint::reach(stage::FOLLOWER);
-        let trending = self.store.trending();
+        let (trending, started) = (self.store.trending(), Instant::now());
         match transaction!(self.store.database(), session => store(session, &runs, &trending).await) {
             Ok(stored) => {
-                self.held().stored.extend(stored);
+                let mut held = self.held();
+                held.took = started.elapsed();
+                held.stored.extend(stored);
                 Ok(())
             }
             Err(error) => {
@@ -236,10 +245,8 @@ impl Follower for PostgresRollups {
         let due = {
             let mut held = self.held();
             held.ticks += 1;
-            match held.since {
-                None => false,
-                Some(since) => since.elapsed() >= self.settings.linger || held.ticks >= MAX_TICKS,
-            }
+            let linger = (held.took * PAUSES).min(LONGEST_LINGER).max(self.settings.linger);
+            held.since.is_some_and(|since| since.elapsed() >= linger || held.ticks >= MAX_TICKS)
         };
         if due { self.flush().await } else { Ok(()) }
     }

@@ -29,12 +29,14 @@ pub(super) struct Policy {
 /// Events newer than `newest` are taken to be new. Without it, the newest of all that are kept is looked up: none
 /// newer can be kept. When an event taken to be new is kept already (the log was given more partitions, and its
 /// user moved), this fails with a constraint error, and the caller does it again without `newest`.
+/// `tell` is told of the totals before they are stored.
 pub(super) fn commit(
     connection: &Connection,
     batch: &CommitBatch,
     repeats: usize,
     newest: Option<EventId>,
     policy: Policy,
+    tell: impl FnOnce(&Totals<'_>),
 ) -> Sql<Committed> {
     positions::advance(connection, batch)?;
     let mut too_old = Vec::new();
@@ -65,7 +67,9 @@ pub(super) fn commit(
     // Of the exact size: the entry stays in memory until every follower has taken it.
     let mut effects = Vec::with_capacity(effective.iter().filter(|effective| **effective).count());
     effects.extend(changed.map(|(logged, _)| logged.effect()));
-    Totals::of(&effects, &policy.trending).add_to(connection)?;
+    let totals = Totals::of(&effects, &policy.trending);
+    tell(&totals);
+    totals.add_to(connection)?;
     reject(connection, batch, &batch.rejected)?;
     let too_old: Vec<_> = too_old.iter().map(too_old_record).collect();
     reject(connection, batch, &too_old)?;

@@ -13,6 +13,7 @@ use feedkit_core::{Error, Offset, Partition, Positions, PostId, Result, Timestam
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::Sql;
+use super::ranking::Order;
 use super::store::State;
 use super::totals::Tables;
 
@@ -39,6 +40,14 @@ impl SqliteCounters {
     pub fn with_trending(mut self, trending: Trending) -> Self {
         self.trending = trending;
         self
+    }
+
+    async fn first(&self, order: Order, limit: usize) -> Result<Vec<RankedPost>> {
+        let first = move |connection: &Connection| {
+            let first = COUNTERS.first(connection, &order, limit)?;
+            Ok(first.into_iter().map(|standing| order.ranked(standing)).collect())
+        };
+        self.read(first).await
     }
 
     /// Reads what is complete: fails while a rebuild runs.
@@ -83,12 +92,11 @@ impl CounterStore for SqliteCounters {
     }
 
     async fn top(&self, limit: usize) -> Result<Vec<RankedPost>> {
-        self.read(move |connection| COUNTERS.top(connection, limit)).await
+        self.first(Order::Likes, limit).await
     }
 
     async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
-        let decay = self.trending;
-        self.read(move |connection| COUNTERS.trending(connection, &decay, now, limit)).await
+        self.first(Order::Trending { decay: self.trending, now }, limit).await
     }
 
     async fn begin_rebuild(&self) -> Result<RebuildToken> {

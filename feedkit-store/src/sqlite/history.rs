@@ -9,6 +9,7 @@ use feedkit_core::failpoint::{self, stage};
 use feedkit_core::history::{
     Claim, CommitBatch, Committed, JournalRead, Retained, RetentionPolicy, Snapshot,
 };
+use feedkit_core::queries::RankedPost;
 use feedkit_core::trending::Trending;
 use feedkit_core::{Clock, ErrorKind, EventId, History, Offset, Partition, Positions, Result, Timestamp};
 use hashbrown::{HashMap, HashSet};
@@ -16,8 +17,11 @@ use rusqlite::params;
 
 use super::commit::{self, Policy};
 use super::failure::Sql;
+use super::leaders::Leaders;
+use super::ranking::Order;
 use super::snapshot::SqliteSnapshot;
 use super::store::State;
+use super::totals::{HISTORY, Totals};
 use super::{journal, positions, rebuild, retention, schema};
 
 /// A [`History`] that moves the totals in its own commit, and answers [`Queries`](feedkit_core::Queries).
@@ -30,14 +34,15 @@ pub struct SqliteHistory {
     /// Tells when a follower noted its position.
     clock: Arc<dyn Clock>,
     policy: Policy,
+    leaders: Arc<Leaders>,
     /// The newest id committed, by partition: newer ones need not be looked up. Too new only costs look-ups.
     newest: Arc<Mutex<HashMap<Partition, EventId>>>,
 }
 
 impl SqliteHistory {
-    pub(super) fn new(state: Arc<State>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(state: Arc<State>, clock: Arc<dyn Clock>, leaders: Arc<Leaders>) -> Self {
         let policy = Policy { likes: LikePolicy::default(), trending: Trending::default() };
-        SqliteHistory { state, clock, policy, newest: Arc::default() }
+        SqliteHistory { state, clock, policy, leaders, newest: Arc::default() }
     }
 
     /// Counts likes by `likes` instead of one a user.
@@ -64,8 +69,12 @@ impl SqliteHistory {
     ///
     /// It goes on to its end.
     pub async fn rebuild_totals(&self) -> Result<()> {
-        let trending = self.policy.trending;
-        self.state.write(1, move |connection| rebuild::totals(connection, &trending)).await
+        let (trending, tell) = (self.policy.trending, self.tell());
+        let rebuild = move |connection: &rusqlite::Connection| {
+            tell(None);
+            rebuild::totals(connection, &trending)
+        };
+        self.state.write(1, rebuild).await
     }
 
     /// The newest id committed of a partition since the start.
@@ -81,6 +90,36 @@ impl SqliteHistory {
         }
     }
 
+    /// The first `limit` posts by the totals.
+    pub(super) async fn first(&self, order: Order, limit: usize) -> Result<Vec<RankedPost>> {
+        let (leaders, commits) = (Arc::clone(&self.leaders), self.state.committed());
+        let first = move |connection: &rusqlite::Connection| match commits {
+            Some(commits) => {
+                let done = *commits.borrow();
+                leaders.first(connection, HISTORY, &order, limit, done)
+            }
+            // Another process writes: nothing tells here what it changes.
+            None => {
+                let first = HISTORY.first(connection, &order, limit)?;
+                Ok(first.into_iter().map(|standing| order.ranked(standing)).collect())
+            }
+        };
+        self.state.read(first).await
+    }
+
+    /// Tells the leaders, in the transaction, which totals it changes; `None`: any.
+    fn tell(&self) -> impl Fn(Option<&Totals<'_>>) + use<> {
+        let (leaders, commits) = (Arc::clone(&self.leaders), self.state.committed());
+        move |totals| {
+            // The transactions of a file come one after the other.
+            let next = commits.as_ref().map_or(0, |commits| *commits.borrow() + 1);
+            match totals {
+                Some(totals) => leaders.changed(totals.liked(), next),
+                None => leaders.all_changed(next),
+            }
+        }
+    }
+
     async fn write(
         &self,
         batch: &Arc<CommitBatch>,
@@ -88,9 +127,11 @@ impl SqliteHistory {
         newest: Option<EventId>,
     ) -> Result<Committed> {
         let (batch, policy) = (Arc::clone(batch), self.policy);
+        let tell = self.tell();
         let weight = batch.events.len() + batch.rejected.len() + 1;
         let commit = move |connection: &rusqlite::Connection| {
-            let committed = commit::commit(connection, &batch, repeats, newest, policy)?;
+            let committed =
+                commit::commit(connection, &batch, repeats, newest, policy, |totals| tell(Some(totals)))?;
             failpoint::reach(stage::BEFORE_COMMIT);
             Ok(committed)
         };

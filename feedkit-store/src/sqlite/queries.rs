@@ -11,8 +11,9 @@ use rusqlite::{Connection, Row, params};
 
 use super::failure::Sql;
 use super::history::SqliteHistory;
+use super::ranking::{Order, ranked_by_likes};
 use super::snapshot::damaged;
-use super::totals::{HISTORY, ranked_by_likes};
+use super::totals::HISTORY;
 use super::{events, verify};
 
 #[async_trait]
@@ -23,12 +24,14 @@ impl Queries for SqliteHistory {
     }
 
     async fn top(&self, since: Option<Timestamp>, limit: usize) -> Result<Vec<RankedPost>> {
-        self.state.read(move |connection| top(connection, since, limit)).await
+        match since {
+            None => self.first(Order::Likes, limit).await,
+            Some(since) => self.state.read(move |connection| top_since(connection, since, limit)).await,
+        }
     }
 
     async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
-        let decay = self.policy().trending;
-        self.state.read(move |connection| HISTORY.trending(connection, &decay, now, limit)).await
+        self.first(Order::Trending { decay: self.policy().trending, now }, limit).await
     }
 
     async fn activity(
@@ -99,8 +102,7 @@ impl Queries for SqliteHistory {
     }
 }
 
-fn top(connection: &Connection, since: Option<Timestamp>, limit: usize) -> Sql<Vec<RankedPost>> {
-    let Some(since) = since else { return HISTORY.top(connection, limit) };
+fn top_since(connection: &Connection, since: Timestamp, limit: usize) -> Sql<Vec<RankedPost>> {
     let mut select = connection.prepare_cached(
         "SELECT post, sum(count) AS n FROM post_hourly WHERE hour >= ?1 AND kind = 'like' \
          GROUP BY post HAVING n > 0 ORDER BY n DESC, post LIMIT ?2",

@@ -15,6 +15,7 @@ use super::counters::SqliteCounters;
 use super::directory::DataDir;
 use super::failure::Sql;
 use super::history::SqliteHistory;
+use super::leaders::Leaders;
 use super::log::SqliteLog;
 use super::schema::{self, Schema};
 use super::writer::{CommitStats, GROUP_WEIGHT, Writer};
@@ -142,6 +143,8 @@ pub struct Sqlite {
     log_store: Arc<State>,
     log: SqliteLog,
     clock: Arc<dyn Clock>,
+    /// One for all histories made from this: what one commits, another's readers see.
+    leaders: Arc<Leaders>,
 }
 
 impl fmt::Debug for Sqlite {
@@ -182,7 +185,7 @@ impl Sqlite {
     async fn assemble(files: Files, partitions: u32, clock: Arc<dyn Clock>) -> Result<Sqlite> {
         let Files { state, log: log_store } = files;
         let log = SqliteLog::open(Arc::clone(&log_store), partitions, Arc::clone(&clock)).await?;
-        Ok(Sqlite { state, log_store, log, clock })
+        Ok(Sqlite { state, log_store, log, clock, leaders: Arc::default() })
     }
 
     /// The log: where records go in and come out.
@@ -207,7 +210,7 @@ impl Sqlite {
 
     /// The history, and the answers from it.
     pub fn history(&self) -> SqliteHistory {
-        SqliteHistory::new(Arc::clone(&self.state), Arc::clone(&self.clock))
+        SqliteHistory::new(Arc::clone(&self.state), Arc::clone(&self.clock), Arc::clone(&self.leaders))
     }
 
     /// Counters that follow a history kept elsewhere. The history of this directory moves its own totals in its

@@ -1,11 +1,11 @@
 //! Totals by post and by hour, moved in the history's own commit, and what is asked of them.
 
 use feedkit_core::effect::Effect;
-use feedkit_core::queries::{PostView, RankedPost};
+use feedkit_core::queries::PostView;
 use feedkit_core::trending::{Score, Trending};
 use feedkit_core::{PostId, Timestamp, UserId};
 use hashbrown::HashMap;
-use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::Sql;
 use super::snapshot::damaged;
@@ -42,6 +42,11 @@ impl<'e> Totals<'e> {
         by_post.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         by_hour.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         Totals { by_post, by_hour }
+    }
+
+    /// The posts whose likes change.
+    pub(super) fn liked(&self) -> impl Iterator<Item = &'e PostId> + Clone {
+        self.by_post.iter().filter(|((_, kind), _)| *kind == "like").map(|((post, _), _)| *post)
     }
 
     /// Adds the sums to what is stored.
@@ -107,56 +112,6 @@ impl Tables {
         let author = author.map(UserId::new).transpose().map_err(damaged)?;
         Ok(Some(PostView::new(post, author, counts)))
     }
-
-    /// The posts with the most likes.
-    pub(super) fn top(self, connection: &Connection, limit: usize) -> Sql<Vec<RankedPost>> {
-        let mut select = connection.prepare_cached(&format!(
-            "SELECT post, count FROM {} WHERE kind = 'like' AND count > 0 ORDER BY count DESC, post LIMIT ?1",
-            self.totals
-        ))?;
-        let rows = select.query([limit as i64])?;
-        ranked_by_likes(rows)
-    }
-
-    /// The posts with the highest trending score at `now`.
-    pub(super) fn trending(
-        self,
-        connection: &Connection,
-        decay: &Trending,
-        now: Timestamp,
-        limit: usize,
-    ) -> Sql<Vec<RankedPost>> {
-        let mut select = connection.prepare_cached(&format!(
-            "SELECT post, count, generation, score FROM {} WHERE kind = 'like' AND count > 0 ORDER BY post",
-            self.totals
-        ))?;
-        let mut rows = select.query([])?;
-        // The best so far. Those of one score stay in the order in which they come.
-        let mut best: Vec<RankedPost> = Vec::new();
-        while let Some(row) = rows.next()? {
-            let score = decay.at(Score { generation: row.get(2)?, value: row.get(3)? }, now);
-            let place = best.partition_point(|other| other.score.total_cmp(&score).is_ge());
-            if place < limit {
-                best.truncate(limit - 1);
-                best.insert(place, RankedPost { post_id: post_at(row, 0)?, likes: row.get(1)?, score });
-            }
-        }
-        Ok(best)
-    }
-}
-
-/// A list of posts and likes, in order.
-pub(super) fn ranked_by_likes(mut rows: Rows<'_>) -> Sql<Vec<RankedPost>> {
-    let mut posts = Vec::new();
-    while let Some(row) = rows.next()? {
-        let likes: i64 = row.get(1)?;
-        posts.push(RankedPost { post_id: post_at(row, 0)?, likes, score: likes as f64 });
-    }
-    Ok(posts)
-}
-
-fn post_at(row: &Row<'_>, column: usize) -> Sql<PostId> {
-    Ok(PostId::new(row.get_ref(column)?.as_str().map_err(damaged)?).map_err(damaged)?)
 }
 
 #[cfg(test)]

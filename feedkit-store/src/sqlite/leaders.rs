@@ -1,0 +1,302 @@
+//! The leading posts, kept in mind, so that a list of the top need not look at every post.
+//!
+//! What is kept are names only: counts are read from the tables, in the reader's own transaction. A list is exact,
+//! because a post that is neither among the names nor has changed since they were found stands below the last of
+//! them (the *floor*), and an answer that does not stand above the floor as a whole is looked for among all posts
+//! again. It is kept while somebody asks: without readers, commits are not slowed down.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use feedkit_core::PostId;
+use feedkit_core::queries::RankedPost;
+use hashbrown::HashMap;
+use rusqlite::Connection;
+
+use super::failure::Sql;
+use super::ranking::{Order, Standing};
+use super::totals::Tables;
+
+/// So many names are kept: the longest list that anybody asks for often, and as many again that may fall.
+const KEPT: usize = 256;
+
+/// After so many changed posts without a reader nothing is kept any more.
+const MOST_CHANGED: usize = 20_000;
+
+/// A commit by its number: how many there were in this process when it was done.
+pub(super) type Commit = u64;
+
+/// The lists that are kept of the totals in some tables.
+#[derive(Debug, Default)]
+pub(super) struct Leaders {
+    likes: Kept,
+    trending: Kept,
+}
+
+impl Leaders {
+    /// Notes posts whose likes change in the transaction that becomes `commit`. To be called before it is committed;
+    /// posts of one that fails do no harm.
+    pub(super) fn changed<'p>(&self, posts: impl Iterator<Item = &'p PostId> + Clone, commit: Commit) {
+        self.likes.changed(posts.clone(), commit);
+        self.trending.changed(posts, commit);
+    }
+
+    /// Notes that any post may change in the transaction that becomes `commit`.
+    pub(super) fn all_changed(&self, commit: Commit) {
+        self.likes.lock().stop(commit);
+        self.trending.lock().stop(commit);
+    }
+
+    /// The first `limit` posts in some order.
+    ///
+    /// `done` is the newest commit that was certainly done before `connection` began its transaction, which must
+    /// have read nothing yet.
+    pub(super) fn first(
+        &self,
+        connection: &Connection,
+        tables: Tables,
+        order: &Order,
+        limit: usize,
+        done: Commit,
+    ) -> Sql<Vec<RankedPost>> {
+        let kept = match order {
+            Order::Likes => &self.likes,
+            Order::Trending { .. } => &self.trending,
+        };
+        let mut first = kept.first(connection, tables, order, limit, done)?;
+        first.truncate(limit);
+        Ok(first.into_iter().map(|standing| order.ranked(standing)).collect())
+    }
+}
+
+/// One list.
+#[derive(Debug, Default)]
+struct Kept(Mutex<Names>);
+
+#[derive(Debug, Default)]
+struct Names {
+    /// Whether changes are noted.
+    following: bool,
+    /// The newest commit whose changes were not noted: what is found without it is of no use later.
+    missed: Commit,
+    /// `None` until a reader has looked at all posts.
+    leading: Option<Leading>,
+    /// Posts that changed since, with the last commit that changed them.
+    changed: HashMap<PostId, Commit>,
+    /// Another number for whatever was found: who has looked at something older keeps it to himself.
+    version: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Leading {
+    posts: Vec<PostId>,
+    /// No post besides stood above it. `None`: there were no others.
+    floor: Option<Standing>,
+}
+
+impl Kept {
+    fn first(
+        &self,
+        connection: &Connection,
+        tables: Tables,
+        order: &Order,
+        limit: usize,
+        done: Commit,
+    ) -> Sql<Vec<Standing>> {
+        let (version, leading, changed) = self.begin(|| tables.pin(connection))?;
+        if let Some(Leading { mut posts, floor }) = leading {
+            posts.extend(changed);
+            // Neighbours lie in one page; a post may be there twice.
+            posts.sort_unstable();
+            posts.dedup();
+            let mut standings = tables.standings(connection, posts)?;
+            order.sort(&mut standings);
+            let above =
+                |floor| standings.get(limit.max(1) - 1).is_some_and(|last| order.is_above(last, floor));
+            if floor.as_ref().is_none_or(above) {
+                // Those that are left out here, and those that were left out before, stand below the higher one.
+                let dropped = standings.get(KEPT - 1).filter(|_| standings.len() > KEPT);
+                let floor = match (dropped, floor) {
+                    (Some(last), Some(floor)) if order.precedes(&floor, last) => Some(floor),
+                    (Some(last), _) => Some(last.clone()),
+                    (None, floor) => floor,
+                };
+                self.keep(version, done, &standings, floor);
+                return Ok(standings);
+            }
+        }
+        let standings = tables.first(connection, order, limit.max(KEPT))?;
+        let floor = standings.get(KEPT - 1).cloned();
+        self.keep(version, done, &standings, floor);
+        Ok(standings)
+    }
+
+    fn changed<'p>(&self, posts: impl Iterator<Item = &'p PostId>, commit: Commit) {
+        let mut names = self.lock();
+        if !names.following {
+            names.missed = commit;
+            return;
+        }
+        for post in posts {
+            match names.changed.get_mut(post) {
+                Some(last) => *last = commit,
+                None => drop(names.changed.insert(post.clone(), commit)),
+            }
+        }
+        if names.changed.len() > MOST_CHANGED {
+            names.stop(commit);
+        }
+    }
+
+    /// `pin` fixes what the reader sees. It does so under the lock: what leads was then found in an earlier state,
+    /// and all that changed between the two has been noted.
+    fn begin(&self, pin: impl FnOnce() -> Sql<()>) -> Sql<(u64, Option<Leading>, Vec<PostId>)> {
+        let mut names = self.lock();
+        pin()?;
+        names.following = true;
+        let changed = names.leading.as_ref().map(|_| names.changed.keys().cloned().collect());
+        Ok((names.version, names.leading.clone(), changed.unwrap_or_default()))
+    }
+
+    fn keep(&self, version: u64, done: Commit, standings: &[Standing], floor: Option<Standing>) {
+        let mut names = self.lock();
+        if names.version != version || done < names.missed {
+            return;
+        }
+        names.version += 1;
+        let posts = standings.iter().take(KEPT).map(|standing| standing.post.clone()).collect();
+        names.leading = Some(Leading { posts, floor });
+        // Commits that came later are not in what was read, or not for certain.
+        names.changed.retain(|_, commit| *commit > done);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Names> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Names {
+    /// Forgets everything, and misses `commit`.
+    fn stop(&mut self, commit: Commit) {
+        *self = Names { missed: commit, version: self.version + 1, ..Names::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    use feedkit_core::Timestamp;
+    use feedkit_core::trending::Trending;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+    use rusqlite::params;
+
+    use super::*;
+    use crate::sqlite::totals::HISTORY;
+
+    const POSTS: u64 = 2_000;
+    const NOW: i64 = 1_795_500_000_000;
+
+    fn open(path: &Path) -> Connection {
+        let connection = Connection::open(path).unwrap();
+        connection.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+        connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+        connection.pragma_update(None, "synchronous", "OFF").unwrap();
+        connection
+    }
+
+    /// Commits `count` transactions of random likes and unlikes, half of them on few posts; some are rolled back.
+    fn write(path: &Path, leaders: &Leaders, commits: &AtomicU64, count: u64, seed: u64) {
+        let (connection, decay) = (open(path), Trending::default());
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        for round in 0..count {
+            let time = Timestamp::from_millis(NOW + i64::try_from(round).unwrap() * 60_000);
+            let mut posts = Vec::new();
+            connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+            for _ in 0..rng.random_range(1..40) {
+                let number = (rng.random::<f64>().powi(3) * POSTS as f64) as u64;
+                let (by, weight) = (if rng.random_ratio(2, 5) { -1 } else { 1 }, decay.weight(time));
+                let post = PostId::new(format!("p{number}")).unwrap();
+                let score = weight.value * f64::from(by);
+                let values = params![post.as_str(), "like", by, weight.generation, score];
+                connection.execute(&HISTORY.add(), values).unwrap();
+                posts.push(post);
+            }
+            leaders.changed(posts.iter(), commits.load(Ordering::SeqCst) + 1);
+            if rng.random_ratio(1, 10) {
+                connection.execute_batch("ROLLBACK").unwrap();
+            } else {
+                connection.execute_batch("COMMIT").unwrap();
+                commits.fetch_add(1, Ordering::SeqCst);
+            }
+            if rng.random_ratio(1, 400) {
+                leaders.all_changed(commits.load(Ordering::SeqCst) + 1);
+            }
+        }
+    }
+
+    /// Reads lists until `stop`, each beside the list that all posts give in the same transaction. How many.
+    fn read(path: &Path, leaders: &Leaders, commits: &AtomicU64, stop: &AtomicBool, seed: u64) -> u64 {
+        let connection = open(path);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        for lists in 0.. {
+            if stop.load(Ordering::SeqCst) {
+                return lists;
+            }
+            let now = Timestamp::from_millis(NOW + rng.random_range(0..100_000_000));
+            let order = match rng.random() {
+                true => Order::Likes,
+                false => Order::Trending { decay: Trending::default(), now },
+            };
+            let limit = [0, 1, 10, 100, 250, 300][rng.random_range(0..6)];
+            let done = commits.load(Ordering::SeqCst);
+            let transaction = connection.unchecked_transaction().unwrap();
+            let first = leaders.first(&connection, HISTORY, &order, limit, done).unwrap();
+            let all = HISTORY.first(&connection, &order, limit).unwrap();
+            drop(transaction);
+            let all: Vec<_> = all.into_iter().map(|standing| order.ranked(standing)).collect();
+            assert_eq!(first, all, "{order:?}, {limit}");
+        }
+        unreachable!()
+    }
+
+    #[test]
+    fn lists_are_those_of_all_posts_whatever_is_committed_beside() {
+        let seed: u64 = rand::random();
+        println!("seed {seed}");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        let connection = open(&path);
+        connection.execute_batch(include_str!("state_schema.sql")).unwrap();
+        connection.execute_batch(include_str!("history_schema.sql")).unwrap();
+        let (leaders, commits, stop) = (Leaders::default(), AtomicU64::new(0), AtomicBool::new(false));
+        let (path, leaders, commits, stop) = (&path, &leaders, &commits, &stop);
+        std::thread::scope(|scope| {
+            let readers: Vec<_> =
+                (1..=2).map(|n| scope.spawn(move || read(path, leaders, commits, stop, seed + n))).collect();
+            let written = std::panic::catch_unwind(|| write(path, leaders, commits, 2_000, seed));
+            stop.store(true, Ordering::SeqCst);
+            for reader in readers {
+                assert!(reader.join().unwrap() > 0);
+            }
+            written.unwrap();
+        });
+    }
+
+    #[test]
+    fn without_readers_nothing_is_kept() {
+        let leaders = Leaders::default();
+        let post = |n: usize| PostId::new(format!("p{n}")).unwrap();
+        leaders.changed([post(1)].iter(), 1);
+        assert_eq!(leaders.likes.lock().changed.len(), 0);
+        leaders.likes.begin(|| Ok(())).unwrap();
+        let posts: Vec<_> = (0..MOST_CHANGED).map(post).collect();
+        leaders.changed(posts.iter(), 2);
+        assert_eq!(leaders.likes.lock().changed.len(), MOST_CHANGED);
+        leaders.changed([post(MOST_CHANGED)].iter(), 3);
+        assert_eq!(leaders.likes.lock().changed.len(), 0);
+        leaders.changed([post(1)].iter(), 4);
+        assert_eq!(leaders.likes.lock().changed.len(), 0);
+    }
+}
