@@ -1,5 +1,5 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use feedkit_core::follower::FollowerPosition;
@@ -14,83 +14,43 @@ use feedkit_core::{
     UserId,
 };
 use feedkit_store::postgres::{Postgres, PostgresHistory, PostgresRollups, PostgresSettings};
+use feedkit_test_services::{Database, given};
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, Config, NoTls};
 
 pub(super) const NONE: [String; 0] = [];
 
-/// The server to test on. Without one the test is skipped; where the environment says `CI=true` it fails.
-pub(super) fn server() -> Option<String> {
-    if let Ok(url) = std::env::var("FEEDKIT_TEST_POSTGRES") {
-        return Some(url);
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "FEEDKIT_TEST_POSTGRES is not set");
-    eprintln!("skipped: feedkit-store: FEEDKIT_TEST_POSTGRES is not set");
-    None
-}
-
 /// A database of one test's own, dropped with it.
 pub(super) struct Databases {
     server: String,
-    /// Of the database, once it is made.
-    name: Mutex<Option<String>>,
-    database: OnceCell<String>,
+    database: OnceCell<Database>,
     made: AtomicUsize,
 }
 
 impl Databases {
     /// `None` without a server.
     pub(super) fn new() -> Option<Databases> {
-        Some(Self::on(&server()?))
+        Some(Self::on(&given("FEEDKIT_TEST_POSTGRES")?))
     }
 
     pub(super) fn on(server: &str) -> Databases {
-        Databases {
-            server: server.to_owned(),
-            name: Mutex::default(),
-            database: OnceCell::new(),
-            made: AtomicUsize::new(0),
-        }
+        Databases { server: server.to_owned(), database: OnceCell::new(), made: AtomicUsize::new(0) }
     }
 
     /// Nothing yet; where it is reached. A database, and for those who ask again a schema of it each.
     pub(super) async fn url(&self) -> String {
         let made = self.made.fetch_add(1, Ordering::SeqCst);
-        let database = self.database.get_or_init(|| async {
-            let name = format!("feedkit_test_{:016x}", rand::random::<u64>());
-            let create = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'");
-            client(&self.server).await.batch_execute(&create).await.unwrap();
-            *self.name.lock().unwrap() = Some(name.clone());
-            reached(&self.server, |config| {
-                config.dbname(&name);
-            })
-        });
-        let url = database.await.clone();
+        let database = self.database.get_or_init(|| Database::on(&self.server)).await;
+        let url = reached(&database.url(), |_| ());
         if made == 0 {
             return url;
         }
-        client(&url).await.batch_execute(&format!("CREATE SCHEMA s{made}")).await.unwrap();
+        database.client().await.batch_execute(&format!("CREATE SCHEMA s{made}")).await.unwrap();
         format!("{url} options='-c search_path=s{made}'")
     }
 
     pub(super) async fn store(&self) -> Postgres {
         connect(settings(&self.url().await)).await
-    }
-}
-
-impl Drop for Databases {
-    fn drop(&mut self) {
-        let (server, name) = (self.server.clone(), self.name.lock().unwrap().take());
-        let Some(name) = name else { return };
-        // Whatever happened to the test's own runtime.
-        let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let Some(admin) = try_client(&server).await else { return };
-                let _ = admin.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
-            });
-        });
-        let _ = dropping.join();
     }
 }
 
@@ -127,12 +87,6 @@ pub(super) async fn client(url: &str) -> Client {
     client
 }
 
-async fn try_client(url: &str) -> Option<Client> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.ok()?;
-    tokio::spawn(connection);
-    Some(client)
-}
-
 /// Few connections: many tests share the server.
 pub(super) fn settings(url: &str) -> PostgresSettings {
     let mut settings = PostgresSettings::new(url);
@@ -148,17 +102,6 @@ pub(super) async fn connect(settings: PostgresSettings) -> Postgres {
 
 pub(super) async fn connect_at(settings: PostgresSettings, clock: impl Clock) -> Postgres {
     Postgres::connect(settings, Arc::new(clock)).await.unwrap()
-}
-
-/// Waits until `condition` holds; for a minute.
-pub(super) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    for _ in 0..6_000 {
-        if condition().await {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    panic!("waited for a minute: {what}");
 }
 
 /// Brings the rollups to where the history stands, from its journal.
