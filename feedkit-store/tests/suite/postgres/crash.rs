@@ -7,12 +7,14 @@ use feedkit_core::effect::LikePolicy;
 use feedkit_core::history::{CommitBatch, Committed};
 use feedkit_core::source::Record;
 use feedkit_core::testkit::conformance::support::{LOG, batch as small_batch, entry, event, post};
+use feedkit_core::testkit::split::{batch, model, partitions};
 use feedkit_core::{AlertLog, ErrorKind, Follower, History, Offset, Partition, Queries, Timestamp};
 use feedkit_store::postgres::PostgresHistory;
 use feedkit_test_services::{Cut, PostgresServer, Proxy, Stop, Watch, eventually};
 
-use super::model::{batch, dense, model, partitions, seed};
-use super::support::{Databases, NONE, client, connect, follow, reached, settings};
+use super::support::{Databases, client, connect, follow, reached, settings};
+use crate::histories::NONE;
+use crate::histories::traffic::{dense, seed};
 
 const P0: Partition = Partition(0);
 

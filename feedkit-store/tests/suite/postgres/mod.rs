@@ -4,6 +4,7 @@
 mod conformance;
 mod crash;
 mod erase;
+mod histories;
 mod history;
 mod model;
 mod notifier;

@@ -3,22 +3,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use feedkit_core::follower::FollowerPosition;
-use feedkit_core::history::{
-    Claim, CommitBatch, Committed, JournalRead, Retained, RetentionPolicy, Snapshot,
-};
-use feedkit_core::queries::{
-    Activity, Bucket, Comment, CommentCursor, PostView, RankedPost, RejectedRecord, Verification,
-};
-use feedkit_core::{
-    Clock, Follower, History, Offset, Partition, Positions, PostId, Queries, Result, SystemClock, Timestamp,
-    UserId,
-};
+use feedkit_core::history::{CommitBatch, Committed, JournalRead};
+use feedkit_core::testkit::{Hooked, Hooks};
+use feedkit_core::{Clock, Follower, History, Result, SystemClock};
 use feedkit_store::postgres::{Postgres, PostgresHistory, PostgresRollups, PostgresSettings};
 use feedkit_test_services::{Database, given};
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, Config, NoTls};
-
-pub(super) const NONE: [String; 0] = [];
 
 /// A database of one test's own, dropped with it.
 pub(super) struct Databases {
@@ -97,11 +88,11 @@ pub(super) fn settings(url: &str) -> PostgresSettings {
 }
 
 pub(super) async fn connect(settings: PostgresSettings) -> Postgres {
-    connect_at(settings, SystemClock).await
+    connect_at(settings, Arc::new(SystemClock)).await
 }
 
-pub(super) async fn connect_at(settings: PostgresSettings, clock: impl Clock) -> Postgres {
-    Postgres::connect(settings, Arc::new(clock)).await.unwrap()
+pub(super) async fn connect_at(settings: PostgresSettings, clock: Arc<dyn Clock>) -> Postgres {
+    Postgres::connect(settings, clock).await.unwrap()
 }
 
 /// Brings the rollups to where the history stands, from its journal.
@@ -121,95 +112,19 @@ pub(super) async fn follow(history: &PostgresHistory, rollups: &PostgresRollups)
 }
 
 /// A history whose rollups follow each commit at once.
-pub(super) struct Followed {
-    pub(super) history: PostgresHistory,
-    pub(super) rollups: PostgresRollups,
+pub(super) type Followed = Hooked<PostgresHistory, Rollups>;
+
+pub(super) fn followed(store: &Postgres) -> Followed {
+    Hooked { inner: store.history(), hooks: Rollups(store.rollups()) }
 }
 
-impl Followed {
-    pub(super) fn of(store: &Postgres) -> Followed {
-        Followed { history: store.history(), rollups: store.rollups() }
-    }
-}
+pub(super) struct Rollups(PostgresRollups);
 
 #[async_trait]
-impl History for Followed {
-    async fn claim(&self, partition: Partition, group: &str) -> Result<Claim> {
-        self.history.claim(partition, group).await
-    }
-    async fn claimed(&self, partition: Partition) -> Result<Claim> {
-        self.history.claimed(partition).await
-    }
-    async fn commit(&self, batch: Arc<CommitBatch>) -> Result<Committed> {
-        let committed = self.history.commit(batch).await?;
-        follow(&self.history, &self.rollups).await?;
+impl Hooks<PostgresHistory> for Rollups {
+    async fn commit(&self, inner: &PostgresHistory, batch: Arc<CommitBatch>) -> Result<Committed> {
+        let committed = inner.commit(batch).await?;
+        follow(inner, &self.0).await?;
         Ok(committed)
-    }
-    async fn journal(&self, partition: Partition, from: Offset, max_effects: usize) -> Result<JournalRead> {
-        self.history.journal(partition, from, max_effects).await
-    }
-    async fn positions(&self) -> Result<Positions> {
-        self.history.positions().await
-    }
-    async fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
-        self.history.snapshot().await
-    }
-    async fn incarnation(&self) -> Result<u128> {
-        self.history.incarnation().await
-    }
-    async fn note_follower(&self, follower: &str, partition: Partition, position: Offset) -> Result<()> {
-        self.history.note_follower(follower, partition, position).await
-    }
-    async fn retain(&self, policy: &RetentionPolicy, now: Timestamp) -> Result<Retained> {
-        self.history.retain(policy, now).await
-    }
-    async fn accept_gap(&self, partition: Partition, log: u128, to: Offset, now: Timestamp) -> Result<()> {
-        self.history.accept_gap(partition, log, to, now).await
-    }
-}
-
-#[async_trait]
-impl Queries for Followed {
-    async fn post(&self, post: &PostId) -> Result<Option<PostView>> {
-        self.history.post(post).await
-    }
-    async fn top(&self, since: Option<Timestamp>, limit: usize) -> Result<Vec<RankedPost>> {
-        self.history.top(since, limit).await
-    }
-    async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
-        self.history.trending(now, limit).await
-    }
-    async fn activity(
-        &self,
-        post: &PostId,
-        by: Bucket,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<Vec<Activity>> {
-        self.history.activity(post, by, from, to).await
-    }
-    async fn comments(
-        &self,
-        post: &PostId,
-        before: Option<CommentCursor>,
-        limit: usize,
-    ) -> Result<Vec<Comment>> {
-        self.history.comments(post, before, limit).await
-    }
-    async fn liked(&self, user: &UserId, posts: &[PostId]) -> Result<Vec<PostId>> {
-        self.history.liked(user, posts).await
-    }
-    async fn likers(&self, post: &PostId, after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>> {
-        self.history.likers(post, after, limit).await
-    }
-    async fn rejected(
-        &self,
-        after: Option<(Partition, Offset)>,
-        limit: usize,
-    ) -> Result<Vec<RejectedRecord>> {
-        self.history.rejected(after, limit).await
-    }
-    async fn verify(&self) -> Result<Verification> {
-        self.history.verify().await
     }
 }
