@@ -6,8 +6,9 @@ use feedkit_test_services::Broker;
 use serde_json::json;
 
 use crate::door::Door;
-use crate::http::{Client, eventually};
-use crate::world::{Gateway, World, event, likes, send};
+use crate::http::{Client, Served, eventually};
+use crate::told::{event, likes, send};
+use crate::world::{Gateway, World};
 
 fn anybody(gateway: &Gateway) -> Client {
     Client::new(gateway.address, None)

@@ -7,9 +7,10 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::http::{Client, PATIENCE, eventually};
+use crate::http::{Client, PATIENCE, Served, eventually};
 use crate::process::{gateway, output, program, said};
-use crate::world::{World, event, token};
+use crate::told::event;
+use crate::world::{World, token};
 
 #[tokio::test]
 async fn the_reference_is_in_step() {

@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use crate::clients::Sending;
+use crate::http::Served;
 use crate::world::World;
 
 const CLIENTS: usize = 64;

@@ -8,6 +8,8 @@ mod away;
 mod clients;
 mod commands;
 mod door;
+#[allow(dead_code, reason = "shared with the tests of feedkit")]
+#[path = "../../../standalone/tests/suite/http.rs"]
 mod http;
 mod jwks;
 mod kill;
@@ -18,4 +20,7 @@ mod shared;
 #[path = "../../../standalone/tests/suite/socket.rs"]
 mod socket;
 mod tls;
+#[allow(dead_code, reason = "shared with the tests of feedkit")]
+#[path = "../../../standalone/tests/suite/told.rs"]
+mod told;
 mod world;

@@ -1,7 +1,8 @@
 //! What gateways share through Redis.
 
-use crate::http::{Client, eventually};
-use crate::world::{World, event, likes, send};
+use crate::http::{Client, Served, eventually};
+use crate::told::{event, likes, send};
+use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_holds_for_all_gateways_together() {

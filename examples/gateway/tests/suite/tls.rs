@@ -5,9 +5,10 @@ use std::process::Command;
 
 use feedkit_test_services::{PostgresServer, RedisServer, free_port, skip};
 
-use crate::http::{Client, eventually};
+use crate::http::{Client, Served, eventually};
 use crate::process::{output, said};
-use crate::world::{World, likes, send};
+use crate::told::{likes, send};
+use crate::world::World;
 
 /// An authority, and a certificate by it for 127.0.0.1, as PEM files in `dir`.
 fn certify(dir: &Path) {

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Mutex;
 
-use feedkit_core::{Clock, EventId, SystemClock};
+use feedkit_core::{Clock, SystemClock};
 use feedkit_test_services::{DEADLINE, Database, RedisServer, given, unique};
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 use tokio_postgres::Client as Sql;
 
-use crate::http::{Client, eventually};
+use crate::http::{Client, Served, eventually};
 use crate::process::{self, Process, gateway, output, program, said};
 
 const SECRET: &str = "a secret that is long enough for tests";
@@ -164,16 +164,6 @@ impl Gateway {
         Gateway { process, address: rest[..end].parse().unwrap(), seen: Mutex::default() }
     }
 
-    /// Someone with a token.
-    pub fn client(&self, user: &str) -> Client {
-        Client::new(self.address, Some(token(user, &[], &[])))
-    }
-
-    /// Someone who may write for everybody.
-    pub fn writer(&self) -> Client {
-        Client::new(self.address, Some(token("writer", &[], &["events:write:any"])))
-    }
-
     /// Waits for readiness to be this, with a component in this condition.
     pub async fn is(&self, status: &str, component: Option<(&str, &str)>) -> Value {
         let client = Client::new(self.address, None);
@@ -191,6 +181,16 @@ impl Gateway {
     }
 }
 
+impl Served for Gateway {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn token(&self, user: &str, roles: &[&str], scopes: &[&str]) -> String {
+        token(user, roles, scopes)
+    }
+}
+
 /// A token, signed with the secret that the gateways know.
 pub fn token(user: &str, roles: &[&str], scopes: &[&str]) -> String {
     let key = EncodingKey::from_secret(SECRET.as_bytes());
@@ -200,21 +200,4 @@ pub fn token(user: &str, roles: &[&str], scopes: &[&str]) -> String {
 pub fn claims(user: &str, roles: &[&str], scopes: &[&str]) -> Value {
     let hour = SystemClock.now().as_millis() / 1000 + 3600;
     json!({"sub": user, "exp": hour, "roles": roles, "scope": scopes.join(" ")})
-}
-
-/// An event with an id of its own.
-pub fn event(user: &str, post: &str, kind: &str) -> Value {
-    json!({"id": EventId::new(SystemClock.now()), "userId": user, "postId": post, "type": kind})
-}
-
-/// Likes of so many users.
-pub fn likes(post: &str, count: usize) -> Vec<Value> {
-    (0..count).map(|n| event(&format!("fan-{n}"), post, "like")).collect()
-}
-
-/// All events at once, by one who may write for everybody.
-pub async fn send(writer: &Client, events: &[Value]) -> Value {
-    let answer = writer.post("/api/events/batch", &json!(events)).await.expect(200);
-    assert_eq!(answer["accepted"], events.len(), "{answer}");
-    answer
 }
