@@ -3,47 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use feedkit_core::codec::{Codec, JsonCodec, Place};
 use feedkit_core::counters::chunks;
-use feedkit_core::effect::{LikePolicy, LoggedEvent};
-use feedkit_core::history::{CommitBatch, CommitCounts, JournalRead, Rejected, RetentionPolicy};
+use feedkit_core::effect::LikePolicy;
+use feedkit_core::history::{CommitCounts, JournalRead, RetentionPolicy};
 use feedkit_core::memory::{MemoryCounters, MemoryHistory};
 use feedkit_core::source::Record;
-use feedkit_core::testkit::{ManualClock, Model, TrafficConfig};
+use feedkit_core::testkit::split::{LOG, batch, model, partitions};
+use feedkit_core::testkit::{ManualClock, TrafficConfig};
 use feedkit_core::trending::Trending;
-use feedkit_core::{CounterStore, Epoch, History, Offset, Partition, PostId, Queries, Timestamp, UserId};
+use feedkit_core::{CounterStore, History, Offset, Partition, PostId, Queries, Timestamp, UserId};
 use proptest::prelude::*;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-
-const LOG: u128 = 7;
-
-fn batch(partition: Partition, epoch: Epoch, from: Offset, records: &[Record]) -> CommitBatch {
-    let place = Place { log: LOG, partition };
-    let (mut events, mut rejected) = (Vec::new(), Vec::new());
-    for record in records {
-        match JsonCodec::default().decode(&place, record) {
-            Ok(event) => events.push(LoggedEvent { offset: record.offset, event }),
-            Err(fault) => rejected.push(Rejected::new(record, fault)),
-        }
-    }
-    let last = records.last().unwrap();
-    let (to, now, last) = (last.offset + 1, last.time, Some(last.mark()));
-    CommitBatch { partition, epoch, log: LOG, from, to, at_end: false, events, rejected, last, now }
-}
-
-/// The traffic's records by partition, of the user's hash.
-fn partitions(config: &TrafficConfig) -> Vec<Vec<Record>> {
-    let mut partitions = vec![Vec::new(); 4];
-    for item in config.traffic() {
-        let hash: usize = item.key.bytes().map(usize::from).sum();
-        let records = &mut partitions[hash % 4];
-        let offset = records.len() as Offset;
-        records.push(Record { offset, time: item.time, key: None, value: item.value });
-    }
-    partitions
-}
 
 /// Commits all records in batches of random sizes, partitions taking turns at random.
 async fn commit_all(
@@ -75,10 +47,7 @@ async fn check(seed: u64, policy: LikePolicy) {
     let malformed = 0.03;
     let config = TrafficConfig { seed, users: 40, posts: 30, count: 3_000, malformed, ..Default::default() };
     let partitions = partitions(&config);
-    let mut model = Model::new(JsonCodec::default(), LOG).with_policy(policy);
-    for (p, records) in (0..).zip(&partitions) {
-        records.iter().for_each(|r| model.feed(Partition(p), r));
-    }
+    let model = model(&partitions, policy);
     let history = MemoryHistory::new().with_likes(policy);
     let counts = commit_all(&history, &partitions, &mut ChaCha8Rng::seed_from_u64(seed)).await;
     assert_eq!(counts, model.counts, "seed {seed}");
@@ -158,10 +127,7 @@ async fn retention_keeps_totals_and_what_followers_need() {
     let clock = ManualClock::at(config.start.saturating_add(5 * day));
     let history = MemoryHistory::with_clock(clock.clone());
     commit_all(&history, &partitions, &mut ChaCha8Rng::seed_from_u64(1)).await;
-    let mut model = Model::new(JsonCodec::default(), LOG);
-    for (p, records) in (0..).zip(&partitions) {
-        records.iter().for_each(|r| model.feed(Partition(p), r));
-    }
+    let model = model(&partitions, LikePolicy::Unique);
     let policy = RetentionPolicy { events: day, journal: day, follower_silence: day };
     let first = Partition(0);
     history.note_follower("slow", first, 100).await.unwrap();

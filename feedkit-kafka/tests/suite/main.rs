@@ -6,7 +6,6 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "all of this is tests")]
 #![allow(unreachable_pub, reason = "nothing here is a library")]
 
-mod broker;
 mod conformance;
 mod ends;
 mod growing;

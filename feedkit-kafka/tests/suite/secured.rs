@@ -7,8 +7,8 @@ use std::time::Duration;
 use feedkit_core::EventSink;
 use feedkit_kafka::admin::check_topics;
 use feedkit_kafka::{Kafka, SinkOptions};
+use feedkit_test_services::Broker;
 
-use super::broker::Broker;
 use super::support::*;
 
 /// A certificate for 127.0.0.1, signed by itself, as the broker wants it; what the broker is told.
@@ -54,7 +54,7 @@ fn secured(broker: &Broker, topic: &str, mechanism: &str, user: &str, password: 
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_plain_and_scram_are_spoken() {
     let format = ["--add-scram", "SCRAM-SHA-512=[name=bob,password=scram-secret]"];
-    let Some(broker) = Broker::start("SASL_SSL", certificate, &format).await else { return };
+    let Some(broker) = Broker::start_with("SASL_SSL", certificate, &format).await else { return };
     let name = topic(&broker.plain, 2).await.topic;
     let mut sent = 0;
     for (mechanism, user, password) in

@@ -1,7 +1,6 @@
 //! Topics of their own, and a reader that takes events until something holds.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,39 +9,17 @@ use feedkit_core::source::{Batch, Gap, Record, Resume, RevokeGuard, SourceEvent}
 use feedkit_core::{EventSink, EventSource, Offset, Partition, Position};
 use feedkit_kafka::admin::{TopicSettings, create_topics};
 use feedkit_kafka::{GroupProtocol, Kafka, KafkaSource, SinkOptions, SourceOptions};
+use feedkit_test_services::given;
+pub use feedkit_test_services::{DEADLINE, eventually, unique};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset as Place, TopicPartitionList};
 
-/// The longest that anything which must happen may take.
-pub const DEADLINE: Duration = Duration::from_secs(60);
-
 /// The broker to use, or `None` when the test is to be skipped.
 pub fn broker() -> Option<String> {
-    variable("FEEDKIT_TEST_KAFKA")
-}
-
-/// The jars to start brokers from, or `None` when the test is to be skipped.
-pub fn jars() -> Option<String> {
-    variable("FEEDKIT_TEST_KAFKA_JARS")
-}
-
-fn variable(name: &str) -> Option<String> {
-    let value = std::env::var(name).ok().filter(|value| !value.is_empty());
-    if value.is_none() {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "{name} is not set");
-        eprintln!("skipped: feedkit-kafka: {name} is not set");
-    }
-    value
-}
-
-/// A name that no other test, of this run or another, has.
-pub fn unique(what: &str) -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let next = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("{what}-{}-{:x}-{next}", std::process::id(), rand::random::<u32>())
+    given("FEEDKIT_TEST_KAFKA")
 }
 
 /// A fresh topic.
@@ -134,15 +111,6 @@ pub async fn transaction(kafka: &Kafka, partition: Partition, records: usize, co
         }
     };
     tokio::task::spawn_blocking(work).await.unwrap();
-}
-
-/// Tries until it holds.
-pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
-    let end = tokio::time::Instant::now() + DEADLINE;
-    while !holds().await {
-        assert!(tokio::time::Instant::now() < end, "does not come: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 /// A reader that answers assignments from where it stands, and keeps everything.

@@ -5,6 +5,8 @@
 
 #[cfg(feature = "sqlite")]
 mod acknowledge;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod histories;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]

@@ -1,7 +1,8 @@
 //! `after=POSITION`: reading one's own write through two processes.
 
-use crate::http::Client;
-use crate::world::{World, event};
+use crate::http::{Client, Served};
+use crate::told::event;
+use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_sees_the_write_that_it_names() {

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use feedkit_test_services::Broker;
 use serde_json::json;
 
-use crate::broker::Broker;
 use crate::door::Door;
-use crate::http::{Client, eventually};
-use crate::world::{Gateway, World, event, likes, send};
+use crate::http::{Client, Served, eventually};
+use crate::told::{event, likes, send};
+use crate::world::{Gateway, World};
 
 fn anybody(gateway: &Gateway) -> Client {
     Client::new(gateway.address, None)
@@ -57,7 +58,7 @@ async fn without_redis_writes_pass_and_reads_come_from_the_history() {
     assert!(limited > 0, "nothing limits while Redis is away");
 
     // It comes back empty; the processor counts anew.
-    world.redis.come().await;
+    world.redis.start_again().await;
     gateway.is("ready", Some(("counters", "up"))).await;
     eventually("the counters", async || {
         let shown = reader.get("/api/posts/q").await;
@@ -76,7 +77,7 @@ async fn limits_that_must_be_shared_refuse_writes_without_redis() {
     let refused = ann.post("/api/events", &event("ann", "p", "like")).await;
     assert!(refused.headers.contains_key("retry-after"), "{refused:?}");
     refused.expect(503);
-    world.redis.come().await;
+    world.redis.start_again().await;
     eventually("the limits", async || {
         (ann.post("/api/events", &event("ann", "p", "like")).await.status == 202).then_some(())
     })
@@ -120,7 +121,7 @@ async fn without_postgres_writes_pass_and_counters_are_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_kafka_writes_are_refused_at_once_and_it_recovers() {
-    let Some(mut broker) = Broker::start("PLAINTEXT", |_| String::new(), &[]).await else { return };
+    let Some(mut broker) = Broker::start().await else { return };
     let Some(world) = World::on(broker.plain.clone()).await else { return };
     world.create_topics().await;
     // Waiting for an acknowledgement would take longer than the test waits for anything.
@@ -158,7 +159,7 @@ async fn without_kafka_writes_are_refused_at_once_and_it_recovers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn started_before_all_the_others_it_comes_up_with_them() {
-    let Some(mut broker) = Broker::start("PLAINTEXT", |_| String::new(), &[]).await else { return };
+    let Some(mut broker) = Broker::start().await else { return };
     let Some(mut world) = World::on(broker.plain.clone()).await else { return };
     world.create_topics().await;
     let mut door = Door::to(&place(&world.postgres)).await;
@@ -174,7 +175,7 @@ async fn started_before_all_the_others_it_comes_up_with_them() {
     let processor = world.processor();
 
     door.open().await;
-    world.redis.come().await;
+    world.redis.start_again().await;
     broker.restart().await;
     gateway.is("ready", None).await;
     send(&gateway.writer(), &likes("p", 10)).await;

@@ -2,14 +2,15 @@
 
 use std::process::Command;
 
+use feedkit_test_services::free_port;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::http::{Client, PATIENCE, eventually};
+use crate::http::{Client, PATIENCE, Served, eventually};
 use crate::process::{gateway, output, program, said};
-use crate::redis_server::free_port;
-use crate::world::{World, event, token};
+use crate::told::event;
+use crate::world::{World, token};
 
 #[tokio::test]
 async fn the_reference_is_in_step() {
@@ -70,8 +71,8 @@ async fn a_check_tells_what_is_wrong() {
         assert!(said(&output).contains(names), "{flag} {value}: {}", said(&output));
     }
     // A Redis that throws keys away must not be counted in.
-    let _: String = world.redis.ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).await;
-    let _: String = world.redis.ask(&["CONFIG", "SET", "maxmemory", "100mb"]).await;
+    let _: String = world.redis.ask("CONFIG SET maxmemory-policy allkeys-lru").await;
+    let _: String = world.redis.ask("CONFIG SET maxmemory 100mb").await;
     let evicts = check(&|_| ()).await;
     assert!(evicts.0 != Some(0) && evicts.1.contains("allkeys-lru"), "{}", evicts.1);
 }

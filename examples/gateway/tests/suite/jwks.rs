@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::http::{Client, eventually};
-use crate::world::{Gateway, World, claims, event};
+use crate::told::event;
+use crate::world::{Gateway, World, claims};
 
 const PRIVATE: &[u8] =
     include_bytes!("../../../../feedkit-core/tests/suite/gateway_reads/keys/ed.private.pem");

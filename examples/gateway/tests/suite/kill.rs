@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use crate::clients::Sending;
+use crate::http::Served;
 use crate::world::World;
 
 const CLIENTS: usize = 64;
@@ -92,7 +93,7 @@ async fn killed_again_and_again_the_servers_lose_and_repeat_nothing() {
     assert_eq!(shown, top);
     assert_eq!(answer["source"], "counters", "{answer}");
     for (post, count) in model.top(usize::MAX) {
-        let counted: Option<i64> = world.redis.ask(&["GET", &format!("post:{post}:likes")]).await;
+        let counted: Option<i64> = world.redis.ask(&format!("GET post:{post}:likes")).await;
         assert_eq!(counted.unwrap_or(0), count, "{post} in Redis");
     }
 }

@@ -3,27 +3,24 @@
 
 mod after;
 mod away;
-#[allow(dead_code, reason = "shared with the tests of feedkit-kafka")]
-#[path = "../../../../feedkit-kafka/tests/suite/broker.rs"]
-mod broker;
 #[allow(dead_code, reason = "shared with the tests of feedkit")]
 #[path = "../../../standalone/tests/suite/clients.rs"]
 mod clients;
 mod commands;
 mod door;
+#[allow(dead_code, reason = "shared with the tests of feedkit")]
+#[path = "../../../standalone/tests/suite/http.rs"]
 mod http;
-#[allow(dead_code, reason = "shared with the tests of feedkit-store")]
-#[path = "../../../../feedkit-store/tests/suite/postgres/instance.rs"]
-mod instance;
 mod jwks;
 mod kill;
 mod notify;
 mod process;
-mod redis_server;
 mod shared;
 #[allow(dead_code, reason = "shared with the tests of feedkit")]
 #[path = "../../../standalone/tests/suite/socket.rs"]
 mod socket;
-mod support;
 mod tls;
+#[allow(dead_code, reason = "shared with the tests of feedkit")]
+#[path = "../../../standalone/tests/suite/told.rs"]
+mod told;
 mod world;

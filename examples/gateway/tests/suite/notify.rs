@@ -1,52 +1,18 @@
 //! Who is told what, from a like at a gateway through a processor to a socket.
 
-use std::time::Duration;
+use serde_json::Value;
 
-use feedkit_core::{Clock, EventId, SystemClock, Timestamp};
-use serde_json::{Value, json};
-
-use crate::http::{Client, eventually};
+use crate::http::{Client, Served, eventually};
 use crate::process::Process;
 use crate::socket::Socket;
-use crate::world::{Gateway, World, event, likes, send, token};
-
-/// Waits until something at this gateway has made the whole way: what was raised before lies in the log of
-/// notifications.
-async fn mark(gateway: &Gateway, user: &str, post: &str) -> String {
-    gateway.client(user).post("/api/events", &event(user, post, "post")).await.expect(202);
-    send(&gateway.writer(), &likes(post, 10)).await;
-    format!("milestone:{post}:10")
-}
+use crate::told::{self, event, likes, mark, send};
+use crate::world::{World, token};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_likes_are_told_to_the_author_alone_and_once() {
     let Some(world) = World::new().await else { return };
     let (gateway, _processor) = (world.gateway().await, world.processor());
-    gateway.client("ann").post("/api/events", &event("ann", "p", "post")).await.expect(202);
-    let mut sockets = Vec::new();
-    for (user, roles) in [("ann", &[][..]), ("bob", &[]), ("mod", &["moderator"])] {
-        let mut socket = Socket::open(gateway.address, &token(user, roles, &[])).await;
-        socket.subscribe(&["me"], None).await;
-        sockets.push((user, socket));
-    }
-    // Each user by themselves, all at once.
-    let liking = (0..100).map(|n| {
-        let user = format!("fan-{n}");
-        let client = gateway.client(&user);
-        async move { client.post("/api/events", &event(&user, "p", "like")).await.expect(202) }
-    });
-    futures_util::future::join_all(liking).await;
-    for (user, mut socket) in sockets {
-        if user == "ann" {
-            assert_eq!(socket.notification().await.unwrap()["id"], "milestone:p:10");
-            let hundred = socket.notification().await.unwrap();
-            assert_eq!(hundred["id"], "milestone:p:100");
-            assert_eq!(hundred["title"], "Your post got 100 likes", "{hundred}");
-            assert_eq!(hundred["audience"], json!({"user": "ann"}), "{hundred}");
-        }
-        let last = mark(&gateway, user, &format!("of-{user}")).await;
-        assert_eq!(socket.ids_until(&last).await, [last], "{user} was told something else");
-    }
+    told::a_hundred_likes_are_told_to_the_author_alone_and_once(&gateway).await;
 }
 
 /// Kills the processor before it reads, while the alert is under way, and in the middle of publishing it.
@@ -163,35 +129,5 @@ async fn what_was_missed_while_a_gateway_was_dead_is_told_by_another() {
 async fn a_like_farm_is_told_to_moderators_alone() {
     let Some(world) = World::new().await else { return };
     let (gateway, _processor) = (world.gateway().await, world.processor());
-    gateway.client("ann").post("/api/events", &event("ann", "p", "post")).await.expect(202);
-    let mut moderator = Socket::open(gateway.address, &token("mod", &["moderator"], &[])).await;
-    moderator.subscribe(&["role:moderator"], None).await;
-    let mut ann = Socket::open(gateway.address, &token("ann", &[], &[])).await;
-    ann.subscribe(&["me", "post:p"], None).await;
-    // Who is no moderator does not hear what they hear.
-    let mut bob = Socket::open(gateway.address, &token("bob", &[], &[])).await;
-    bob.send(&json!({"type": "subscribe", "channels": ["role:moderator"]})).await;
-    let refused = bob.next().await;
-    assert!(refused.is_none_or(|frame| frame["type"] == "error"), "bob listens to moderators");
-
-    // Four minutes of a like every two seconds, then two hundred within five.
-    let now = SystemClock.now();
-    let at = |ago: f64| now.saturating_sub(Duration::from_secs_f64(ago));
-    let like = |user: String, time: Timestamp| {
-        let id = EventId::new(time);
-        json!({"id": id, "userId": user, "postId": "p", "type": "like", "timestamp": time})
-    };
-    let usual = (0..120).map(|n| like(format!("fan-{n}"), at(250.0 - 2.0 * f64::from(n))));
-    let farmed = (0..200).map(|n| like(format!("farm-{n}"), at(6.0 - 0.025 * f64::from(n))));
-    send(&gateway.writer(), &usual.chain(farmed).collect::<Vec<_>>()).await;
-
-    let fraud = moderator.notification().await.unwrap();
-    assert_eq!(fraud["type"], "FRAUD", "{fraud}");
-    assert_eq!(fraud["audience"], json!({"role": "moderator"}));
-    assert_eq!((&fraud["data"]["postId"], &fraud["data"]["rule"]), (&json!("p"), &json!("spike")), "{fraud}");
-    let sample = fraud["data"]["sampleUsers"].as_array().unwrap();
-    assert!(sample.iter().any(|user| user.as_str().unwrap().starts_with("farm-")), "{fraud}");
-    let last = mark(&gateway, "ann", "q").await;
-    let ids = ann.ids_until(&last).await;
-    assert!(ids.iter().all(|id| id.starts_with("milestone:")), "ann was told {ids:?}");
+    told::a_like_farm_is_told_to_moderators_alone(&gateway).await;
 }

@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use feedkit_test_services::{DEADLINE, skip};
 use rustix::process::{Pid, Signal, kill_process};
-
-use crate::support::{DEADLINE, skip};
 
 /// Ends with the test, however that ends.
 pub struct Process {

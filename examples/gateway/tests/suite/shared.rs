@@ -1,7 +1,8 @@
 //! What gateways share through Redis.
 
-use crate::http::{Client, eventually};
-use crate::world::{World, event, likes, send};
+use crate::http::{Client, Served, eventually};
+use crate::told::{event, likes, send};
+use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_holds_for_all_gateways_together() {
@@ -46,7 +47,7 @@ async fn an_answer_that_one_gateway_has_computed_the_other_need_not() {
     assert_eq!(answer["buckets"][0]["counts"]["like"], 10, "{answer}");
     // What the history says now is not what was said before.
     eventually("it is kept", async || {
-        let keys: Vec<String> = world.redis.ask(&["KEYS", "feedkit:*cache*"]).await;
+        let keys: Vec<String> = world.redis.ask("KEYS feedkit:*cache*").await;
         (!keys.is_empty()).then_some(())
     })
     .await;

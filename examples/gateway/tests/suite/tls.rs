@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::http::{Client, eventually};
-use crate::instance::Instance;
+use feedkit_test_services::{PostgresServer, RedisServer, free_port, skip};
+
+use crate::http::{Client, Served, eventually};
 use crate::process::{output, said};
-use crate::redis_server::{RedisServer, free_port};
-use crate::support::skip;
-use crate::world::{World, likes, send};
+use crate::told::{likes, send};
+use crate::world::World;
 
 /// An authority, and a certificate by it for 127.0.0.1, as PEM files in `dir`.
 fn certify(dir: &Path) {
@@ -59,7 +59,7 @@ async fn both_servers_speak_tls() {
         std::fs::set_permissions(data.join("server.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
         std::fs::write(data.join("pg_hba.conf"), "hostssl all all 127.0.0.1/32 trust\n").unwrap();
     };
-    let Some(postgres) = Instance::start_with("-c ssl=on", prepare) else { return };
+    let Some(postgres) = PostgresServer::start_with("-c ssl=on", prepare) else { return };
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let tls_port = free_port().to_string();
     let arguments = [
@@ -69,8 +69,7 @@ async fn both_servers_speak_tls() {
         ["--tls-ca-cert-file", &path("ca.pem")],
         ["--tls-auth-clients", "no"],
     ];
-    let arguments = arguments.concat().into_iter().map(str::to_owned).collect();
-    let Some(_redis) = RedisServer::with(arguments).await else { return };
+    let Some(_redis) = RedisServer::start(&arguments.concat()).await else { return };
     world.postgres = postgres.url();
     world.redis_url = format!("rediss://localhost:{tls_port}");
     world.arguments = ["--postgres-tls", "require", "--postgres-ca-file", &path("ca.pem")]
@@ -87,8 +86,8 @@ async fn both_servers_run_on_a_redis_cluster() {
     let mut nodes = Vec::new();
     for _ in 0..3 {
         let bus = free_port().to_string();
-        let arguments = ["--cluster-enabled", "yes", "--cluster-port", &bus].map(str::to_owned).to_vec();
-        let Some(node) = RedisServer::with(arguments).await else { return };
+        let arguments = ["--cluster-enabled", "yes", "--cluster-port", &bus];
+        let Some(node) = RedisServer::start(&arguments).await else { return };
         nodes.push(node);
     }
     let mut create = Command::new("redis-cli");
@@ -98,7 +97,7 @@ async fn both_servers_run_on_a_redis_cluster() {
     assert!(created.status.success(), "{}", said(&created));
     for node in &nodes {
         eventually("the cluster", async || {
-            let info: String = node.ask(&["CLUSTER", "INFO"]).await;
+            let info: String = node.ask("CLUSTER INFO").await;
             info.contains("cluster_state:ok").then_some(())
         })
         .await;

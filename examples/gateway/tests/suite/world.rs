@@ -3,17 +3,15 @@
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use feedkit_core::{Clock, EventId, SystemClock};
+use feedkit_core::{Clock, SystemClock};
+use feedkit_test_services::{DEADLINE, Database, RedisServer, given, unique};
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
-use tokio_postgres::{Client as Sql, NoTls};
+use tokio_postgres::Client as Sql;
 
-use crate::http::{Client, eventually};
+use crate::http::{Client, Served, eventually};
 use crate::process::{self, Process, gateway, output, program, said};
-use crate::redis_server::RedisServer;
-use crate::support;
 
 const SECRET: &str = "a secret that is long enough for tests";
 
@@ -32,16 +30,10 @@ pub struct World {
     database: Database,
 }
 
-/// A database that is dropped with the test.
-struct Database {
-    server: String,
-    name: String,
-}
-
 impl World {
     /// Everything, with topics. `None` when the test is to be skipped.
     pub async fn new() -> Option<World> {
-        let world = Self::on(support::kafka()?).await?;
+        let world = Self::on(given("FEEDKIT_TEST_KAFKA")?).await?;
         world.create_topics().await;
         Some(world)
     }
@@ -49,9 +41,8 @@ impl World {
     /// On a broker of the test's own; topics are still to be made.
     pub async fn on(kafka: String) -> Option<World> {
         let (server, processor, redis) =
-            (support::server()?, process::processor()?, RedisServer::start().await?);
-        let name = unique();
-        let database = Database::create(&server, &name).await;
+            (given("FEEDKIT_TEST_POSTGRES")?, process::processor()?, RedisServer::start(&[]).await?);
+        let (name, database) = (unique("gw"), Database::on(&server).await);
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("secret"), SECRET).unwrap();
         Some(World {
@@ -130,56 +121,14 @@ impl World {
     pub async fn catch_up(&self) {
         let mut command = self.processor_command();
         command.args(["--until-caught-up", "--json"]);
-        let caught_up = tokio::time::timeout(support::DEADLINE * 2, output(command)).await.unwrap();
+        let caught_up = tokio::time::timeout(DEADLINE * 2, output(command)).await.unwrap();
         assert!(caught_up.status.success(), "{}", said(&caught_up));
     }
 
     /// A connection to the database beside the servers'.
     pub async fn sql(&self) -> Sql {
-        connect(&self.database.url()).await
+        self.database.client().await
     }
-}
-
-impl Database {
-    async fn create(server: &str, name: &str) -> Database {
-        let create = format!("CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'UTF8'");
-        connect(server).await.batch_execute(&create).await.unwrap();
-        Database { server: server.to_owned(), name: name.to_owned() }
-    }
-
-    fn url(&self) -> String {
-        let (server, _) = self.server.rsplit_once('/').unwrap();
-        format!("{server}/{}", self.name)
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        let (server, name) = (self.server.clone(), self.name.clone());
-        // Whatever happened to the test's own runtime.
-        let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let drop = format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)");
-                let _ = connect(&server).await.batch_execute(&drop).await;
-            });
-        });
-        let _ = dropping.join();
-    }
-}
-
-async fn connect(url: &str) -> Sql {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
-    // It ends with the client.
-    tokio::spawn(connection);
-    client
-}
-
-/// A name that no other test, of this run or another, has.
-fn unique() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let next = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("gw-{}-{:x}-{next}", std::process::id(), rand::random::<u32>())
 }
 
 /// A gateway that listens.
@@ -215,16 +164,6 @@ impl Gateway {
         Gateway { process, address: rest[..end].parse().unwrap(), seen: Mutex::default() }
     }
 
-    /// Someone with a token.
-    pub fn client(&self, user: &str) -> Client {
-        Client::new(self.address, Some(token(user, &[], &[])))
-    }
-
-    /// Someone who may write for everybody.
-    pub fn writer(&self) -> Client {
-        Client::new(self.address, Some(token("writer", &[], &["events:write:any"])))
-    }
-
     /// Waits for readiness to be this, with a component in this condition.
     pub async fn is(&self, status: &str, component: Option<(&str, &str)>) -> Value {
         let client = Client::new(self.address, None);
@@ -242,6 +181,16 @@ impl Gateway {
     }
 }
 
+impl Served for Gateway {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn token(&self, user: &str, roles: &[&str], scopes: &[&str]) -> String {
+        token(user, roles, scopes)
+    }
+}
+
 /// A token, signed with the secret that the gateways know.
 pub fn token(user: &str, roles: &[&str], scopes: &[&str]) -> String {
     let key = EncodingKey::from_secret(SECRET.as_bytes());
@@ -251,21 +200,4 @@ pub fn token(user: &str, roles: &[&str], scopes: &[&str]) -> String {
 pub fn claims(user: &str, roles: &[&str], scopes: &[&str]) -> Value {
     let hour = SystemClock.now().as_millis() / 1000 + 3600;
     json!({"sub": user, "exp": hour, "roles": roles, "scope": scopes.join(" ")})
-}
-
-/// An event with an id of its own.
-pub fn event(user: &str, post: &str, kind: &str) -> Value {
-    json!({"id": EventId::new(SystemClock.now()), "userId": user, "postId": post, "type": kind})
-}
-
-/// Likes of so many users.
-pub fn likes(post: &str, count: usize) -> Vec<Value> {
-    (0..count).map(|n| event(&format!("fan-{n}"), post, "like")).collect()
-}
-
-/// All events at once, by one who may write for everybody.
-pub async fn send(writer: &Client, events: &[Value]) -> Value {
-    let answer = writer.post("/api/events/batch", &json!(events)).await.expect(200);
-    assert_eq!(answer["accepted"], events.len(), "{answer}");
-    answer
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use feedkit_core::Clock;
 use feedkit_core::sink::NewRecord;
 use feedkit_core::testkit::TrafficConfig;
+use feedkit_test_services::{eventually, free_port, unique};
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::oracle::{judge, totals};
 use crate::process::{Process, get, readiness};
-use crate::services::{eventually, free_port, unique};
 use crate::traffic::{Sender, lively, seed};
 use crate::world::{World, bare};
 

@@ -7,6 +7,7 @@ use feedkit_core::sink::NewRecord;
 use feedkit_core::{EventSink, Partition};
 use feedkit_kafka::admin::{TopicSettings, create_topics};
 use feedkit_kafka::{Kafka, SinkOptions};
+use feedkit_test_services::{eventually, unique};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -15,7 +16,6 @@ use serde_json::Value;
 
 use crate::oracle::totals;
 use crate::process::readiness;
-use crate::services::eventually;
 use crate::world::{World, ready};
 
 fn admin(kafka: &Kafka) -> AdminClient<DefaultClientContext> {
@@ -59,7 +59,7 @@ async fn likes(kafka: &Kafka, prefix: &str) -> BTreeMap<Partition, u64> {
 
 async fn world() -> Option<World> {
     let world =
-        World::with_topic(TopicSettings::new(crate::services::unique("events")).partitions(2)).await?;
+        World::with_topic(TopicSettings::new(unique("events")).partitions(2)).await?;
     likes(&world.events, "a").await;
     world.catch_up().await;
     Some(world)

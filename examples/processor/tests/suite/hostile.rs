@@ -7,12 +7,12 @@ use feedkit_core::sink::NewRecord;
 use feedkit_core::{EventId, EventPolicy, JsonCodec, Timestamp};
 use feedkit_kafka::Kafka;
 use feedkit_kafka::admin::TopicSettings;
+use feedkit_test_services::{DEADLINE, eventually, unique};
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 
 use crate::oracle::{judge, logged, totals};
-use crate::services::{DEADLINE, eventually, unique};
 use crate::traffic::{Flow, Sender, lively, seed};
 use crate::world::World;
 

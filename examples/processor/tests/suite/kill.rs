@@ -10,15 +10,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use feedkit_core::failpoint::stage;
+use feedkit_test_services::eventually;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rustix::process::Signal;
 
 use crate::oracle::{judge, totals};
 use crate::process::{Ended, Process};
-use crate::services::TURN;
 use crate::traffic::{Flow, lively, seed};
-use crate::world::{SESSION, World};
+use crate::world::{SESSION, TURN, World};
 
 /// Stages that are reached while a processor works. `ingest` is the embedded log's, `retention` comes at the end.
 const AT_WORK: [&str; 7] = [
@@ -243,7 +243,7 @@ impl Campaign<'_> {
         }
         let (process, _) = self.world.start_with(&short).await;
         let client = self.world.database.client().await;
-        crate::services::eventually("the month of the traffic is dropped", async || {
+        eventually("the month of the traffic is dropped", async || {
             let gone = "SELECT to_regclass('events_202501') IS NULL";
             client.query_one(gone, &[]).await.unwrap().get::<_, bool>(0)
         })

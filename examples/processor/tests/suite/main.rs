@@ -11,6 +11,5 @@ mod outages;
 mod process;
 mod restored;
 mod scaling;
-mod services;
 mod traffic;
 mod world;

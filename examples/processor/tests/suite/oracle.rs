@@ -9,9 +9,9 @@ use feedkit_core::{
     Clock, Codec, EventSource, History, JsonCodec, Partition, Positions, PostId, SystemClock,
 };
 use feedkit_kafka::{Kafka, SourceOptions};
+use feedkit_test_services::DEADLINE;
 use serde_json::Value;
 
-use crate::services::DEADLINE;
 use crate::world::World;
 
 const NONE: [String; 0] = [];

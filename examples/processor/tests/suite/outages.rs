@@ -4,12 +4,14 @@
 use std::time::Duration;
 
 use feedkit_kafka::admin::TopicSettings;
+use feedkit_test_services::{
+    Broker, Cut, Database, PostgresServer, Proxy, RedisServer, Stop, Watch, eventually, given, unique,
+};
 
 use crate::oracle::judge;
 use crate::process::{Process, readiness};
-use crate::services::{Broker, Cut, Database, Instance, Proxy, Redis, TURN, Watch, eventually, unique};
 use crate::traffic::{Flow, lively, seed};
-use crate::world::World;
+use crate::world::{TURN, World};
 
 fn flow(world: &World, seed: u64) -> Flow {
     Flow::start(&world.events, &lively(seed), 40, Duration::from_millis(40))
@@ -39,14 +41,18 @@ async fn the_broker_restarts() {
     let _turn = TURN.lock().await;
     let seed = seed();
     let Some(mut broker) = Broker::start().await else { return };
-    let (Some(database), Some(redis)) = (Database::new().await, Redis::start().await) else { return };
+    let (Some(database), Some(redis)) = (Database::new().await, RedisServer::start(&[]).await) else {
+        return;
+    };
     let topic = TopicSettings::new(unique("events")).partitions(4);
-    let world = World::on(&broker.address, topic, database, redis).await;
+    let world = World::on(&broker.plain, topic, database, redis).await;
     let (process, _) = world.started().await;
     let flow = flow(&world, seed);
     for away in [0, 3] {
         goes_on(&world, 300).await;
-        broker.restart(Duration::from_secs(away)).await;
+        broker.kill();
+        tokio::time::sleep(Duration::from_secs(away)).await;
+        broker.start_again().await;
     }
     goes_on(&world, 300).await;
     settle(&world, process, flow).await;
@@ -56,22 +62,22 @@ async fn the_broker_restarts() {
 async fn postgresql_falls_and_restarts() {
     let _turn = TURN.lock().await;
     let seed = seed();
-    let Some(broker) = crate::services::given("FEEDKIT_TEST_KAFKA") else { return };
-    let Some(instance) = Instance::start() else { return };
-    let Some(redis) = Redis::start().await else { return };
+    let Some(broker) = given("FEEDKIT_TEST_KAFKA") else { return };
+    let Some(server) = PostgresServer::start("") else { return };
+    let Some(redis) = RedisServer::start(&[]).await else { return };
     let topic = TopicSettings::new(unique("events")).partitions(4);
-    let world = World::on(&broker, topic, Database::on(&instance.url()).await, redis).await;
+    let world = World::on(&broker, topic, Database::on(&server.url()).await, redis).await;
     let (process, address) = world.started().await;
     let flow = flow(&world, seed);
-    for mode in ["immediate", "fast", "immediate"] {
+    for stop in [Stop::Immediate, Stop::Fast, Stop::Immediate] {
         goes_on(&world, 300).await;
-        tokio::task::block_in_place(|| instance.restart(mode));
+        tokio::task::block_in_place(|| server.restart(stop));
     }
     goes_on(&world, 300).await;
     // It says so while the server is away, and is well again by itself.
-    tokio::task::block_in_place(|| instance.stop());
+    tokio::task::block_in_place(|| server.stop());
     eventually("it is not ready", async || readiness(address).await.is_some_and(|(ready, _)| !ready)).await;
-    tokio::task::block_in_place(|| instance.start_again());
+    tokio::task::block_in_place(|| server.start_again());
     crate::world::ready(address).await;
     settle(&world, process, flow).await;
 }
@@ -128,6 +134,15 @@ async fn redis_restarts_with_nothing() {
     settle(&world, process, flow).await;
 }
 
+/// Puts a list in the place of whatever is there, in one step.
+async fn plant_list(world: &World, key: &str) {
+    let client = redis::Client::open(world.redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut both = redis::pipe();
+    both.atomic().cmd("DEL").arg(key).cmd("LPUSH").arg(key).arg("planted");
+    both.exec_async(&mut connection).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_planted_at_a_counter_is_repaired() {
     let seed = seed();
@@ -137,7 +152,7 @@ async fn a_list_planted_at_a_counter_is_repaired() {
     for post in ["p0", "promoted", "p1"] {
         goes_on(&world, 200).await;
         let key = format!("post:{post}:likes");
-        world.redis.plant_list(&key).await;
+        plant_list(&world, &key).await;
         eventually("it is repaired", async || {
             world.redis.ask::<String>(&format!("TYPE {key}")).await == "string"
         })

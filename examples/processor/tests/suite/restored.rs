@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use feedkit_core::testkit::TrafficConfig;
+use feedkit_test_services::eventually;
 
 use crate::oracle::{alerts, judge, published};
-use crate::services::eventually;
 use crate::traffic::{Flow, lively, seed};
 use crate::world::World;
 
@@ -25,18 +25,19 @@ async fn an_old_dump_of_redis_is_brought_up_to_date() {
     let Some(mut world) = World::new().await else { return };
     more(&world, seed, 500).await;
     world.redis.ask::<String>("SAVE").await;
-    let old = std::fs::read(world.redis.dump()).unwrap();
+    let dump = world.redis.path().join("dump.rdb");
+    let old = std::fs::read(&dump).unwrap();
     // Under a processor at work, and between two.
     let (process, _) = world.started().await;
     more(&world, seed + 1, 500).await;
     world.redis.kill();
-    std::fs::write(world.redis.dump(), &old).unwrap();
+    std::fs::write(&dump, &old).unwrap();
     world.redis.start_again().await;
     more(&world, seed + 2, 300).await;
     judge(&world).await;
     process.stop().await;
     world.redis.kill();
-    std::fs::write(world.redis.dump(), &old).unwrap();
+    std::fs::write(&dump, &old).unwrap();
     world.redis.start_again().await;
     world.catch_up().await;
     judge(&world).await;

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use feedkit_core::Partition;
 use feedkit_core::testkit::TrafficConfig;
+use feedkit_test_services::eventually;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 
 use crate::oracle::{judge, logged};
-use crate::services::{TURN, eventually};
 use crate::traffic::{Flow, lively, seed};
-use crate::world::World;
+use crate::world::{TURN, World};
 
 async fn committed(client: &tokio_postgres::Client) -> BTreeMap<Partition, i64> {
     let rows = client.query("SELECT partition, position FROM positions", &[]).await.unwrap();

@@ -9,11 +9,10 @@ use feedkit_core::testkit::TrafficConfig;
 use feedkit_core::testkit::traffic::{Farm, Steady};
 use feedkit_core::{EventSink, PostId};
 use feedkit_kafka::{Kafka, KafkaSink, SinkOptions};
+use feedkit_test_services::DEADLINE;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::task::JoinHandle;
-
-use crate::services::DEADLINE;
 
 /// Everything at once: repeats, unlikes, lines that are no events, ids made by clients and none, a post that is liked
 /// steadily, and a farm.

@@ -10,19 +10,22 @@ use feedkit_kafka::Kafka;
 use feedkit_kafka::admin::{TopicSettings, create_topics};
 use feedkit_store::postgres::{Postgres, PostgresSettings};
 use feedkit_store::redis::RedisSettings;
+use feedkit_test_services::{Database, RedisServer, eventually, given, unique};
 use serde_json::Value;
 
 use crate::process::{Ended, Process, readiness};
-use crate::services::{Database, Redis, eventually, given, unique};
 
 /// How long a processor of a test may be silent before its partitions are given away.
 pub(crate) const SESSION: Duration = Duration::from_millis(1500);
+
+/// Tests that start large services, or keep the machine busy, take turns.
+pub(crate) static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 pub(crate) struct World {
     pub(crate) events: Kafka,
     pub(crate) notifications: Kafka,
     pub(crate) database: Database,
-    pub(crate) redis: Redis,
+    pub(crate) redis: RedisServer,
     /// Where the processors reach PostgreSQL and Redis.
     pub(crate) postgres_url: String,
     pub(crate) redis_url: String,
@@ -40,11 +43,16 @@ impl World {
     /// The same, with this topic.
     pub(crate) async fn with_topic(topic: TopicSettings) -> Option<World> {
         let broker = given("FEEDKIT_TEST_KAFKA")?;
-        Some(Self::on(&broker, topic, Database::new().await?, Redis::start().await?).await)
+        Some(Self::on(&broker, topic, Database::new().await?, RedisServer::start(&[]).await?).await)
     }
 
     /// On these.
-    pub(crate) async fn on(broker: &str, topic: TopicSettings, database: Database, redis: Redis) -> World {
+    pub(crate) async fn on(
+        broker: &str,
+        topic: TopicSettings,
+        database: Database,
+        redis: RedisServer,
+    ) -> World {
         let events = Kafka::new(broker, &topic.name);
         let notifications = Kafka::new(broker, unique("notifications"));
         let topics = [topic, TopicSettings::new(&notifications.topic).partitions(2)];

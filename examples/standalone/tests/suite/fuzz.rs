@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::http::Served;
 use crate::program::Place;
 use crate::server::Server;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request, StatusCode};
+use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
@@ -24,10 +24,30 @@ pub(crate) struct Client {
     token: Option<String>,
 }
 
+/// A server that can be asked, and tokens for it.
+pub(crate) trait Served {
+    fn address(&self) -> SocketAddr;
+
+    /// A token that it believes.
+    fn token(&self, user: &str, roles: &[&str], scopes: &[&str]) -> String;
+
+    /// Someone with a token.
+    fn client(&self, user: &str) -> Client {
+        Client::new(self.address(), Some(self.token(user, &[], &[])))
+    }
+
+    /// Someone who may write for everybody.
+    fn writer(&self) -> Client {
+        Client::new(self.address(), Some(self.token("writer", &[], &["events:write:any"])))
+    }
+}
+
 /// What the server said.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
+    #[allow(dead_code, reason = "the gateway's own tests read them")]
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Value,
 }
 
@@ -61,11 +81,11 @@ impl Client {
         let request = request.body(Full::new(body)).unwrap();
         let whole = async {
             let answer = self.http.request(request).await.map_err(|e| format!("{e:?}"))?;
-            let status = answer.status();
+            let (status, headers) = (answer.status(), answer.headers().clone());
             let bytes = answer.into_body().collect().await.map_err(|e| format!("{e:?}"))?.to_bytes();
             let body = serde_json::from_slice(&bytes)
                 .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&bytes).into_owned()));
-            Ok(Answer { status, body })
+            Ok(Answer { status, headers, body })
         };
         tokio::time::timeout(PATIENCE, whole).await.unwrap_or_else(|_| Err("no answer".to_owned()))
     }

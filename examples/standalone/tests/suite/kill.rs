@@ -17,6 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
 use crate::clients::Sending;
+use crate::http::Served;
 use crate::oracle::{kept, logged, model_of};
 use crate::program::{Place, arg, said};
 use crate::server::Server;

@@ -20,3 +20,4 @@ mod serve;
 mod server;
 mod socket;
 mod stream;
+mod told;

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::{Value, json};
 
-use crate::http::{Client, eventually};
+use crate::http::{Client, Served, eventually};
 use crate::program::{Place, said};
 use crate::server::Server;
 

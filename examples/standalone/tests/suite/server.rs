@@ -12,7 +12,7 @@ use jsonwebtoken::{EncodingKey, Header};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::http::{Client, PATIENCE};
+use crate::http::{PATIENCE, Served};
 use crate::program::{Place, said};
 
 /// A server that listens.
@@ -92,25 +92,6 @@ impl Server {
         }
     }
 
-    /// Someone with a token.
-    pub(crate) fn client(&self, user: &str) -> Client {
-        Client::new(self.address, Some(self.token(user, &[], &[])))
-    }
-
-    /// Someone who may write for everybody.
-    pub(crate) fn writer(&self) -> Client {
-        Client::new(self.address, Some(self.token("writer", &[], &["events:write:any"])))
-    }
-
-    /// A token, signed here with the secret that the server has made.
-    pub(crate) fn token(&self, user: &str, roles: &[&str], scopes: &[&str]) -> String {
-        let secret = std::fs::read_to_string(self.data.join("jwt-secret")).unwrap();
-        let hour = feedkit_core::Clock::now(&feedkit_core::SystemClock).as_millis() / 1000 + 3600;
-        let claims = json!({"sub": user, "exp": hour, "roles": roles, "scope": scopes.join(" ")});
-        let key = EncodingKey::from_secret(secret.trim_end().as_bytes());
-        jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap()
-    }
-
     /// Waits until it has said this on standard error.
     pub(crate) fn says(&self, what: &str) {
         let deadline = Instant::now() + PATIENCE;
@@ -147,6 +128,21 @@ impl Server {
     pub(crate) fn ended(mut self) -> Output {
         let status = self.child.0.wait().unwrap();
         self.output.read(status)
+    }
+}
+
+impl Served for Server {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A token, signed here with the secret that the server has made.
+    fn token(&self, user: &str, roles: &[&str], scopes: &[&str]) -> String {
+        let secret = std::fs::read_to_string(self.data.join("jwt-secret")).unwrap();
+        let hour = feedkit_core::Clock::now(&feedkit_core::SystemClock).as_millis() / 1000 + 3600;
+        let claims = json!({"sub": user, "exp": hour, "roles": roles, "scope": scopes.join(" ")});
+        let key = EncodingKey::from_secret(secret.trim_end().as_bytes());
+        jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap()
     }
 }
 

@@ -6,6 +6,7 @@ use feedkit_core::testkit::TrafficConfig;
 use rand::Rng;
 
 use crate::clients::Sending;
+use crate::http::Served;
 use crate::program::{Place, arg};
 use crate::server::Server;
 

@@ -69,25 +69,25 @@ const CACHED: &[&str] = &[
 async fn what_many_ask_is_looked_up_once() {
     let cache = Arc::new(Watched::default());
     let world = world(&cache).await;
-    let closed = world.queries.gate.acquire_many(9).await.unwrap();
+    let closed = world.queries.hooks.gate.acquire_many(9).await.unwrap();
     let readers: Vec<_> = (0..50)
         .map(|_| {
             let world = world.clone();
             tokio::spawn(async move { world.get(CACHED[0]).await.ok() })
         })
         .collect();
-    while world.queries.asked() == 0 {
+    while world.queries.hooks.asked() == 0 {
         tokio::task::yield_now().await;
     }
     for _ in 0..1000 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(world.queries.asked(), 1);
+    assert_eq!(world.queries.hooks.asked(), 1);
     drop(closed);
     for reader in readers {
         reader.await.unwrap();
     }
-    assert_eq!((world.queries.asked(), cache.put.load(Relaxed)), (1, 1));
+    assert_eq!((world.queries.hooks.asked(), cache.put.load(Relaxed)), (1, 1));
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn each_question_has_its_own_answer_and_equal_ones_share_it() {
             world.get(path).await.ok();
         }
     }
-    assert_eq!(world.queries.asked(), CACHED.len());
+    assert_eq!(world.queries.hooks.asked(), CACHED.len());
     // Other words for the same.
     for path in [
         "/api/posts/top?limit=20&window=1h&by=likes",
@@ -109,16 +109,16 @@ async fn each_question_has_its_own_answer_and_equal_ones_share_it() {
     ] {
         world.get(path).await.ok();
     }
-    assert_eq!(world.queries.asked(), CACHED.len());
+    assert_eq!(world.queries.hooks.asked(), CACHED.len());
 }
 
 #[tokio::test]
 async fn a_failure_is_shared_by_those_who_wait_and_not_kept() {
     let cache = Arc::new(Watched::default());
     let world = world(&cache).await;
-    world.queries.fail.store(true, Relaxed);
+    world.queries.hooks.fail.store(true, Relaxed);
     world.get(CACHED[0]).await.problem(503, "unavailable", None);
-    world.queries.fail.store(false, Relaxed);
+    world.queries.hooks.fail.store(false, Relaxed);
     // A failure may be shared with those who come in the same millisecond.
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     while world.get(CACHED[0]).await.status != 200 {
@@ -131,13 +131,13 @@ async fn a_failure_is_shared_by_those_who_wait_and_not_kept() {
 async fn a_reader_who_leaves_does_not_take_the_answer_along() {
     let cache = Arc::new(Watched::default());
     let world = world(&cache).await;
-    let closed = world.queries.gate.acquire_many(9).await.unwrap();
+    let closed = world.queries.hooks.gate.acquire_many(9).await.unwrap();
     let spawn = |world: &Arc<World>| {
         let world = world.clone();
         tokio::spawn(async move { world.get(CACHED[0]).await.status })
     };
     let first = spawn(&world);
-    while world.queries.asked() == 0 {
+    while world.queries.hooks.asked() == 0 {
         tokio::task::yield_now().await;
     }
     let second = spawn(&world);
@@ -155,7 +155,7 @@ async fn a_cache_that_is_away_costs_queries_but_no_answer() {
     for path in CACHED {
         world.get(path).await.ok();
     }
-    assert_eq!(world.queries.asked(), CACHED.len());
+    assert_eq!(world.queries.hooks.asked(), CACHED.len());
 }
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn gateways_may_share_a_cache() {
     let (one, other) = (world(&cache).await, world(&cache).await);
     one.get(CACHED[0]).await.ok();
     other.get(CACHED[0]).await.ok();
-    assert_eq!((one.queries.asked(), other.queries.asked()), (1, 0));
+    assert_eq!((one.queries.hooks.asked(), other.queries.hooks.asked()), (1, 0));
 }
 
 #[tokio::test]
@@ -172,5 +172,5 @@ async fn without_a_time_to_keep_them_answers_are_not_kept() {
     let world = World::with_settings(|settings| settings.cache_ttl = Duration::ZERO).await;
     world.get(CACHED[0]).await.ok();
     world.get(CACHED[0]).await.ok();
-    assert_eq!(world.queries.asked(), 2);
+    assert_eq!(world.queries.hooks.asked(), 2);
 }

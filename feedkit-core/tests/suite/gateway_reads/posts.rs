@@ -18,7 +18,7 @@ async fn a_post_is_counted_by_the_counters() {
         "source": "counters"
     });
     assert_eq!(world.get("/api/posts/p").await.ok(), expected);
-    assert_eq!(world.queries.asked(), 0, "the history is not needed");
+    assert_eq!(world.queries.hooks.asked(), 0, "the history is not needed");
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn ids_may_be_escaped_in_the_path() {
 async fn a_history_that_is_away_is_503_and_keeps_the_reason_to_itself() {
     let world = World::new().await;
     world.counters.fail.store(true, Relaxed);
-    world.queries.fail.store(true, Relaxed);
+    world.queries.hooks.fail.store(true, Relaxed);
     let answer = world.get("/api/posts/p").await;
     assert_eq!(answer.headers["retry-after"], "1");
     let problem = answer.problem(503, "unavailable", None);
@@ -91,7 +91,7 @@ async fn a_history_that_is_away_is_503_and_keeps_the_reason_to_itself() {
 #[tokio::test(start_paused = true)]
 async fn a_history_that_hangs_is_503_in_time() {
     let world = World::new().await;
-    let closed = world.queries.gate.acquire_many(9).await.unwrap();
+    let closed = world.queries.hooks.gate.acquire_many(9).await.unwrap();
     for path in ["/api/posts/p/comments", "/api/posts/top?window=1h", "/api/posts/p/activity"] {
         world.get(path).await.problem(503, "unavailable", None);
     }

@@ -53,7 +53,7 @@ async fn what_is_wrong_is_refused_by_name() {
         println!("{path}");
         world.get_as("token-of-m", path).await.problem(422, "invalid", Some(field));
     }
-    assert_eq!(world.queries.asked(), 0, "nothing was looked up");
+    assert_eq!(world.queries.hooks.asked(), 0, "nothing was looked up");
 }
 
 #[tokio::test]

@@ -16,15 +16,13 @@ use feedkit_core::gateway::{
 use feedkit_core::history::{JournalRead, PostTotals};
 use feedkit_core::memory::{MemoryAlertLog, MemoryCounters, MemoryHistory, MemoryLog};
 use feedkit_core::notification::{Audience, Notification, Severity};
-use feedkit_core::queries::{
-    Activity, Bucket, Comment, CommentCursor, PostView, RankedPost, RejectedRecord, Verification,
-};
-use feedkit_core::testkit::ManualClock;
+use feedkit_core::queries::{PostView, RankedPost};
 use feedkit_core::testkit::conformance::support::{at, batch, user};
+use feedkit_core::testkit::{Hooked, Hooks, ManualClock};
 use feedkit_core::trending::Trending;
 use feedkit_core::{
     AlertLog, AnswerCache, CounterStore, Epoch, Error, EventSource, History, Offset, Partition, Position,
-    Positions, PostId, Queries, Result, SystemClock, Timestamp, UserId,
+    Positions, PostId, Result, SystemClock, Timestamp,
 };
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, Method, StatusCode};
@@ -36,7 +34,7 @@ use tokio::sync::{Semaphore, watch};
 pub(super) const NOW: i64 = 7200;
 
 pub(super) struct World {
-    pub(super) queries: Arc<WatchedQueries>,
+    pub(super) queries: Arc<Hooked<MemoryHistory, Watched>>,
     pub(super) counters: Arc<ShyCounters>,
     pub(super) alerts: Arc<MemoryAlertLog>,
     pub(super) visible: Arc<Visible>,
@@ -66,7 +64,7 @@ impl World {
     pub(super) async fn with(settings: Settings, cache: Arc<dyn AnswerCache>) -> World {
         let history = MemoryHistory::new();
         let epoch = history.claim(Partition(0), "g").await.unwrap().epoch;
-        let queries = Arc::new(WatchedQueries::new(history));
+        let queries = Arc::new(Hooked { inner: history, hooks: Watched::default() });
         let counters = Arc::new(ShyCounters::default());
         let alerts = Arc::new(MemoryAlertLog::new());
         let visible = Arc::new(Visible::default());
@@ -241,88 +239,35 @@ impl CounterStore for ShyCounters {
     }
 }
 
-/// A history whose reads are counted, can be held back, and can fail.
-pub(super) struct WatchedQueries {
-    pub(super) inner: MemoryHistory,
-    pub(super) asked: AtomicUsize,
+/// Queries are counted, can be held back, and can fail.
+pub(super) struct Watched {
+    asked: AtomicUsize,
     pub(super) fail: AtomicBool,
-    /// A read takes a permit and gives it back.
+    /// A query takes a permit and gives it back.
     pub(super) gate: Semaphore,
 }
 
-impl WatchedQueries {
-    fn new(inner: MemoryHistory) -> Self {
-        WatchedQueries {
-            inner,
-            asked: AtomicUsize::new(0),
-            fail: AtomicBool::new(false),
-            gate: Semaphore::new(9),
-        }
+impl Default for Watched {
+    fn default() -> Self {
+        Watched { asked: AtomicUsize::new(0), fail: AtomicBool::new(false), gate: Semaphore::new(9) }
     }
+}
 
+impl Watched {
     pub(super) fn asked(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
     }
+}
 
-    async fn pass(&self) -> Result<()> {
+#[async_trait]
+impl Hooks<MemoryHistory> for Watched {
+    async fn query(&self) -> Result<()> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let _permit = self.gate.acquire().await.unwrap();
         match self.fail.load(Ordering::Relaxed) {
             true => Err(Error::retriable("the history is away, at host db-7")),
             false => Ok(()),
         }
-    }
-}
-
-#[async_trait]
-impl Queries for WatchedQueries {
-    async fn post(&self, post: &PostId) -> Result<Option<PostView>> {
-        self.pass().await?;
-        self.inner.post(post).await
-    }
-    async fn top(&self, since: Option<Timestamp>, limit: usize) -> Result<Vec<RankedPost>> {
-        self.pass().await?;
-        self.inner.top(since, limit).await
-    }
-    async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
-        self.pass().await?;
-        Queries::trending(&self.inner, now, limit).await
-    }
-    async fn activity(
-        &self,
-        post: &PostId,
-        by: Bucket,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<Vec<Activity>> {
-        self.pass().await?;
-        self.inner.activity(post, by, from, to).await
-    }
-    async fn comments(
-        &self,
-        post: &PostId,
-        before: Option<CommentCursor>,
-        limit: usize,
-    ) -> Result<Vec<Comment>> {
-        self.pass().await?;
-        self.inner.comments(post, before, limit).await
-    }
-    async fn liked(&self, user: &UserId, posts: &[PostId]) -> Result<Vec<PostId>> {
-        self.pass().await?;
-        self.inner.liked(user, posts).await
-    }
-    async fn likers(&self, post: &PostId, after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>> {
-        self.inner.likers(post, after, limit).await
-    }
-    async fn rejected(
-        &self,
-        after: Option<(Partition, Offset)>,
-        limit: usize,
-    ) -> Result<Vec<RejectedRecord>> {
-        self.inner.rejected(after, limit).await
-    }
-    async fn verify(&self) -> Result<Verification> {
-        self.inner.verify().await
     }
 }
 

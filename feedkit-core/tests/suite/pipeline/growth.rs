@@ -7,7 +7,7 @@ use feedkit_core::pipeline::PartitionState;
 use feedkit_core::sink::NewRecord;
 use feedkit_core::{Clock, EventSink, History, Partition, PostId, Queries};
 
-use super::hooked::{Act, Hooked};
+use super::hooked::{Act, hooked};
 use super::world::{Running, World, until};
 
 const USERS: usize = 200;
@@ -39,20 +39,20 @@ async fn what_a_key_did_before_the_log_grew_goes_first() {
     world.log.grow(8);
     all(&world, "unlike").await;
     // The old ones are slow.
-    let slow = Hooked::new(world.history.clone(), |batch| match batch.partition {
+    let slow = hooked(world.history.clone(), |batch| match batch.partition {
         Partition(old) if old < 4 => Act::Hold,
         _ => Act::Pass,
     });
     let pipeline = world.pipeline(slow.clone()).configure(|config| config.partitions_may_grow = true);
     let running = Running::start(pipeline);
-    slow.held.notified().await;
+    slow.hooks.held.notified().await;
     let waiting = |running: &Running| {
         let status = running.handle.status();
         (4..8)
             .all(|p| status.partitions.get(&Partition(p)).is_some_and(|p| p.state == PartitionState::Waiting))
     };
     until("the new partitions wait", async || waiting(&running)).await;
-    slow.go_on.add_permits(1000);
+    slow.hooks.go_on.add_permits(1000);
     until("all is committed", async || world.history.positions().await.unwrap().covers(&world.ends())).await;
     running.handle.reached(&world.ends()).await.unwrap();
     assert_eq!(likes(&world).await, 0, "an unlike went before its like");
@@ -65,7 +65,7 @@ async fn what_a_late_writer_sends_to_the_old_partitions_goes_first() {
     let world = World::new();
     let held = Arc::new(AtomicBool::new(false));
     let hold = held.clone();
-    let slow = Hooked::new(world.history.clone(), move |batch| match batch.partition {
+    let slow = hooked(world.history.clone(), move |batch| match batch.partition {
         Partition(old) if old < 4 && hold.load(Ordering::Relaxed) => Act::Hold,
         _ => Act::Pass,
     });
@@ -87,10 +87,10 @@ async fn what_a_late_writer_sends_to_the_old_partitions_goes_first() {
         world.log.append(partition, world.clock.now(), Some(format!("u{user}").into()), value.into());
     }
     all(&world, "unlike").await;
-    slow.held.notified().await;
+    slow.hooks.held.notified().await;
     until("the new partitions wait", async || (4..8).all(|p| assigned(p) == Some(PartitionState::Waiting)))
         .await;
-    slow.go_on.add_permits(1000);
+    slow.hooks.go_on.add_permits(1000);
     running.handle.reached(&world.ends()).await.unwrap();
     assert_eq!(likes(&world).await, 0, "an unlike went before its like");
     running.stop().await;

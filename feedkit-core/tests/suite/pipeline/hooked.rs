@@ -3,11 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use feedkit_core::history::{
-    Claim, CommitBatch, Committed, JournalRead, Retained, RetentionPolicy, Snapshot,
-};
+use feedkit_core::history::{CommitBatch, Committed};
 use feedkit_core::memory::MemoryHistory;
-use feedkit_core::{Error, History, Offset, Partition, Positions, Result, Timestamp};
+use feedkit_core::testkit::{Hooked, Hooks};
+use feedkit_core::{Error, History, Result};
 use tokio::sync::{Notify, Semaphore};
 
 /// What becomes of one commit.
@@ -20,68 +19,40 @@ pub(super) enum Act {
     CommitThenFail(Error),
 }
 
-type Hook = Box<dyn FnMut(&CommitBatch) -> Act + Send>;
+type Acting = Box<dyn FnMut(&CommitBatch) -> Act + Send>;
 
-/// Wraps a history; every commit asks `hook` first.
-pub(super) struct Hooked {
-    inner: Arc<MemoryHistory>,
-    hook: Mutex<Hook>,
+/// Says what becomes of each commit.
+pub(super) struct Acts {
+    act: Mutex<Acting>,
     /// Told when a commit is held.
     pub(super) held: Notify,
     /// A permit lets one held commit go on.
     pub(super) go_on: Semaphore,
 }
 
-impl Hooked {
-    pub(super) fn new(
-        inner: Arc<MemoryHistory>,
-        hook: impl FnMut(&CommitBatch) -> Act + Send + 'static,
-    ) -> Arc<Self> {
-        let hook: Hook = Box::new(hook);
-        Arc::new(Hooked { inner, hook: Mutex::new(hook), held: Notify::new(), go_on: Semaphore::new(0) })
-    }
+/// Wraps a history; every commit asks `act` first.
+pub(super) fn hooked(
+    inner: Arc<MemoryHistory>,
+    act: impl FnMut(&CommitBatch) -> Act + Send + 'static,
+) -> Arc<Hooked<Arc<MemoryHistory>, Acts>> {
+    let act: Acting = Box::new(act);
+    let hooks = Acts { act: Mutex::new(act), held: Notify::new(), go_on: Semaphore::new(0) };
+    Arc::new(Hooked { inner, hooks })
 }
 
 #[async_trait]
-impl History for Hooked {
-    async fn claim(&self, partition: Partition, group: &str) -> Result<Claim> {
-        self.inner.claim(partition, group).await
-    }
-    async fn claimed(&self, partition: Partition) -> Result<Claim> {
-        self.inner.claimed(partition).await
-    }
-    async fn commit(&self, batch: Arc<CommitBatch>) -> Result<Committed> {
-        let act = self.hook.lock().unwrap()(&batch);
+impl Hooks<Arc<MemoryHistory>> for Acts {
+    async fn commit(&self, inner: &Arc<MemoryHistory>, batch: Arc<CommitBatch>) -> Result<Committed> {
+        let act = self.act.lock().unwrap()(&batch);
         match act {
-            Act::Pass => self.inner.commit(batch).await,
+            Act::Pass => inner.commit(batch).await,
             Act::Hold => {
                 self.held.notify_one();
                 self.go_on.acquire().await.unwrap().forget();
-                self.inner.commit(batch).await
+                inner.commit(batch).await
             }
             Act::Fail(error) => Err(error),
-            Act::CommitThenFail(error) => self.inner.commit(batch).await.and(Err(error)),
+            Act::CommitThenFail(error) => inner.commit(batch).await.and(Err(error)),
         }
-    }
-    async fn journal(&self, partition: Partition, from: Offset, most: usize) -> Result<JournalRead> {
-        self.inner.journal(partition, from, most).await
-    }
-    async fn positions(&self) -> Result<Positions> {
-        self.inner.positions().await
-    }
-    async fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
-        self.inner.snapshot().await
-    }
-    async fn incarnation(&self) -> Result<u128> {
-        self.inner.incarnation().await
-    }
-    async fn note_follower(&self, follower: &str, partition: Partition, position: Offset) -> Result<()> {
-        self.inner.note_follower(follower, partition, position).await
-    }
-    async fn retain(&self, policy: &RetentionPolicy, now: Timestamp) -> Result<Retained> {
-        self.inner.retain(policy, now).await
-    }
-    async fn accept_gap(&self, partition: Partition, log: u128, to: Offset, now: Timestamp) -> Result<()> {
-        self.inner.accept_gap(partition, log, to, now).await
     }
 }

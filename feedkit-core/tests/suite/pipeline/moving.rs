@@ -3,7 +3,7 @@
 use feedkit_core::pipeline::PartitionState;
 use feedkit_core::{History, Partition};
 
-use super::hooked::{Act, Hooked};
+use super::hooked::{Act, hooked};
 use super::world::{Running, World, until};
 
 #[tokio::test]
@@ -32,20 +32,20 @@ async fn pipelines_that_come_and_go_share_one_history() {
 async fn a_zombie_is_refused_when_it_wakes() {
     let world = World::new();
     // The first pipeline falls asleep in a commit of every partition.
-    let asleep = Hooked::new(world.history.clone(), |_| Act::Hold);
+    let asleep = hooked(world.history.clone(), |_| Act::Hold);
     let reader = world.log.reader("g");
     let member = reader.member();
     let pipeline = feedkit_core::Pipeline::builder(reader, asleep.clone());
     let pipeline = pipeline.configure(|config| config.group = "g".to_owned()).build();
     let zombie = tokio::spawn(pipeline.run(Default::default()));
     world.send(36, 1_000).await;
-    asleep.held.notified().await;
+    asleep.hooks.held.notified().await;
     // It is declared dead, and another takes over.
     world.log.expel(member);
     let successor = world.start();
     world.send(37, 500).await;
     // Now it wakes: what it was about to commit must change nothing.
-    asleep.go_on.add_permits(1000);
+    asleep.hooks.go_on.add_permits(1000);
     until("all is committed", async || world.history.positions().await.unwrap().covers(&world.ends())).await;
     zombie.abort();
     let _ = zombie.await;

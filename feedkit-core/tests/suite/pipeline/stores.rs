@@ -4,7 +4,7 @@ use feedkit_core::history::RetentionPolicy;
 use feedkit_core::pipeline::PartitionState;
 use feedkit_core::{Error, ErrorKind, EventSink, History, Queries};
 
-use super::hooked::{Act, Hooked};
+use super::hooked::{Act, hooked};
 use super::world::{Running, World, until};
 
 /// Calls a different act for every commit, round and round.
@@ -29,7 +29,7 @@ async fn counts_are_the_models() {
 #[tokio::test]
 async fn commits_that_fail_or_whose_outcome_is_unknown_count_once() {
     let world = World::new();
-    let hooked = Hooked::new(
+    let hooked = hooked(
         world.history.clone(),
         in_turn(vec![
             || Act::Pass,
@@ -53,14 +53,14 @@ async fn a_crash_at_any_commit_loses_and_repeats_nothing() {
     // Each life ends in the middle of a later commit than the one before.
     for life in 0.. {
         let mut commits = 0;
-        let hooked = Hooked::new(world.history.clone(), move |_| {
+        let hooked = hooked(world.history.clone(), move |_| {
             commits += 1;
             if commits > life % 5 { Act::Hold } else { Act::Pass }
         });
         let running = Running::start(world.pipeline(hooked.clone()));
         let ends = world.ends();
         tokio::select! {
-            () = hooked.held.notified() => running.crash().await,
+            () = hooked.hooks.held.notified() => running.crash().await,
             reached = running.handle.reached(&ends) => {
                 reached.unwrap();
                 running.stop().await;
@@ -79,7 +79,7 @@ async fn a_value_that_cannot_be_stored_is_set_aside_alone() {
     let poison = r#"{"userId":"u","postId":"p","type":"comment","text":"poison"}"#;
     world.log.send(vec![feedkit_core::sink::NewRecord::keyed("u", poison.into())]).await.remove(0).unwrap();
     world.send(15, 500).await;
-    let hooked = Hooked::new(world.history.clone(), |batch| {
+    let hooked = hooked(world.history.clone(), |batch| {
         let poisoned = batch.events.iter().any(|e| e.event.text.as_deref() == Some("poison"));
         if poisoned { Act::Fail(Error::data("22021: invalid byte sequence")) } else { Act::Pass }
     });
@@ -105,7 +105,7 @@ async fn while_the_history_is_away_memory_is_bounded_and_status_says_so() {
     let away = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
     let gone = away.clone();
     let hooked =
-        Hooked::new(world.history.clone(), move |_| match gone.load(std::sync::atomic::Ordering::SeqCst) {
+        hooked(world.history.clone(), move |_| match gone.load(std::sync::atomic::Ordering::SeqCst) {
             true => Act::Fail(Error::retriable("connection refused")),
             false => Act::Pass,
         });
@@ -128,7 +128,7 @@ async fn while_the_history_is_away_memory_is_bounded_and_status_says_so() {
 #[tokio::test]
 async fn a_history_that_fails_for_good_ends_the_pipeline_with_its_reason() {
     let world = World::new();
-    let hooked = Hooked::new(world.history.clone(), |_| Act::Fail(Error::corrupt("page 7 is damaged")));
+    let hooked = hooked(world.history.clone(), |_| Act::Fail(Error::corrupt("page 7 is damaged")));
     let running = Running::start(world.pipeline(hooked));
     world.send(17, 100).await;
     let reached = running.handle.reached(&world.ends()).await.unwrap_err();

@@ -8,7 +8,7 @@ use feedkit_core::testkit::conformance::support::post;
 use feedkit_core::testkit::conformance::{self, FollowerHarness};
 use feedkit_store::postgres::{Postgres, PostgresRollups};
 
-use super::support::{Databases, Followed};
+use super::support::{Databases, followed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_history_keeps_its_contract() {
@@ -19,13 +19,13 @@ async fn the_history_keeps_its_contract() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_history_keeps_its_contract_with_rollups_in_step() {
     let Some(databases) = Databases::new() else { return };
-    conformance::history(async || Followed::of(&databases.store().await)).await;
+    conformance::history(async || followed(&databases.store().await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_queries_keep_their_contract() {
     let Some(databases) = Databases::new() else { return };
-    conformance::queries(async || Followed::of(&databases.store().await)).await;
+    conformance::queries(async || followed(&databases.store().await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

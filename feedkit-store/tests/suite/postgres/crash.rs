@@ -7,13 +7,14 @@ use feedkit_core::effect::LikePolicy;
 use feedkit_core::history::{CommitBatch, Committed};
 use feedkit_core::source::Record;
 use feedkit_core::testkit::conformance::support::{LOG, batch as small_batch, entry, event, post};
+use feedkit_core::testkit::split::{batch, model, partitions};
 use feedkit_core::{AlertLog, ErrorKind, Follower, History, Offset, Partition, Queries, Timestamp};
 use feedkit_store::postgres::PostgresHistory;
+use feedkit_test_services::{Cut, PostgresServer, Proxy, Stop, Watch, eventually};
 
-use super::instance::Instance;
-use super::model::{batch, dense, model, partitions, seed};
-use super::proxy::{Cut, Proxy};
-use super::support::{Databases, NONE, client, connect, follow, reached, settings, until};
+use super::support::{Databases, client, connect, follow, reached, settings};
+use crate::histories::NONE;
+use crate::histories::traffic::{dense, seed};
 
 const P0: Partition = Partition(0);
 
@@ -52,7 +53,7 @@ async fn proxied(url: &str) -> (Proxy, String) {
         Some(tokio_postgres::config::Host::Tcp(host)) => host.clone(),
         other => panic!("no host: {other:?}"),
     };
-    let proxy = Proxy::to(format!("{host}:{}", config.get_ports()[0])).await;
+    let proxy = Proxy::to(format!("{host}:{}", config.get_ports()[0]), Watch::Commit).await;
     let url = reached(url, |config| {
         config.host("127.0.0.1").port(proxy.port);
     });
@@ -124,10 +125,10 @@ async fn alert_steps_and_rollups_cut_in_commit_are_uncertain() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_falls_under_commits_loses_nothing_acknowledged() {
-    let Some(instance) = Instance::start("") else { return };
+    let Some(server) = PostgresServer::start("") else { return };
     let seed = seed();
     let partitions = Arc::new(partitions(&dense(seed)));
-    let store = connect(settings(&instance.url())).await;
+    let store = connect(settings(&server.url())).await;
     let mut writers = Vec::new();
     for p in 0..4u32 {
         let (history, partitions) = (store.history(), Arc::clone(&partitions));
@@ -142,11 +143,11 @@ async fn a_server_that_falls_under_commits_loses_nothing_acknowledged() {
     let watched = store.history();
     let total = partitions.iter().map(|p| p.len() as u64).sum::<u64>();
     for quarter in 1..4 {
-        until("commits go on", async || {
+        eventually("commits go on", async || {
             watched.positions().await.is_ok_and(|at| at.total() >= quarter * total / 4)
         })
         .await;
-        tokio::task::block_in_place(|| instance.restart_immediately());
+        tokio::task::block_in_place(|| server.restart(Stop::Immediate));
     }
     for writer in writers {
         writer.await.unwrap();
@@ -220,7 +221,7 @@ async fn a_deadlock_is_tried_again() {
         async move { rollups.close().await }
     });
     let watch = client(&url).await;
-    until("the store waits for the other's lock", async || {
+    eventually("the store waits for the other's lock", async || {
         let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                        AND wait_event_type = 'Lock' AND application_name = 'feedkit'";
         watch.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) > 0
@@ -233,7 +234,7 @@ async fn a_deadlock_is_tried_again() {
         let count = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
         watch.query_one(count, &[]).await.unwrap().get::<_, i64>(0) > 0
     };
-    until("the server counts the deadlock", deadlocks).await;
+    eventually("the server counts the deadlock", deadlocks).await;
     for name in ["p1", "p2"] {
         assert_eq!(store.history().post(&post(name)).await.unwrap().unwrap().likes, 2);
     }
@@ -268,7 +269,7 @@ async fn a_full_pool_makes_callers_wait_and_then_says_so() {
     assert_eq!(error.kind(), ErrorKind::Retriable, "{error}");
     assert!(error.to_string().contains("in use"), "{error}");
     drop(snapshot);
-    until("the connection is free again", async || hurried.claimed(P0).await.is_ok()).await;
+    eventually("the connection is free again", async || hurried.claimed(P0).await.is_ok()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -287,7 +288,7 @@ async fn a_statement_that_takes_too_long_is_given_up() {
     assert!(error.to_string().contains("57014"), "{error}");
     other.batch_execute("ROLLBACK").await.unwrap();
     // A loaded machine may need longer than that for it.
-    until("it is committed", async || match history.commit(Arc::clone(&one)).await {
+    eventually("it is committed", async || match history.commit(Arc::clone(&one)).await {
         Ok(_) => true,
         Err(error) => error.kind() == ErrorKind::Gap,
     })

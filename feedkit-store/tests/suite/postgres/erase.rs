@@ -9,14 +9,15 @@ use feedkit_core::source::Record;
 use feedkit_core::testkit::conformance::support::{at, batch, event, post, user};
 use feedkit_core::{AlertLog, History, Partition, Queries, Timestamp};
 
-use super::support::{Databases, Followed, NONE, client, connect, settings};
+use super::support::{Databases, client, connect, followed, settings};
+use crate::histories::NONE;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_is_erased_and_all_counts_stay() {
     let Some(databases) = Databases::new() else { return };
     let url = databases.url().await;
     let store = connect(settings(&url)).await;
-    let followed = Followed::of(&store);
+    let followed = followed(&store);
     let epoch = followed.claim(Partition(0), "g").await.unwrap().epoch;
     let mut events = Vec::new();
     let list = [
@@ -57,7 +58,7 @@ async fn a_person_is_erased_and_all_counts_stay() {
     let step = AlertStep { number: 1, watermark: at(0), consumed: vec![], alerts };
     log.step(&lease, &step).await.unwrap();
 
-    let erased = followed.history.erase_user(&user("u1")).await.unwrap();
+    let erased = followed.inner.erase_user(&user("u1")).await.unwrap();
     let name = erased.pseudonym.clone();
     assert_eq!((erased.events, erased.likes, erased.posts, erased.rejected, erased.alerts), (3, 1, 1, 1, 2));
     let likers = followed.likers(&post("q"), None, 9).await.unwrap();
@@ -79,5 +80,5 @@ async fn a_person_is_erased_and_all_counts_stay() {
         let left: i64 = client.query_one(&left, &[]).await.unwrap().get(0);
         assert_eq!(left, 0, "{table}");
     }
-    assert_eq!(followed.history.erase_user(&user("u1")).await.unwrap().events, 0);
+    assert_eq!(followed.inner.erase_user(&user("u1")).await.unwrap().events, 0);
 }

@@ -1,15 +1,16 @@
-//! What goes beyond the contract's suite.
+//! What only this history does: what PostgreSQL cannot store, rejected records as bytes, the views.
 
 use std::sync::Arc;
 
 use feedkit_core::codec::InvalidEvent;
-use feedkit_core::history::{CommitBatch, JournalRead, Rejected};
+use feedkit_core::history::{CommitBatch, Rejected};
 use feedkit_core::source::Record;
-use feedkit_core::testkit::conformance::support::{LOG, at, batch, event, post, rejected};
+use feedkit_core::testkit::conformance::support::{LOG, at, batch, event, rejected};
 use feedkit_core::{ErrorKind, EventId, History, Partition, Queries, Timestamp};
 use feedkit_store::postgres::PostgresHistory;
 
-use super::support::{Databases, Followed, NONE, client, connect, follow, settings};
+use super::support::{Databases, client, connect, followed, settings};
+use crate::histories::NONE;
 
 const P0: Partition = Partition(0);
 
@@ -17,109 +18,27 @@ async fn commit(history: &PostgresHistory, batch: CommitBatch) {
     history.commit(Arc::new(batch)).await.unwrap();
 }
 
-async fn entries(history: &PostgresHistory, from: u64, most: usize) -> Vec<(u64, u64)> {
-    match history.journal(P0, from, most).await.unwrap() {
-        JournalRead::Entries(entries) => entries.iter().map(|e| (e.from, e.to)).collect(),
-        JournalRead::Expired(start) => panic!("the journal begins at {start}"),
-    }
-}
-
 async fn differences(history: &PostgresHistory) -> Vec<String> {
     history.verify().await.unwrap().differences
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gap_moves_followers_and_a_partition_that_goes_back_makes_them_start_over() {
+async fn a_restored_history_gets_another_incarnation() {
     let Some(databases) = Databases::new() else { return };
-    let store = databases.store().await;
-    let history = store.history();
-    assert_eq!(history.accept_gap(P0, LOG, 5, at(0)).await.unwrap_err().kind(), ErrorKind::Invalid);
-    let epoch = history.claim(P0, "group").await.unwrap().epoch;
-    history.accept_gap(P0, LOG, 20, at(0)).await.unwrap();
-    let mut first = batch(epoch, 20, 30, vec![event(20, "a", "p", "like")]);
-    first.rejected = vec![rejected(27)];
-    commit(&history, first.clone()).await;
-    let incarnation = history.incarnation().await.unwrap();
-    history.accept_gap(P0, LOG, 40, at(1)).await.unwrap();
-    history.accept_gap(P0, LOG, 40, at(1)).await.unwrap();
-    assert_eq!(entries(&history, 0, 100).await, [(0, 20), (20, 30), (30, 40)]);
-    assert_eq!(history.incarnation().await.unwrap(), incarnation);
-    assert_eq!(history.journal(P0, 41, 1).await.unwrap_err().kind(), ErrorKind::Gap);
-    assert_eq!(differences(&history).await, NONE);
-
-    let foreign = CommitBatch { log: LOG + 1, ..batch(epoch, 40, 50, vec![]) };
-    let refused = history.commit(Arc::new(foreign.clone())).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Gap, "{refused}");
-    let stale = CommitBatch { epoch: epoch + 1, from: 39, ..foreign };
-    let refused = history.commit(Arc::new(stale)).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Fenced, "the epoch comes before all else: {refused}");
-
-    // The log was cut back and goes on as the same one.
-    history.note_follower("counters", P0, 40).await.unwrap();
-    history.accept_gap(P0, LOG, 25, at(0)).await.unwrap();
-    assert_ne!(history.incarnation().await.unwrap(), incarnation);
-    assert!(matches!(history.journal(P0, 0, 1).await.unwrap(), JournalRead::Expired(25)));
-    assert_eq!(history.post(&post("p")).await.unwrap().unwrap().likes, 1, "the rollups took it before");
-    let mut again = batch(epoch, 25, 35, vec![event(32, "b", "p", "like")]);
-    again.rejected = vec![rejected(27)];
-    commit(&history, again).await;
-    assert_eq!(entries(&history, 25, 1).await, [(25, 35)]);
-    assert_eq!(history.rejected(None, 9).await.unwrap().len(), 1, "the same record of the same log");
-
-    // It was made anew.
-    history.accept_gap(P0, LOG + 1, 0, at(0)).await.unwrap();
-    let moved = CommitBatch { log: LOG + 1, from: 0, ..first };
-    commit(&history, moved).await;
-    assert_eq!(entries(&history, 0, 9).await, [(0, 30)]);
-    assert_eq!(history.rejected(None, 9).await.unwrap().len(), 2, "the same offset in two logs");
-    follow(&history, &store.rollups()).await.unwrap();
-    assert_eq!(history.post(&post("p")).await.unwrap().unwrap().likes, 2);
-    assert_eq!(differences(&history).await, NONE);
-    let renewed = history.incarnation().await.unwrap();
-    assert_ne!(history.after_restore().await.unwrap(), renewed);
+    let history = databases.store().await.history();
+    let restored = history.incarnation().await.unwrap();
+    assert_ne!(history.after_restore().await.unwrap(), restored);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_out_of_order_is_refused() {
+async fn a_partition_beyond_what_the_column_holds_is_refused() {
     let Some(databases) = Databases::new() else { return };
     let history = databases.store().await.history();
     let epoch = history.claim(P0, "group").await.unwrap().epoch;
-    let like = |offset| event(offset, "a", &format!("p{offset}"), "like");
-    let mut outside = batch(epoch, 0, 10, vec![]);
-    outside.rejected = vec![rejected(10)];
-    for bad in [
-        batch(epoch, 0, 0, vec![]),
-        batch(epoch, 0, 10, vec![like(5), like(4)]),
-        batch(epoch, 0, 10, vec![like(10)]),
-        outside,
-        CommitBatch { to: 1 << 63, ..batch(epoch, 0, 10, vec![]) },
-        CommitBatch { partition: Partition(1 << 31), ..batch(epoch, 0, 10, vec![]) },
-    ] {
-        let refused = history.commit(Arc::new(bad)).await.unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused}");
-    }
-    let claim = history.claimed(P0).await.unwrap();
-    assert_eq!((claim.position, claim.log), (0, None));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_read_of_the_journal_is_bounded_by_effects_and_entries() {
-    let Some(databases) = Databases::new() else { return };
-    let history = databases.store().await.history();
-    let epoch = history.claim(P0, "group").await.unwrap().epoch;
-    for from in [0, 10, 20] {
-        let likes = (0..3).map(|i| event(from + i, "a", &format!("p{from}-{i}"), "like")).collect();
-        commit(&history, batch(epoch, from, from + 10, likes)).await;
-    }
-    for from in (30..200).step_by(10) {
-        commit(&history, batch(epoch, from, from + 10, vec![])).await;
-    }
-    assert_eq!(entries(&history, 0, 5).await, [(0, 10)], "two entries have six effects");
-    assert_eq!(entries(&history, 0, 6).await, [(0, 10), (10, 20)]);
-    assert_eq!(entries(&history, 15, 5).await, [(10, 20)]);
-    assert_eq!(entries(&history, 30, 2).await, [(30, 40), (40, 50)], "each counts as an effect");
-    assert_eq!(entries(&history, 0, usize::MAX).await.len(), 20);
-    assert_eq!(entries(&history, 37, usize::MAX).await.len(), 17);
+    let far = CommitBatch { partition: Partition(1 << 31), ..batch(epoch, 0, 10, vec![]) };
+    let refused = history.commit(Arc::new(far)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused}");
+    assert_eq!(history.claimed(P0).await.unwrap().position, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,7 +98,7 @@ async fn rejected_records_are_handed_out_with_their_bytes_and_forgotten() {
 async fn the_views_add_up_rank_and_compare() {
     let Some(databases) = Databases::new() else { return };
     let url = databases.url().await;
-    let followed = Followed::of(&connect(settings(&url)).await);
+    let followed = followed(&connect(settings(&url)).await);
     let epoch = followed.claim(P0, "group").await.unwrap().epoch;
     let day = 86_400;
     // User, post, kind and day.

@@ -4,12 +4,11 @@
 mod conformance;
 mod crash;
 mod erase;
+mod histories;
 mod history;
-mod instance;
 mod model;
 mod notifier;
 mod operation;
-mod proxy;
 mod retention;
 mod support;
 mod tls;

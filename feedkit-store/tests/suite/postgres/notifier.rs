@@ -3,9 +3,10 @@ use std::time::Duration;
 
 use feedkit_core::testkit::conformance::support::{batch, event};
 use feedkit_core::{History, Partition};
+use feedkit_test_services::eventually;
 use tokio_util::sync::CancellationToken;
 
-use super::support::{Databases, client, connect, settings, until};
+use super::support::{Databases, client, connect, settings};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn others_hear_of_commits_also_after_the_connection_broke() {
@@ -38,7 +39,7 @@ async fn others_hear_of_commits_also_after_the_connection_broke() {
     admin.batch_execute(broken).await.unwrap();
     // They connect again, and say so.
     tokio::time::timeout(Duration::from_secs(60), commits.changed()).await.unwrap();
-    until("the other hears again", async || {
+    eventually("the other hears again", async || {
         // The teller may not be there yet.
         tell().await;
         tokio::time::timeout(Duration::from_millis(200), commits.changed()).await.is_ok()

@@ -7,7 +7,8 @@ use feedkit_core::testkit::conformance::support::{at, batch, event, post};
 use feedkit_core::{AlertLog, Error, ErrorKind, History, Partition, Queries, SystemClock};
 use feedkit_store::postgres::{Postgres, PostgresSettings};
 
-use super::support::{Databases, Followed, NONE, client, connect, connect_at, reached, settings};
+use super::support::{Databases, client, connect, connect_at, followed, reached, settings};
+use crate::histories::NONE;
 
 async fn refused(settings: PostgresSettings) -> Error {
     Postgres::connect(settings, Arc::new(SystemClock)).await.unwrap_err()
@@ -41,14 +42,14 @@ async fn a_newer_schema_is_refused_unless_it_says_that_it_will_do() {
         .unwrap();
     for settings in [settings(&url), checking.clone()] {
         // This program is the release before: it goes on beside the newer one.
-        let followed = Followed::of(&connect(settings).await);
+        let followed = followed(&connect(settings).await);
         let claim = followed.claim(Partition(0), "g").await.unwrap();
         let from = claim.position;
         let like = vec![event(from, "a", &format!("p{from}"), "like"), event(from + 1, "a", "q", "comment")];
         followed.commit(Arc::new(batch(claim.epoch, from, from + 10, like))).await.unwrap();
         assert_eq!(followed.post(&post(&format!("p{from}"))).await.unwrap().unwrap().likes, 1);
         assert_eq!(followed.verify().await.unwrap().differences, NONE);
-        followed.history.rebuild_totals().await.unwrap();
+        followed.inner.rebuild_totals().await.unwrap();
     }
     admin.batch_execute("INSERT INTO schema_version (version, min_compatible) VALUES (3, 3)").await.unwrap();
     for settings in [settings(&url), checking] {
@@ -80,7 +81,7 @@ async fn a_role_that_may_create_nothing_goes_on_over_the_turn_of_a_month() {
     limited.migrate = false;
     let done = async {
         let clock = ManualClock::at(at(0));
-        let followed = Followed::of(&connect_at(limited.clone(), clock).await);
+        let followed = followed(&connect_at(limited.clone(), Arc::new(clock)).await);
         let epoch = followed.claim(Partition(0), "g").await?.epoch;
         let mut later = event(0, "a", "p", "like");
         // Long after what is made ahead.

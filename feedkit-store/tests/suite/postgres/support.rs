@@ -1,96 +1,47 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use feedkit_core::follower::FollowerPosition;
-use feedkit_core::history::{
-    Claim, CommitBatch, Committed, JournalRead, Retained, RetentionPolicy, Snapshot,
-};
-use feedkit_core::queries::{
-    Activity, Bucket, Comment, CommentCursor, PostView, RankedPost, RejectedRecord, Verification,
-};
-use feedkit_core::{
-    Clock, Follower, History, Offset, Partition, Positions, PostId, Queries, Result, SystemClock, Timestamp,
-    UserId,
-};
+use feedkit_core::history::{CommitBatch, Committed, JournalRead};
+use feedkit_core::testkit::{Hooked, Hooks};
+use feedkit_core::{Clock, Follower, History, Result, SystemClock};
 use feedkit_store::postgres::{Postgres, PostgresHistory, PostgresRollups, PostgresSettings};
+use feedkit_test_services::{Database, given};
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, Config, NoTls};
-
-pub(super) const NONE: [String; 0] = [];
-
-/// The server to test on. Without one the test is skipped; where the environment says `CI=true` it fails.
-pub(super) fn server() -> Option<String> {
-    if let Ok(url) = std::env::var("FEEDKIT_TEST_POSTGRES") {
-        return Some(url);
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "FEEDKIT_TEST_POSTGRES is not set");
-    eprintln!("skipped: feedkit-store: FEEDKIT_TEST_POSTGRES is not set");
-    None
-}
 
 /// A database of one test's own, dropped with it.
 pub(super) struct Databases {
     server: String,
-    /// Of the database, once it is made.
-    name: Mutex<Option<String>>,
-    database: OnceCell<String>,
+    database: OnceCell<Database>,
     made: AtomicUsize,
 }
 
 impl Databases {
     /// `None` without a server.
     pub(super) fn new() -> Option<Databases> {
-        Some(Self::on(&server()?))
+        Some(Self::on(&given("FEEDKIT_TEST_POSTGRES")?))
     }
 
     pub(super) fn on(server: &str) -> Databases {
-        Databases {
-            server: server.to_owned(),
-            name: Mutex::default(),
-            database: OnceCell::new(),
-            made: AtomicUsize::new(0),
-        }
+        Databases { server: server.to_owned(), database: OnceCell::new(), made: AtomicUsize::new(0) }
     }
 
     /// Nothing yet; where it is reached. A database, and for those who ask again a schema of it each.
     pub(super) async fn url(&self) -> String {
         let made = self.made.fetch_add(1, Ordering::SeqCst);
-        let database = self.database.get_or_init(|| async {
-            let name = format!("feedkit_test_{:016x}", rand::random::<u64>());
-            let create = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'");
-            client(&self.server).await.batch_execute(&create).await.unwrap();
-            *self.name.lock().unwrap() = Some(name.clone());
-            reached(&self.server, |config| {
-                config.dbname(&name);
-            })
-        });
-        let url = database.await.clone();
+        let database = self.database.get_or_init(|| Database::on(&self.server)).await;
+        let url = reached(&database.url(), |_| ());
         if made == 0 {
             return url;
         }
-        client(&url).await.batch_execute(&format!("CREATE SCHEMA s{made}")).await.unwrap();
+        database.client().await.batch_execute(&format!("CREATE SCHEMA s{made}")).await.unwrap();
         format!("{url} options='-c search_path=s{made}'")
     }
 
     pub(super) async fn store(&self) -> Postgres {
         connect(settings(&self.url().await)).await
-    }
-}
-
-impl Drop for Databases {
-    fn drop(&mut self) {
-        let (server, name) = (self.server.clone(), self.name.lock().unwrap().take());
-        let Some(name) = name else { return };
-        // Whatever happened to the test's own runtime.
-        let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let Some(admin) = try_client(&server).await else { return };
-                let _ = admin.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
-            });
-        });
-        let _ = dropping.join();
     }
 }
 
@@ -127,12 +78,6 @@ pub(super) async fn client(url: &str) -> Client {
     client
 }
 
-async fn try_client(url: &str) -> Option<Client> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.ok()?;
-    tokio::spawn(connection);
-    Some(client)
-}
-
 /// Few connections: many tests share the server.
 pub(super) fn settings(url: &str) -> PostgresSettings {
     let mut settings = PostgresSettings::new(url);
@@ -143,22 +88,11 @@ pub(super) fn settings(url: &str) -> PostgresSettings {
 }
 
 pub(super) async fn connect(settings: PostgresSettings) -> Postgres {
-    connect_at(settings, SystemClock).await
+    connect_at(settings, Arc::new(SystemClock)).await
 }
 
-pub(super) async fn connect_at(settings: PostgresSettings, clock: impl Clock) -> Postgres {
-    Postgres::connect(settings, Arc::new(clock)).await.unwrap()
-}
-
-/// Waits until `condition` holds; for a minute.
-pub(super) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    for _ in 0..6_000 {
-        if condition().await {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    panic!("waited for a minute: {what}");
+pub(super) async fn connect_at(settings: PostgresSettings, clock: Arc<dyn Clock>) -> Postgres {
+    Postgres::connect(settings, clock).await.unwrap()
 }
 
 /// Brings the rollups to where the history stands, from its journal.
@@ -178,95 +112,19 @@ pub(super) async fn follow(history: &PostgresHistory, rollups: &PostgresRollups)
 }
 
 /// A history whose rollups follow each commit at once.
-pub(super) struct Followed {
-    pub(super) history: PostgresHistory,
-    pub(super) rollups: PostgresRollups,
+pub(super) type Followed = Hooked<PostgresHistory, Rollups>;
+
+pub(super) fn followed(store: &Postgres) -> Followed {
+    Hooked { inner: store.history(), hooks: Rollups(store.rollups()) }
 }
 
-impl Followed {
-    pub(super) fn of(store: &Postgres) -> Followed {
-        Followed { history: store.history(), rollups: store.rollups() }
-    }
-}
+pub(super) struct Rollups(PostgresRollups);
 
 #[async_trait]
-impl History for Followed {
-    async fn claim(&self, partition: Partition, group: &str) -> Result<Claim> {
-        self.history.claim(partition, group).await
-    }
-    async fn claimed(&self, partition: Partition) -> Result<Claim> {
-        self.history.claimed(partition).await
-    }
-    async fn commit(&self, batch: Arc<CommitBatch>) -> Result<Committed> {
-        let committed = self.history.commit(batch).await?;
-        follow(&self.history, &self.rollups).await?;
+impl Hooks<PostgresHistory> for Rollups {
+    async fn commit(&self, inner: &PostgresHistory, batch: Arc<CommitBatch>) -> Result<Committed> {
+        let committed = inner.commit(batch).await?;
+        follow(inner, &self.0).await?;
         Ok(committed)
-    }
-    async fn journal(&self, partition: Partition, from: Offset, max_effects: usize) -> Result<JournalRead> {
-        self.history.journal(partition, from, max_effects).await
-    }
-    async fn positions(&self) -> Result<Positions> {
-        self.history.positions().await
-    }
-    async fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
-        self.history.snapshot().await
-    }
-    async fn incarnation(&self) -> Result<u128> {
-        self.history.incarnation().await
-    }
-    async fn note_follower(&self, follower: &str, partition: Partition, position: Offset) -> Result<()> {
-        self.history.note_follower(follower, partition, position).await
-    }
-    async fn retain(&self, policy: &RetentionPolicy, now: Timestamp) -> Result<Retained> {
-        self.history.retain(policy, now).await
-    }
-    async fn accept_gap(&self, partition: Partition, log: u128, to: Offset, now: Timestamp) -> Result<()> {
-        self.history.accept_gap(partition, log, to, now).await
-    }
-}
-
-#[async_trait]
-impl Queries for Followed {
-    async fn post(&self, post: &PostId) -> Result<Option<PostView>> {
-        self.history.post(post).await
-    }
-    async fn top(&self, since: Option<Timestamp>, limit: usize) -> Result<Vec<RankedPost>> {
-        self.history.top(since, limit).await
-    }
-    async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
-        self.history.trending(now, limit).await
-    }
-    async fn activity(
-        &self,
-        post: &PostId,
-        by: Bucket,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<Vec<Activity>> {
-        self.history.activity(post, by, from, to).await
-    }
-    async fn comments(
-        &self,
-        post: &PostId,
-        before: Option<CommentCursor>,
-        limit: usize,
-    ) -> Result<Vec<Comment>> {
-        self.history.comments(post, before, limit).await
-    }
-    async fn liked(&self, user: &UserId, posts: &[PostId]) -> Result<Vec<PostId>> {
-        self.history.liked(user, posts).await
-    }
-    async fn likers(&self, post: &PostId, after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>> {
-        self.history.likers(post, after, limit).await
-    }
-    async fn rejected(
-        &self,
-        after: Option<(Partition, Offset)>,
-        limit: usize,
-    ) -> Result<Vec<RejectedRecord>> {
-        self.history.rejected(after, limit).await
-    }
-    async fn verify(&self) -> Result<Verification> {
-        self.history.verify().await
     }
 }

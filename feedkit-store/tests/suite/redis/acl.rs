@@ -6,11 +6,12 @@ use std::time::Duration;
 use feedkit_core::testkit::conformance::support::post;
 use feedkit_core::{AnswerCache, CounterStore, ErrorKind, RateLimiter};
 use feedkit_store::redis::{Redis, RedisSettings, Role, acl_rules};
+use feedkit_test_services::RedisServer;
 
-use super::support::{Server, chunk, patient, server};
+use super::support::{chunk, patient, server};
 use super::world::World;
 
-async fn user(server: &Server, name: &str, role: Role) -> (Redis, redis::aio::MultiplexedConnection) {
+async fn user(server: &RedisServer, name: &str, role: Role) -> (Redis, redis::aio::MultiplexedConnection) {
     server.ask::<()>(&format!("ACL SETUSER {name} on >secret {}", acl_rules(role, false))).await;
     let url = format!("redis://{name}:secret@127.0.0.1:{}/", server.port);
     let client = redis::Client::open(url.as_str()).unwrap();

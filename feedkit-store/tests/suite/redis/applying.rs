@@ -1,16 +1,15 @@
 //! What one chunk does to the keys, and what it does not.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use feedkit_core::counters::{ChunkOutcome, CounterDelta, Fence};
 use feedkit_core::testkit::conformance::support::{post, user};
 use feedkit_core::{CounterStore, ErrorKind, Partition};
 use feedkit_store::redis::Redis;
+use feedkit_test_services::{Cut, Proxy, Watch, eventually};
 
-use super::proxy::{Proxy, Replies};
-use super::support::{chunk, server};
+use super::support::{Reached, chunk, server};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_have_the_names_that_others_read() {
@@ -61,43 +60,43 @@ async fn keys_have_the_names_that_others_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_lost_after_the_chunk_was_counted_counts_once() {
     let server = server!();
-    let proxy = Proxy::before(&server).await;
+    let proxy = Proxy::to(format!("127.0.0.1:{}", server.port), Watch::Anything).await;
     let mut settings = proxy.settings();
     settings.connections = 1;
     let counters = Redis::connect(settings).await.unwrap().counters();
     for i in 0..20 {
         let chunk = chunk(i, i + 1, &[("a", "p", "like"), ("a", "q", "comment")]);
         if i % 2 == 1 {
-            proxy.replies(Replies::Cut);
+            proxy.cut_next(Cut::After);
         }
         let outcome = counters.apply(&chunk).await.unwrap();
         assert!(matches!(outcome, ChunkOutcome::Applied | ChunkOutcome::Skipped), "{outcome:?}");
         let views = counters.posts(&[post("p"), post("q")]).await.unwrap();
         assert_eq!((views[0].likes, views[1].comments), (i as i64 + 1, i as i64 + 1));
     }
-    assert_eq!(proxy.cut.load(Ordering::SeqCst), 10, "replies were to be lost");
+    assert_eq!(proxy.cuts(), 10, "replies were to be lost");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_that_never_comes_is_retriable_and_the_chunk_counts_once() {
     let server = server!();
-    let proxy = Proxy::before(&server).await;
+    let proxy = Proxy::to(format!("127.0.0.1:{}", server.port), Watch::Anything).await;
     let mut settings = proxy.settings();
     (settings.connections, settings.response_timeout) = (1, Duration::from_millis(300));
     let counters = Redis::connect(settings).await.unwrap().counters();
     // So that the server knows the script, and is asked once.
     assert_eq!(counters.apply(&chunk(0, 4, &[])).await.unwrap(), ChunkOutcome::Applied);
     let first = chunk(4, 5, &[("a", "p", "like")]);
-    proxy.replies(Replies::Swallow);
+    proxy.swallow_replies(true);
     let error = counters.apply(&first).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Retriable, "{error:?}");
-    super::support::until("the server has counted", async || {
+    eventually("the server has counted", async || {
         server.ask::<Option<i64>>("GET post:p:likes").await == Some(1)
     })
     .await;
-    proxy.replies(Replies::Pass);
+    proxy.swallow_replies(false);
     // Replies were lost for good, so the connection is out of step: it is given up after some silence.
-    super::support::until("the chunk is known to be counted", async || {
+    eventually("the chunk is known to be counted", async || {
         counters.apply(&first).await.is_ok_and(|outcome| outcome == ChunkOutcome::Skipped)
     })
     .await;

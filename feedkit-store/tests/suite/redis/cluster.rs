@@ -7,16 +7,17 @@ use feedkit_core::counters::ChunkOutcome;
 use feedkit_core::testkit::conformance::support::post;
 use feedkit_core::{AnswerCache, CounterStore, ErrorKind, Partition};
 use feedkit_store::redis::{Redis, RedisSettings, Role, acl_rules};
+use feedkit_test_services::{RedisServer, eventually, free_port, is_redis_installed};
 use rustix::process::Signal;
 
 use super::conformance::run_all;
 use super::lists::equals_memory;
-use super::support::{Server, chunk, free_port, is_installed, own_prefix, patient, until};
+use super::support::{chunk, own_prefix, patient};
 use super::world::World;
 
 /// Three masters, each with a replica.
 struct Cluster {
-    nodes: Vec<Server>,
+    nodes: Vec<RedisServer>,
 }
 
 impl Cluster {
@@ -34,7 +35,7 @@ impl Cluster {
                     ["--cluster-replica-validity-factor", "0"],
                     ["--repl-diskless-sync-delay", "0"],
                 ];
-                nodes.push(Server::start(&arguments.concat()).await);
+                nodes.push(RedisServer::start(&arguments.concat()).await.unwrap());
             }
             let cluster = Cluster { nodes };
             let created = Command::new("redis-cli")
@@ -54,13 +55,13 @@ impl Cluster {
     }
 
     fn settings(&self) -> RedisSettings {
-        patient(RedisSettings::cluster(self.nodes.iter().map(Server::url)))
+        patient(RedisSettings::cluster(self.nodes.iter().map(RedisServer::url)))
     }
 
     /// Waits until all slots are served and each master has its replica.
     async fn is_whole(&self) {
         for node in &self.nodes {
-            until("the cluster is whole", async || {
+            eventually("the cluster is whole", async || {
                 let info: String = node.ask("CLUSTER INFO").await;
                 let replication: String = node.ask("INFO replication").await;
                 info.contains("cluster_state:ok")
@@ -73,7 +74,7 @@ impl Cluster {
     /// The master of a shard and its replica, once all have heard who that is.
     async fn pair(&self, shard: &str) -> (usize, usize) {
         let mut found = None;
-        until("a master has a replica", async || {
+        eventually("a master has a replica", async || {
             found = self.pair_as_known(shard).await;
             found.is_some()
         })
@@ -120,7 +121,7 @@ async fn calm() -> Option<(Option<Cluster>, RedisSettings)> {
     if let Ok(urls) = std::env::var("FEEDKIT_TEST_REDIS_CLUSTER") {
         return Some((None, patient(RedisSettings::cluster(urls.split(',')))));
     }
-    if !is_installed() {
+    if !is_redis_installed() {
         return None;
     }
     let cluster = Cluster::start(Duration::from_secs(60)).await;
@@ -182,7 +183,7 @@ async fn keys_and_users(cluster: &Cluster) {
         }
     }
     let user = |name: &str| {
-        let url = |node: &Server| format!("redis://{name}:secret@127.0.0.1:{}/", node.port);
+        let url = |node: &RedisServer| format!("redis://{name}:secret@127.0.0.1:{}/", node.port);
         patient(RedisSettings::cluster(cluster.nodes.iter().map(url)))
     };
     let processor = Redis::connect(user("processor")).await.unwrap();
@@ -213,7 +214,7 @@ async fn keys_and_users(cluster: &Cluster) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn counts_are_exact_over_failovers_that_lose_writes() {
-    if !is_installed() {
+    if !is_redis_installed() {
         return;
     }
     let mut cluster = Cluster::start(Duration::from_secs(2)).await;
@@ -245,11 +246,11 @@ async fn counts_are_exact_over_failovers_that_lose_writes() {
         cluster.nodes[master].ask::<()>(&format!("SET {shard}:marker x")).await;
         cluster.nodes[master].kill();
         cluster.nodes[replica].signal(Signal::CONT);
-        until("the replica takes over", async || {
+        eventually("the replica takes over", async || {
             cluster.nodes[replica].ask::<String>("INFO replication").await.contains("role:master")
         })
         .await;
-        until("the new master serves", async || {
+        eventually("the new master serves", async || {
             cluster.nodes[replica].ask::<String>("CLUSTER INFO").await.contains("cluster_state:ok")
         })
         .await;

@@ -4,8 +4,9 @@ use std::time::Duration;
 use feedkit_core::access::LocalRateLimiter;
 use feedkit_core::testkit::conformance;
 use feedkit_store::redis::{FallbackLimiter, Redis, RedisSettings};
+use feedkit_test_services::free_port;
 
-use super::support::{own_prefix, server};
+use super::support::{Reached, own_prefix, server};
 
 /// The counters of a key space of their own on one Redis.
 async fn apart(mut settings: RedisSettings) -> Redis {
@@ -46,7 +47,7 @@ async fn the_limiter_with_a_fallback_keeps_its_contract() {
     .await;
     // And with nobody there.
     conformance::rate_limiter(async |limit: NonZeroU32| {
-        let port = super::support::free_port();
+        let port = free_port();
         let redis = Redis::lazy(RedisSettings::single(format!("redis://127.0.0.1:{port}/"))).unwrap();
         FallbackLimiter::new(
             redis.rate_limiter(limit, hour).unwrap(),

@@ -5,7 +5,7 @@ use feedkit_core::queries::PostView;
 use feedkit_core::{Clock, CounterStore, History, PostId};
 use feedkit_store::redis::Redis;
 
-use super::support::server;
+use super::support::{Reached, server};
 use super::world::World;
 
 async fn most_liked(counters: &dyn CounterStore) -> PostId {

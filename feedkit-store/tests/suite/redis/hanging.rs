@@ -5,9 +5,10 @@ use std::time::Duration;
 use feedkit_core::testkit::conformance::support::post;
 use feedkit_core::{AnswerCache, CounterStore, ErrorKind};
 use feedkit_store::redis::{Redis, RedisSettings};
+use feedkit_test_services::{eventually, free_port};
 use rustix::process::Signal;
 
-use super::support::{chunk, free_port, server, until};
+use super::support::{Reached, chunk, server};
 use super::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -20,7 +21,7 @@ async fn a_redis_that_hangs_fails_reads_and_is_used_again_when_it_goes_on() {
     redis.counters().apply(&chunk(0, 5, &[("a", "p", "like")])).await.unwrap();
     let redis = Redis::lazy(settings).unwrap();
     let counters = redis.counters();
-    until("it answers", async || counters.top(5).await.is_ok()).await;
+    eventually("it answers", async || counters.top(5).await.is_ok()).await;
     server.signal(Signal::STOP);
     for _ in 0..12 {
         let error = counters.posts(&[post("p")]).await.unwrap_err();
@@ -30,8 +31,10 @@ async fn a_redis_that_hangs_fails_reads_and_is_used_again_when_it_goes_on() {
     assert_eq!(redis.check().await.unwrap_err().kind(), ErrorKind::Retriable);
     assert_eq!(redis.cache().get("k").await.unwrap_err().kind(), ErrorKind::Retriable);
     server.signal(Signal::CONT);
-    until("it is used again", async || counters.posts(&[post("p")]).await.is_ok_and(|v| v[0].likes == 1))
-        .await;
+    eventually("it is used again", async || {
+        counters.posts(&[post("p")]).await.is_ok_and(|v| v[0].likes == 1)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,8 +48,10 @@ async fn a_redis_that_hangs_holds_counting_up_and_no_more() {
     running.reached(&world).await;
     server.signal(Signal::STOP);
     world.send(41, 500).await;
-    until("the trouble is seen", async || running.handle.status().followers["counters"].trouble.is_some())
-        .await;
+    eventually("the trouble is seen", async || {
+        running.handle.status().followers["counters"].trouble.is_some()
+    })
+    .await;
     server.signal(Signal::CONT);
     let counters = server.redis().await.counters();
     world.agrees(&counters).await;

@@ -9,7 +9,7 @@ use feedkit_core::{CounterStore, Partition, Timestamp};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::support::server;
+use super::support::{Reached, server};
 
 /// Seconds, so that generations pass quickly.
 fn quick() -> Trending {

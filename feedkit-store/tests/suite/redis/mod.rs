@@ -8,7 +8,6 @@ mod following;
 mod hanging;
 mod lists;
 mod policy;
-mod proxy;
 mod rebuilding;
 mod shared;
 mod speed;

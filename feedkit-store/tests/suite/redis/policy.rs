@@ -1,7 +1,7 @@
 use feedkit_core::ErrorKind;
 use feedkit_store::redis::{Redis, RedisSettings};
 
-use super::support::server;
+use super::support::{Reached, server};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_may_evict_counters_is_refused() {

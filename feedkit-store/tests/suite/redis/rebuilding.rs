@@ -8,7 +8,7 @@ use feedkit_core::testkit::conformance::support::{post, user};
 use feedkit_core::{CounterStore, ErrorKind, Partition, Positions};
 use feedkit_store::redis::Redis;
 
-use super::support::{chunk, server};
+use super::support::{Reached, chunk, server};
 use super::world::World;
 
 fn totals(name: &str, likes: i64) -> PostTotals {

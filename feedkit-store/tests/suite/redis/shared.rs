@@ -7,8 +7,9 @@ use bytes::Bytes;
 use feedkit_core::access::LocalRateLimiter;
 use feedkit_core::{AnswerCache, ErrorKind, RateLimiter};
 use feedkit_store::redis::{FallbackLimiter, Redis};
+use feedkit_test_services::eventually;
 
-use super::support::{server, until};
+use super::support::{Reached, server};
 
 fn n(n: u32) -> NonZeroU32 {
     NonZeroU32::new(n).unwrap()
@@ -44,9 +45,11 @@ async fn an_allowance_comes_back() {
     let limiter = server.redis().await.rate_limiter(n(50), Duration::from_millis(500)).unwrap();
     let limiter = limiter.with_patience(Duration::from_secs(30));
     assert!(limiter.spend("u", n(50)).await.unwrap().allowed);
-    until("all of it is back", async || limiter.spend("u", n(50)).await.unwrap().allowed).await;
-    until("its key is gone", async || server.ask::<Vec<String>>("KEYS feedkit:limit:*").await.is_empty())
-        .await;
+    eventually("all of it is back", async || limiter.spend("u", n(50)).await.unwrap().allowed).await;
+    eventually("its key is gone", async || {
+        server.ask::<Vec<String>>("KEYS feedkit:limit:*").await.is_empty()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,8 +65,10 @@ async fn while_the_shared_limiter_is_away_each_process_limits_for_itself() {
     assert_eq!(limiter.spend("u", n(9)).await.unwrap().remaining, 1);
     assert!(!limiter.spend("u", n(2)).await.unwrap().allowed);
     server.start_again().await;
-    until("the shared one is asked again", async || limiter.spend("u", n(1)).await.unwrap().remaining > 1)
-        .await;
+    eventually("the shared one is asked again", async || {
+        limiter.spend("u", n(1)).await.unwrap().remaining > 1
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,7 +82,7 @@ async fn answers_are_kept_for_a_while() {
     let ttl: i64 = server.ask("PTTL feedkit:cache:k").await;
     assert!(ttl > 0 && ttl <= 60_000, "{ttl}");
     cache.put("k", Bytes::new(), Duration::ZERO).await.unwrap();
-    until("it expires", async || other.get("k").await.unwrap().is_none()).await;
+    eventually("it expires", async || other.get("k").await.unwrap().is_none()).await;
     let large = Bytes::from(vec![7; 2 << 20]);
     cache.put("large", large.clone(), Duration::MAX).await.unwrap();
     assert_eq!(other.get("large").await.unwrap(), Some(large));

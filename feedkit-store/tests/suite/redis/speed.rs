@@ -6,8 +6,9 @@ use feedkit_core::counters::{ChunkOutcome, CounterChunk, CounterDelta, Fence};
 use feedkit_core::testkit::conformance::support::post;
 use feedkit_core::trending::{Score, Trending};
 use feedkit_core::{CounterStore, Partition, Timestamp};
+use feedkit_test_services::RedisServer;
 
-use super::support::server;
+use super::support::{Reached, server};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures, and says nothing about right or wrong"]
@@ -56,7 +57,7 @@ async fn deltas_a_second() {
     );
 }
 
-async fn cpu_seconds(server: &super::support::Server) -> f64 {
+async fn cpu_seconds(server: &RedisServer) -> f64 {
     let info: String = server.ask("INFO cpu").await;
     let field = |name: &str| -> f64 {
         info.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().parse().unwrap()

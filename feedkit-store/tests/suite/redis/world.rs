@@ -8,10 +8,9 @@ use feedkit_core::pipeline::{Backoff, CounterFollower, PipelineHandle};
 use feedkit_core::testkit::{ManualClock, Model, TrafficConfig};
 use feedkit_core::trending::Trending;
 use feedkit_core::{CounterStore, EventSink, History, JsonCodec, Pipeline, Positions, Result, Timestamp};
+use feedkit_test_services::DEADLINE;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-
-use super::support::PATIENCE;
 
 /// A log and a history in memory, and traffic for them.
 #[derive(Clone)]
@@ -88,7 +87,7 @@ impl World {
     /// Waits until the counters are the model's.
     pub async fn agrees(&self, counters: &dyn CounterStore) {
         let mut last = Ok(Vec::new());
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + DEADLINE;
         while tokio::time::Instant::now() < deadline {
             last = self.differences(counters).await;
             if last.as_ref().is_ok_and(Vec::is_empty) {
@@ -102,7 +101,7 @@ impl World {
 
 impl Running {
     pub async fn reached(&self, world: &World) {
-        tokio::time::timeout(PATIENCE, self.handle.reached(&world.ends())).await.unwrap().unwrap();
+        tokio::time::timeout(DEADLINE, self.handle.reached(&world.ends())).await.unwrap().unwrap();
     }
 
     pub async fn stop(self) {

@@ -4,6 +4,7 @@ mod alert_log;
 mod conformance;
 mod directory;
 mod disk_full;
+mod histories;
 mod history;
 mod history_counters;
 mod log;

@@ -1,15 +1,15 @@
-//! Stands between a program and a server, and breaks connections at the worst moment.
-
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// What is watched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Watch {
+pub enum Watch {
+    /// Whatever a client says.
+    Anything,
     /// PostgreSQL's COMMIT.
     Commit,
     /// A Redis script that counts.
@@ -19,7 +19,9 @@ pub(crate) enum Watch {
 /// When the connection breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Cut {
+pub enum Cut {
+    /// Not at all.
+    Never = 0,
     /// The server never hears of it.
     Before = 1,
     /// The server has answered, the client never hears of it.
@@ -30,27 +32,39 @@ pub(crate) enum Cut {
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 const SCRIPT: &[u8] = b"EVALSHA\r\n";
 
-pub(crate) struct Proxy {
-    pub(crate) port: u16,
+/// Stands between a program and a server, and breaks connections at the worst moment. All of them end with it.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Where it listens on this machine.
+    pub port: u16,
     state: Arc<State>,
     listening: JoinHandle<()>,
 }
 
+#[derive(Debug)]
 struct State {
     target: String,
     watch: Watch,
     cut: AtomicU8,
     cuts: AtomicU64,
+    swallows: AtomicBool,
 }
 
 impl Proxy {
-    pub(crate) async fn to(target: String, watch: Watch) -> Proxy {
+    /// One to the server at this address.
+    pub async fn to(target: impl Into<String>, watch: Watch) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let state = Arc::new(State { target, watch, cut: AtomicU8::new(0), cuts: AtomicU64::new(0) });
+        let state = Arc::new(State {
+            target: target.into(),
+            watch,
+            cut: AtomicU8::new(Cut::Never as u8),
+            cuts: AtomicU64::new(0),
+            swallows: AtomicBool::new(false),
+        });
         let shared = Arc::clone(&state);
         let listening = tokio::spawn(async move {
-            let mut connections = tokio::task::JoinSet::new();
+            let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let state = Arc::clone(&shared);
                 connections.spawn(async move {
@@ -65,13 +79,18 @@ impl Proxy {
     }
 
     /// Breaks the connection of the next one watched for.
-    pub(crate) fn cut_next(&self, cut: Cut) {
+    pub fn cut_next(&self, cut: Cut) {
         self.state.cut.store(cut as u8, Ordering::SeqCst);
     }
 
     /// How often one was broken.
-    pub(crate) fn cuts(&self) -> u64 {
+    pub fn cuts(&self) -> u64 {
         self.state.cuts.load(Ordering::SeqCst)
+    }
+
+    /// Whether no reply comes through from now on, though what is asked does.
+    pub fn swallow_replies(&self, swallows: bool) {
+        self.state.swallows.store(swallows, Ordering::SeqCst);
     }
 }
 
@@ -93,11 +112,7 @@ impl State {
                     if n == 0 {
                         return Ok(());
                     }
-                    let found = match self.watch {
-                        Watch::Commit => sent[..n].ends_with(COMMIT),
-                        Watch::Script => sent[..n].windows(SCRIPT.len()).any(|w| w == SCRIPT),
-                    };
-                    let cut = if found { self.cut.swap(0, Ordering::SeqCst) } else { 0 };
+                    let cut = if self.watch.finds(&sent[..n]) { self.cut.swap(0, Ordering::SeqCst) } else { 0 };
                     if cut == Cut::Before as u8 {
                         self.cuts.fetch_add(1, Ordering::SeqCst);
                         return Ok(());
@@ -114,9 +129,21 @@ impl State {
                     if n == 0 {
                         return Ok(());
                     }
-                    client.write_all(&answered[..n]).await?;
+                    if !self.swallows.load(Ordering::SeqCst) {
+                        client.write_all(&answered[..n]).await?;
+                    }
                 }
             }
+        }
+    }
+}
+
+impl Watch {
+    fn finds(self, sent: &[u8]) -> bool {
+        match self {
+            Watch::Anything => true,
+            Watch::Commit => sent.ends_with(COMMIT),
+            Watch::Script => sent.windows(SCRIPT.len()).any(|w| w == SCRIPT),
         }
     }
 }

@@ -1,24 +1,28 @@
-//! A broker of a test's own, to be killed and set up as it likes.
-
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication, TopicResult};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::RDKafkaErrorCode as Code;
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::support::{DEADLINE, jars};
+use crate::{DEADLINE, given};
 
 /// Brokers are large: one at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
+/// A Kafka broker of a test's own, to be killed and set up as it likes.
+#[derive(Debug)]
 pub struct Broker {
     jars: String,
     dir: tempfile::TempDir,
     process: Child,
-    /// Without encryption, for anybody.
+    /// Where it listens without encryption, for anybody.
     pub plain: String,
-    /// As the properties say that were given.
+    /// Where it listens as the test wants it.
     pub client: String,
     _turn: MutexGuard<'static, ()>,
 }
@@ -41,10 +45,19 @@ auto.create.topics.enable=false
 ";
 
 impl Broker {
-    /// Starts one, or `None` when there are no jars. `protocol` is what the client's listener speaks; `format` are
-    /// arguments for the tool that formats the storage.
-    pub async fn start(protocol: &str, prepare: impl Fn(&Path) -> String, format: &[&str]) -> Option<Broker> {
-        let jars = jars()?;
+    /// Starts one that anybody may use, or `None` when there are no jars (`FEEDKIT_TEST_KAFKA_JARS`).
+    pub async fn start() -> Option<Broker> {
+        Self::start_with("PLAINTEXT", |_| String::new(), &[]).await
+    }
+
+    /// The same, whose listener for clients speaks `protocol`; `prepare` is given its directory and says what else its
+    /// properties are, `format` are arguments for the tool that formats the storage.
+    pub async fn start_with(
+        protocol: &str,
+        prepare: impl FnOnce(&Path) -> String,
+        format: &[&str],
+    ) -> Option<Broker> {
+        let jars = given("FEEDKIT_TEST_KAFKA_JARS")?;
         let turn = ONE_AT_A_TIME.lock().await;
         let dir = tempfile::tempdir().unwrap();
         let listeners: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
@@ -74,41 +87,50 @@ log.dirs={}
         assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
         let process = run(&jars, dir.path());
         let broker = Broker { jars, dir, process, plain, client, _turn: turn };
-        broker.wait().await;
+        broker.is_up().await;
         Some(broker)
     }
 
     /// Kills it, and starts it again where it was.
     pub async fn restart(&mut self) {
         self.kill();
-        self.process = run(&self.jars, self.dir.path());
-        self.wait().await;
+        self.start_again().await;
     }
 
+    /// As if the machine had lost its power.
     pub fn kill(&mut self) {
-        self.process.kill().unwrap();
+        let _ = self.process.kill();
         self.process.wait().unwrap();
     }
 
+    /// Starts it where it was before it was killed.
+    pub async fn start_again(&mut self) {
+        self.process = run(&self.jars, self.dir.path());
+        self.is_up().await;
+    }
+
+    /// Its directory.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Until it makes topics.
-    async fn wait(&self) {
+    /// Waits until it makes topics.
+    async fn is_up(&self) {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", &self.plain).create().unwrap();
+        let topic = NewTopic::new("ready", 1, TopicReplication::Fixed(1));
+        let seconds = Some(Duration::from_secs(10));
+        let options = AdminOptions::new().request_timeout(seconds).operation_timeout(seconds);
         let end = tokio::time::Instant::now() + DEADLINE;
-        let kafka = feedkit_kafka::Kafka::new(&self.plain, "ready");
-        let topic = feedkit_kafka::admin::TopicSettings::new("ready").partitions(1);
         loop {
-            let topics = std::slice::from_ref(&topic);
-            match feedkit_kafka::admin::create_topics(&kafka, topics).await {
-                Ok(_) => return,
-                Err(error) => {
-                    let log = || std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
-                    assert!(tokio::time::Instant::now() < end, "{error:?}\n{}", log());
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+            let made = admin.create_topics([&topic], &options).await;
+            let is_there = |one: &TopicResult| matches!(one, Ok(_) | Err((_, Code::TopicAlreadyExists)));
+            if made.as_ref().is_ok_and(|made| made.iter().all(is_there)) {
+                return;
             }
+            let log = || std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+            assert!(tokio::time::Instant::now() < end, "{made:?}\n{}", log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 }

@@ -1,69 +1,76 @@
-//! A database of a test's own on a server that others use too.
-
 use tokio_postgres::{Client, NoTls};
 
-use super::{given, unique};
+use crate::{given, unique};
 
-/// Dropped with the test.
-pub(crate) struct Database {
+/// A database of a test's own on a server that others use too; dropped with the test.
+#[derive(Debug)]
+pub struct Database {
     server: String,
     name: String,
 }
 
 impl Database {
-    /// An empty one on the shared server; `None` without a server.
-    pub(crate) async fn new() -> Option<Database> {
+    /// An empty one on the server that `FEEDKIT_TEST_POSTGRES` names; `None` without one.
+    pub async fn new() -> Option<Database> {
         Some(Self::on(&given("FEEDKIT_TEST_POSTGRES")?).await)
     }
 
     /// An empty one on the server that this URL names.
-    pub(crate) async fn on(server: &str) -> Database {
-        let name = unique("feedkit_processor");
+    pub async fn on(server: &str) -> Database {
+        let name = unique("feedkit_test");
         let create = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'");
-        client(server).await.batch_execute(&create).await.unwrap();
+        connect(server).await.batch_execute(&create).await.unwrap();
         Database { server: server.to_owned(), name }
     }
 
-    pub(crate) fn url(&self) -> String {
-        at(&self.server, &self.name)
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        let (host, _) = self.server.rsplit_once('/').unwrap();
+        format!("{host}/{}", self.name)
     }
 
     /// Where its server listens.
-    pub(crate) fn address(&self) -> String {
+    pub fn address(&self) -> String {
         let (_, rest) = self.server.rsplit_once('@').unwrap();
         rest.split('/').next().unwrap().to_owned()
     }
 
     /// The same database, reached at another port of this machine.
-    pub(crate) fn url_at_port(&self, port: u16) -> String {
+    pub fn url_at_port(&self, port: u16) -> String {
         self.url().replace(&self.address(), &format!("127.0.0.1:{port}"))
     }
 
-    pub(crate) async fn client(&self) -> Client {
-        client(&self.url()).await
+    /// A connection of the test's own.
+    pub async fn client(&self) -> Client {
+        connect(&self.url()).await
     }
 
     /// A copy, as a backup would hold it. Nobody may be connected.
-    pub(crate) async fn backup(&self) -> Database {
+    pub async fn backup(&self) -> Database {
         let name = unique("feedkit_backup");
         let copy = format!("CREATE DATABASE {name} TEMPLATE {}", self.name);
         self.end_connections().await;
-        client(&self.server).await.batch_execute(&copy).await.unwrap();
+        connect(&self.server).await.batch_execute(&copy).await.unwrap();
         Database { server: self.server.clone(), name }
     }
 
     /// Puts a backup in this database's place.
-    pub(crate) async fn restore(&self, backup: &Database) {
+    pub async fn restore(&self, backup: &Database) {
         self.end_connections().await;
         backup.end_connections().await;
-        let admin = client(&self.server).await;
+        let admin = connect(&self.server).await;
         admin.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await.unwrap();
         let copy = format!("CREATE DATABASE {} TEMPLATE {}", self.name, backup.name);
         admin.batch_execute(&copy).await.unwrap();
     }
 
     async fn end_connections(&self) {
-        let admin = client(&self.server).await;
+        let admin = connect(&self.server).await;
         let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = $1";
         admin.query(end, &[&self.name]).await.unwrap();
     }
@@ -85,13 +92,7 @@ impl Drop for Database {
     }
 }
 
-fn at(server: &str, database: &str) -> String {
-    let (host, _) = server.rsplit_once('/').unwrap();
-    format!("{host}/{database}")
-}
-
-/// A connection of the test's own.
-async fn client(url: &str) -> Client {
+async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     // It ends with the client.
     tokio::spawn(connection);

@@ -1,0 +1,137 @@
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use crate::{free_port, given, skip};
+
+/// A PostgreSQL server of a test's own, for what others must not suffer. Runs until it is dropped.
+#[derive(Debug)]
+pub struct PostgresServer {
+    dir: tempfile::TempDir,
+    bin: PathBuf,
+    port: u16,
+    options: String,
+}
+
+/// How a server ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Its clients are cut off.
+    Fast,
+    /// As if the machine had lost its power.
+    Immediate,
+}
+
+impl PostgresServer {
+    /// Starts one with more options; `None` where PostgreSQL's programs are not installed, or no test runs against
+    /// PostgreSQL, so that a machine without a server skips them all alike.
+    pub fn start(options: &str) -> Option<PostgresServer> {
+        given("FEEDKIT_TEST_POSTGRES")?;
+        Self::start_with(options, |_| ())
+    }
+
+    /// The same wherever the programs are installed, with a look at the data directory before the start.
+    pub fn start_with(options: &str, prepare: impl FnOnce(&Path)) -> Option<PostgresServer> {
+        let Some(bin) = programs() else {
+            skip("PostgreSQL's server programs are not installed");
+            return None;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        if is_root() {
+            run(Command::new("chown").arg("postgres").arg(dir.path()));
+        }
+        let server = PostgresServer { dir, bin, port: free_port(), options: options.to_owned() };
+        let data = server.data();
+        let made = ["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8"];
+        run(&mut server.program("initdb", &made));
+        prepare(Path::new(&data));
+        if is_root() {
+            run(Command::new("chown").args(["-R", "postgres"]).arg(&data));
+        }
+        server.start_again();
+        Some(server)
+    }
+
+    /// Where its first database is.
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Ends it, and starts it again where it was.
+    pub fn restart(&self, stop: Stop) {
+        run(&mut self.control("restart", stop));
+    }
+
+    /// Ends it; its clients are cut off.
+    pub fn stop(&self) {
+        run(&mut self.control("stop", Stop::Fast));
+    }
+
+    /// Starts it where it was before it was stopped.
+    pub fn start_again(&self) {
+        run(&mut self.control("start", Stop::Fast));
+    }
+
+    fn data(&self) -> String {
+        self.dir.path().join("data").to_str().unwrap().to_owned()
+    }
+
+    fn control(&self, what: &str, stop: Stop) -> Command {
+        let mode = match stop {
+            Stop::Fast => "fast",
+            Stop::Immediate => "immediate",
+        };
+        let socket = self.dir.path().to_str().unwrap();
+        let options = format!("-p {} -k {socket} -c listen_addresses=127.0.0.1 {}", self.port, self.options);
+        let log = self.dir.path().join("log");
+        let log = log.to_str().unwrap();
+        let data = self.data();
+        self.program("pg_ctl", &[what, "-D", &data, "-m", mode, "-w", "-t", "120", "-l", log, "-o", &options])
+    }
+
+    /// One of PostgreSQL's programs, which refuse to work for root.
+    fn program(&self, name: &str, arguments: &[&str]) -> Command {
+        let program = self.bin.join(name);
+        if !is_root() {
+            let mut command = Command::new(program);
+            command.args(arguments);
+            return command;
+        }
+        let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
+        let line: Vec<_> =
+            std::iter::once(program.to_str().unwrap()).chain(arguments.iter().copied()).map(quoted).collect();
+        let mut command = Command::new("su");
+        command.args(["postgres", "-s", "/bin/sh", "-c", &line.join(" ")]).current_dir("/");
+        command
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        // A test may have stopped it.
+        let _ = status(&mut self.control("stop", Stop::Immediate));
+    }
+}
+
+fn run(command: &mut Command) {
+    let status = status(command).unwrap();
+    assert!(status.success(), "{command:?}: {status}");
+}
+
+fn status(command: &mut Command) -> std::io::Result<ExitStatus> {
+    // What a server inherits it keeps open.
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Where initdb is, if it is installed.
+fn programs() -> Option<PathBuf> {
+    let configured = Command::new("pg_config").arg("--bindir").output().ok();
+    let configured = configured.map(|o| PathBuf::from(String::from_utf8_lossy(&o.stdout).trim()));
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let mut installed: Vec<PathBuf> = versions.filter_map(|v| Some(v.ok()?.path().join("bin"))).collect();
+    installed.sort();
+    configured.into_iter().chain(installed.into_iter().rev()).find(|bin| bin.join("initdb").exists())
+}
