@@ -2,11 +2,13 @@
 
 use feedkit_core::gateway::{Component, Condition};
 use feedkit_core::pipeline::{PartitionState, PipelineStatus};
+use feedkit_kafka::SourceStats;
 
 /// What readiness is made of. A processor that cannot get on is not ready, though it tries again by itself.
-pub fn components(status: &PipelineStatus) -> Vec<Component> {
+pub fn components(status: &PipelineStatus, source: &SourceStats) -> Vec<Component> {
     let log = match &status.source_trouble {
         Some(why) => Component::down("log", why),
+        None if !source.connected => Component::down("log", "no broker is connected"),
         None => Component::up("log"),
     };
     let mut all = vec![log, history(status)];
@@ -62,20 +64,23 @@ mod tests {
 
     #[test]
     fn any_trouble_makes_it_unready_and_names_the_component() {
-        let well = PipelineStatus::default();
-        assert!(is_ready(&components(&well)));
+        let (well, mut connected) = (PipelineStatus::default(), SourceStats::default());
+        let unconnected = connected.clone();
+        connected.connected = true;
+        assert!(is_ready(&components(&well, &connected)));
         let partition =
             PartitionStatus { state: PartitionState::Stopped("a gap".into()), ..Default::default() };
         let stopped = PipelineStatus { partitions: [(Partition(3), partition)].into(), ..well.clone() };
         let follower = FollowerStatus { trouble: Some("no Redis".into()), ..Default::default() };
         let behind = PipelineStatus { followers: [("counters".to_owned(), follower)].into(), ..well.clone() };
-        let unread = PipelineStatus { source_trouble: Some("no broker".into()), ..well };
-        for (status, name, words) in [
-            (stopped, "history", "partition 3"),
-            (behind, "counters", "no Redis"),
-            (unread, "log", "no broker"),
+        let unread = PipelineStatus { source_trouble: Some("no topic".into()), ..well.clone() };
+        for (status, source, name, words) in [
+            (stopped, &connected, "history", "partition 3"),
+            (behind, &connected, "counters", "no Redis"),
+            (unread, &connected, "log", "no topic"),
+            (well, &unconnected, "log", "no broker"),
         ] {
-            let all = components(&status);
+            let all = components(&status, source);
             let down: Vec<_> = all.iter().filter(|c| c.condition == Condition::Down).collect();
             assert!(!is_ready(&all) && down.len() == 1 && down[0].name == name, "{all:?}");
             assert!(down[0].detail.as_ref().is_some_and(|detail| detail.contains(words)), "{all:?}");

@@ -135,7 +135,7 @@ impl Metrics {
                 }
             }
         }
-        for component in health::components(&now.pipeline) {
+        for component in health::components(&now.pipeline, &now.source) {
             let up = i64::from(health::is_ready(std::slice::from_ref(&component)));
             self.component.with_label_values(&[&component.name]).set(up);
         }

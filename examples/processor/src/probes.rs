@@ -44,7 +44,10 @@ fn live() -> Response {
 
 #[handler]
 fn ready(look: Data<&Look>) -> Response {
-    let components = health::components(&look().pipeline);
+    let components = {
+        let now = look();
+        health::components(&now.pipeline, &now.source)
+    };
     let (status, word) = match health::is_ready(&components) {
         true => (StatusCode::OK, "ready"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "unready"),

@@ -58,8 +58,7 @@ async fn likes(kafka: &Kafka, prefix: &str) -> BTreeMap<Partition, u64> {
 }
 
 async fn world() -> Option<World> {
-    let world =
-        World::with_topic(TopicSettings::new(unique("events")).partitions(2)).await?;
+    let world = World::with_topic(TopicSettings::new(unique("events")).partitions(2)).await?;
     likes(&world.events, "a").await;
     world.catch_up().await;
     Some(world)

@@ -46,14 +46,19 @@ async fn the_broker_restarts() {
     };
     let topic = TopicSettings::new(unique("events")).partitions(4);
     let world = World::on(&broker.plain, topic, database, redis).await;
-    let (process, _) = world.started().await;
+    let (process, address) = world.started().await;
     let flow = flow(&world, seed);
-    for away in [0, 3] {
-        goes_on(&world, 300).await;
-        broker.kill();
-        tokio::time::sleep(Duration::from_secs(away)).await;
-        broker.start_again().await;
-    }
+    goes_on(&world, 300).await;
+    broker.kill();
+    broker.start_again().await;
+    goes_on(&world, 300).await;
+    // It says so while the broker is away, and is well again by itself.
+    broker.kill();
+    let log_is_down =
+        async || readiness(address).await.is_some_and(|(ready, why)| !ready && why.to_string().contains("no broker"));
+    eventually("it is not ready", log_is_down).await;
+    broker.start_again().await;
+    crate::world::ready(address).await;
     goes_on(&world, 300).await;
     settle(&world, process, flow).await;
 }
