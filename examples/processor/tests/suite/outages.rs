@@ -54,8 +54,9 @@ async fn the_broker_restarts() {
     goes_on(&world, 300).await;
     // It says so while the broker is away, and is well again by itself.
     broker.kill();
-    let log_is_down =
-        async || readiness(address).await.is_some_and(|(ready, why)| !ready && why.to_string().contains("no broker"));
+    let log_is_down = async || {
+        readiness(address).await.is_some_and(|(ready, why)| !ready && why.to_string().contains("no broker"))
+    };
     eventually("it is not ready", log_is_down).await;
     broker.start_again().await;
     crate::world::ready(address).await;
