@@ -42,12 +42,8 @@ impl SqliteCounters {
         self
     }
 
-    async fn first(&self, order: Order, limit: usize) -> Result<Vec<RankedPost>> {
-        let first = move |connection: &Connection| {
-            let first = COUNTERS.first(connection, &order, limit)?;
-            Ok(first.into_iter().map(|standing| order.ranked(standing)).collect())
-        };
-        self.read(first).await
+    async fn ranked(&self, order: Order, limit: usize) -> Result<Vec<RankedPost>> {
+        self.read(move |connection| COUNTERS.ranked(connection, &order, limit)).await
     }
 
     /// Reads what is complete: fails while a rebuild runs.
@@ -92,11 +88,11 @@ impl CounterStore for SqliteCounters {
     }
 
     async fn top(&self, limit: usize) -> Result<Vec<RankedPost>> {
-        self.first(Order::Likes, limit).await
+        self.ranked(Order::Likes, limit).await
     }
 
     async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
-        self.first(Order::Trending { decay: self.trending, now }, limit).await
+        self.ranked(Order::Trending { decay: self.trending, now }, limit).await
     }
 
     async fn begin_rebuild(&self) -> Result<RebuildToken> {

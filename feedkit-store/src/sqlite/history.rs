@@ -99,10 +99,7 @@ impl SqliteHistory {
                 leaders.first(connection, HISTORY, &order, limit, done)
             }
             // Another process writes: nothing tells here what it changes.
-            None => {
-                let first = HISTORY.first(connection, &order, limit)?;
-                Ok(first.into_iter().map(|standing| order.ranked(standing)).collect())
-            }
+            None => HISTORY.ranked(connection, &order, limit),
         };
         self.state.read(first).await
     }

@@ -253,9 +253,8 @@ mod tests {
             let done = commits.load(Ordering::SeqCst);
             let transaction = connection.unchecked_transaction().unwrap();
             let first = leaders.first(&connection, HISTORY, &order, limit, done).unwrap();
-            let all = HISTORY.first(&connection, &order, limit).unwrap();
+            let all = HISTORY.ranked(&connection, &order, limit).unwrap();
             drop(transaction);
-            let all: Vec<_> = all.into_iter().map(|standing| order.ranked(standing)).collect();
             assert_eq!(first, all, "{order:?}, {limit}");
         }
         unreachable!()

@@ -106,6 +106,12 @@ impl Tables {
         Ok(best)
     }
 
+    /// The list of the first `limit` posts, found among all.
+    pub(super) fn ranked(self, connection: &Connection, order: &Order, limit: usize) -> Sql<Vec<RankedPost>> {
+        let first = self.first(connection, order, limit)?;
+        Ok(first.into_iter().map(|standing| order.ranked(standing)).collect())
+    }
+
     /// Where these posts stand; those without likes are left out.
     pub(super) fn standings(self, connection: &Connection, posts: Vec<PostId>) -> Sql<Vec<Standing>> {
         let mut select = connection.prepare_cached(&format!(
