@@ -177,9 +177,14 @@ impl<L: AlertLog, H: History> Follower for AlertFollower<L, H> {
     }
 
     async fn apply(&self, partition: Partition, entries: &[Arc<JournalEntry>]) -> Result<Offset> {
+        let taken = {
+            let mut state = self.state.lock().await;
+            let work = state.work.as_mut().ok_or_else(not_held)?;
+            work.align.push(partition, entries, self.clock.now())?
+        };
+        // What other partitions are handed at the same moment goes into the same step.
+        tokio::task::yield_now().await;
         let mut state = self.state.lock().await;
-        let work = state.work.as_mut().ok_or_else(not_held)?;
-        let taken = work.align.push(partition, entries, self.clock.now())?;
         self.with_work(&mut state, Call::GoOn).await?;
         Ok(taken)
     }

@@ -32,7 +32,7 @@ pub struct AlertOptions {
 }
 
 impl Default for AlertOptions {
-    /// A lease of 10 s; 5 s or 200,000 effects of waiting; snapshots every 250,000 effects or 60 s or 100,000
+    /// A lease of 10 s; 5 s or 200,000 effects of waiting; snapshots every 500,000 effects or 60 s or 100,000
     /// changed exact states.
     fn default() -> Self {
         let random = || RandomState::new().build_hasher().finish();
@@ -41,7 +41,7 @@ impl Default for AlertOptions {
             lease_ttl: Duration::from_secs(10),
             max_hold: Duration::from_secs(5),
             max_pending: 200_000,
-            snapshot_effects: 250_000,
+            snapshot_effects: 500_000,
             snapshot_interval: Duration::from_secs(60),
             max_dirty: 100_000,
             limits: Limits::default(),

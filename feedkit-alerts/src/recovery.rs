@@ -33,7 +33,7 @@ pub(crate) struct Sources<'a, L, H: ?Sized> {
 
 impl<L: AlertLog, H: History + ?Sized> Sources<'_, L, H> {
     /// Loads the last snapshot, and runs the steps after it again, over the ranges that were recorded: the same
-    /// states come out. What they raise was kept with them.
+    /// states come out. What they raise was kept with them. The lease is renewed on the way, however long it takes.
     pub(crate) async fn recover(&self, lease: &Lease) -> Result<Outcome> {
         let recovered = self.log.recover(lease).await?;
         let limits = &self.options.limits;
@@ -47,7 +47,13 @@ impl<L: AlertLog, H: History + ?Sized> Sources<'_, L, H> {
         let snapshot_step = step;
         let mut effects_since_snapshot = 0;
         let mut align = Align::new(&positions, &Positions::new(), self.clock.now());
+        let mut renewed = self.clock.now();
         for recorded in &recovered.steps {
+            let now = self.clock.now();
+            if now.since(renewed) >= self.options.lease_ttl / 3 {
+                self.log.renew(lease, now, self.options.lease_ttl).await?;
+                renewed = now;
+            }
             if let Err(reason) = self.read(&mut align, &positions, recorded, step).await? {
                 return Ok(Outcome::Rebuild(reason));
             }

@@ -53,8 +53,8 @@ pub trait Follower: Send + Sync + 'static {
     /// reaches back to it. Most followers of one's own can only fail here.
     async fn rebuild(&self, history: &dyn History) -> Result<()>;
 
-    /// Called when there is nothing more to hand over, and at least once a second: the time to write down what is
-    /// held, or to renew a lease.
+    /// Called about once a second, and every 50 ms while there is nothing more to hand over and something of what
+    /// was handed over is not stored: the time to write down what is held, or to renew a lease.
     async fn tick(&self) -> Result<()> {
         Ok(())
     }

@@ -112,6 +112,7 @@ impl Processor {
             .configure(|c| {
                 c.group.clone_from(&config.group.name);
                 c.max_batch = config.group.max_batch;
+                c.max_commits = config.group.max_commits;
                 // What finds no room is read from the journal: memory is worth more here.
                 c.feed_effects = config.group.max_batch;
                 c.partitions_may_grow = true;

@@ -51,6 +51,8 @@ settings! {
         /// Most records in one commit. More is a little faster where much is to be caught up with, and takes memory: about
         /// 1 KB a record, for each partition.
         max_batch: usize = 16_000,
+        /// Commits under way at once, over all partitions. More than PostgreSQL can work on side by side only take memory.
+        max_commits: usize = 4,
     }
 }
 
@@ -105,6 +107,9 @@ impl Config {
         if group.max_batch == 0 {
             return Err(layers.fault::<AllSections>("group.max_batch", "is 0, the least is 1"));
         }
+        if group.max_commits == 0 {
+            return Err(layers.fault::<AllSections>("group.max_commits", "is 0, the least is 1"));
+        }
         if alerts.lease < LEAST_LEASE {
             return Err(layers.fault::<AllSections>("alerts.lease", format!("is less than {LEAST_LEASE:?}")));
         }
@@ -120,7 +125,8 @@ impl Config {
     /// How the source reads.
     pub fn source(&self) -> SourceOptions {
         let mut options = SourceOptions::default();
-        options.max_records = self.group.max_batch;
+        // What is read waits with the partition's worker, which makes large batches of what came; here it only takes memory.
+        options.max_records = self.group.max_batch.div_ceil(4);
         options.protocol = match self.group.protocol {
             Protocol::Consumer => GroupProtocol::Consumer,
             Protocol::Cooperative => GroupProtocol::Cooperative {

@@ -6,6 +6,7 @@ use feedkit_core::follower::{Follower, FollowerPosition};
 use feedkit_core::history::{History, JournalRead, RetentionPolicy};
 use feedkit_core::testkit::TrafficConfig;
 use feedkit_core::{ErrorKind, Partition};
+use futures_util::future::join_all;
 
 use crate::world::{Driver, World, positions};
 
@@ -103,6 +104,33 @@ async fn waits_for_partitions_that_lag_but_not_for_ever() {
     };
     assert_eq!(follower.apply(first, &later).await.unwrap_err().kind(), ErrorKind::Gap);
     assert_eq!(follower.apply(first, &entries).await.unwrap(), taken_next);
+}
+
+#[tokio::test]
+async fn what_partitions_are_handed_at_one_moment_is_one_step() {
+    let world = World::new(32);
+    let follower = world.follower();
+    // Of each partition it is known that nothing was there, so that none is waited for.
+    positions(&follower).await.unwrap();
+    world.fill(&TrafficConfig { count: 600, ..traffic(32) }).await;
+    let all = world.history.positions().await.unwrap();
+    let mut runs = Vec::new();
+    for (partition, _) in all.iter() {
+        match world.history.journal(partition, 0, usize::MAX).await.unwrap() {
+            JournalRead::Entries(entries) => runs.push((partition, entries)),
+            JournalRead::Expired(start) => panic!("the journal begins at {start}"),
+        }
+    }
+    assert!(runs.len() >= 3, "{} partitions", runs.len());
+    // As it happens now: nothing waits for what others may have to come.
+    let times = runs.iter().flat_map(|(_, entries)| entries).flat_map(|entry| &entry.effects).map(|e| e.time);
+    world.clock.set(times.max().unwrap());
+    let applied = runs.iter().map(|(partition, entries)| follower.apply(*partition, entries));
+    for taken in join_all(applied).await {
+        taken.unwrap();
+    }
+    assert_eq!(positions(&follower).await.unwrap(), all);
+    assert_eq!(world.log.written(), 1);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use feedkit_core::follower::{Follower, FollowerPosition};
 use feedkit_core::history::{History, JournalRead};
@@ -44,6 +45,31 @@ async fn one_works_and_the_other_stands_by() {
     first.close().await.unwrap();
     assert!(first.signals().lease().is_none());
     assert_ne!(second.position(Partition(0)).await.unwrap(), FollowerPosition::Standby);
+}
+
+#[tokio::test]
+async fn who_recovers_for_longer_than_the_lease_keeps_it() {
+    let world = world(9).await;
+    let (first, heir, rival) = (world.follower(), world.follower(), world.follower());
+    apply_some(&world, &first, 400).await.unwrap();
+    first.close().await.unwrap();
+    // Without another snapshot there is much to recover.
+    let second = world.follower_with(|o| (o.snapshot_effects, o.max_dirty) = (u64::MAX, usize::MAX));
+    for _ in 0..8 {
+        apply_some(&world, &second, 10).await.unwrap();
+        // Old events wait for a moment of quiet.
+        world.clock.advance(Duration::from_millis(300));
+        second.tick().await.unwrap();
+    }
+    drop(second);
+    world.outlive_lease();
+    let begun = feedkit_core::Clock::now(&world.clock);
+    let clock = world.clock.clone();
+    *world.log.before_reading.lock().unwrap() = Some(Box::new(move || clock.advance(Duration::from_secs(3))));
+    assert_ne!(heir.position(Partition(0)).await.unwrap(), FollowerPosition::Standby);
+    let took = feedkit_core::Clock::now(&world.clock).since(begun);
+    assert!(took > Duration::from_secs(10), "it took {took:?}, a lease is for 10 s");
+    assert_eq!(rival.position(Partition(0)).await.unwrap(), FollowerPosition::Standby);
 }
 
 #[tokio::test]

@@ -101,8 +101,13 @@ impl World {
 
     /// A follower in a new process.
     pub(crate) fn follower(&self) -> TestFollower {
+        self.follower_with(|_| {})
+    }
+
+    /// The same, with other options.
+    pub(crate) fn follower_with(&self, change: impl FnOnce(&mut AlertOptions)) -> TestFollower {
         let number = self.owners.fetch_add(1, Ordering::Relaxed);
-        let options = AlertOptions {
+        let mut options = AlertOptions {
             owner: format!("owner-{number}"),
             max_hold: Duration::from_secs(1),
             max_pending: 1_000,
@@ -111,6 +116,7 @@ impl World {
             limits: Limits { watched: 20, exact_cached: 100 },
             ..AlertOptions::default()
         };
+        change(&mut options);
         let (log, history) = (Arc::clone(&self.log), Arc::clone(&self.history));
         AlertFollower::new(log, history, self.set.clone(), Arc::new(self.clock.clone()), options).unwrap()
     }
@@ -357,6 +363,8 @@ pub(crate) struct TestLog {
     pub(crate) snapshots: AtomicU32,
     /// Snapshots stand still here while this is held.
     pub(crate) in_snapshot: tokio::sync::Mutex<()>,
+    /// Called before exact states are read.
+    pub(crate) before_reading: Mutex<Option<Box<dyn FnMut() + Send>>>,
 }
 
 enum Fate {
@@ -377,6 +385,7 @@ impl TestLog {
             fail_one_in: AtomicU32::new(0),
             snapshots: AtomicU32::new(0),
             in_snapshot: tokio::sync::Mutex::new(()),
+            before_reading: Mutex::default(),
         }
     }
 
@@ -461,6 +470,9 @@ impl AlertLog for TestLog {
     }
     async fn exact_states(&self, rule: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>> {
         self.away()?;
+        if let Some(before) = &mut *self.before_reading.lock().unwrap() {
+            before();
+        }
         self.inner.exact_states(rule, keys).await
     }
     async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>> {

@@ -1,6 +1,6 @@
 //! Keeps a counter store in step with the history.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
@@ -23,12 +23,22 @@ pub struct CounterFollower<C, H> {
     counters: C,
     history: H,
     trending: Trending,
+    /// The history's incarnation, as of the last look at a position.
+    incarnation: Mutex<Option<u128>>,
 }
 
 impl<C: CounterStore, H: History> CounterFollower<C, H> {
     /// Follows `history` into `counters`.
     pub fn new(name: impl Into<String>, counters: C, history: H, trending: Trending) -> Self {
-        CounterFollower { name: name.into(), counters, history, trending }
+        CounterFollower { name: name.into(), counters, history, trending, incarnation: Mutex::default() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<u128>> {
+        self.incarnation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn know(&self, incarnation: u128) {
+        *self.known() = Some(incarnation);
     }
 }
 
@@ -40,9 +50,11 @@ impl<C: CounterStore, H: History> Follower for CounterFollower<C, H> {
 
     async fn position(&self, partition: Partition) -> Result<FollowerPosition> {
         let rebuild = |why: &str| Ok(FollowerPosition::Rebuild(why.to_owned()));
+        let incarnation = self.history.incarnation().await?;
+        self.know(incarnation);
         // Nothing is counted yet. (If a rebuild was cut off, the first chunk is refused, which asks for another.)
         let Some(fence) = self.counters.fence(partition).await? else { return Ok(FollowerPosition::At(0)) };
-        if fence.incarnation != self.history.incarnation().await? {
+        if fence.incarnation != incarnation {
             return rebuild("the counts belong to another incarnation of the history");
         }
         if fence.position > self.history.claimed(partition).await?.position {
@@ -52,7 +64,13 @@ impl<C: CounterStore, H: History> Follower for CounterFollower<C, H> {
     }
 
     async fn apply(&self, partition: Partition, entries: &[Arc<JournalEntry>]) -> Result<Offset> {
-        let incarnation = self.history.incarnation().await?;
+        // Not asked for every run: a history that was made anew shows when the position is asked next, and the counts
+        // are loaded from it then.
+        let known = *self.known();
+        let incarnation = match known {
+            Some(incarnation) => incarnation,
+            None => self.history.incarnation().await?,
+        };
         let gap = |at: &str| Error::gap(format!("counters of partition {partition} stand at {at}"));
         let start = Fence { position: 0, chunk: 0, incarnation };
         let mut fence = self.counters.fence(partition).await?.unwrap_or(start);
@@ -83,6 +101,7 @@ impl<C: CounterStore, H: History> Follower for CounterFollower<C, H> {
     async fn rebuild(&self, history: &dyn History) -> Result<()> {
         let token = self.counters.begin_rebuild().await?;
         let incarnation = history.incarnation().await?;
+        self.know(incarnation);
         let mut snapshot = history.snapshot().await?;
         loop {
             let totals = snapshot.next(LOAD).await?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,8 +22,12 @@ use crate::{Error, ErrorKind, Offset, Partition, Result};
 const RUN: usize = 8_000;
 /// How often a follower is ticked, standby is asked again, and foreign commits are looked for.
 const TICK: Duration = Duration::from_secs(1);
-/// The same while a follower holds something that it was handed.
+/// How often a follower is ticked that has nothing more to take and holds something that it was handed. Not after
+/// every round: a tick asks where each partition stands, and what comes meanwhile waits.
 const HELD: Duration = Duration::from_millis(50);
+
+/// So many positions are asked for at a time.
+const ASKED: usize = 8;
 
 /// Feeds one follower.
 pub(super) struct Driver {
@@ -148,11 +153,14 @@ impl Drive {
             }
             let round = self.round().await;
             let progress = matches!(round, Ok(true));
-            let due = ticked.elapsed() >= TICK;
-            let tick = if !progress || due { self.tick().await } else { Ok(()) };
-            if !progress || due {
+            let pace = if progress || !self.holds() { TICK } else { HELD };
+            let tick = if ticked.elapsed() >= pace || (stopping && !progress) {
+                let ticking = self.tick().await;
                 ticked = Instant::now();
-            }
+                ticking
+            } else {
+                Ok(())
+            };
             match round.map(drop).and(tick) {
                 Ok(()) => self.waits.reset(),
                 Err(error) if may_pass(error.kind()) => {
@@ -172,10 +180,10 @@ impl Drive {
                 if stopping {
                     return Ok(());
                 }
-                let pause = if self.holds() { HELD } else { TICK };
+                let pace = if self.holds() { HELD } else { TICK };
                 tokio::select! {
                     () = self.driver.feed.changed() => {}
-                    () = tokio::time::sleep(pause) => {}
+                    () = tokio::time::sleep_until(ticked + pace) => {}
                     () = stop.cancelled() => {}
                 }
             }
@@ -293,8 +301,16 @@ impl Drive {
             return Err(error);
         }
         let note = self.noted.is_none_or(|at| at.elapsed() >= 10 * TICK);
-        for (partition, cursor) in self.cursors.clone() {
-            match (self.driver.follower.position(partition).await?, cursor) {
+        let follower = self.driver.follower.clone();
+        let asked = self.cursors.clone().into_iter().map(|(partition, cursor)| {
+            let follower = &follower;
+            async move { (partition, cursor, follower.position(partition).await) }
+        });
+        // Side by side, as in a round: what comes meanwhile waits for the slowest answer, not for all of them. The first
+        // that fails ends it: the others would wait for the same store.
+        let mut answers = stream::iter(asked).buffered(ASKED);
+        while let Some((partition, cursor, position)) = answers.next().await {
+            match (position?, cursor) {
                 (FollowerPosition::At(at), Cursor::At(_)) if at >= self.durable(partition) => {
                     self.show(|status| status.durable.set(partition, at));
                     if note {
@@ -325,7 +341,10 @@ impl Drive {
     /// Whether the follower has not stored all that it was handed.
     fn holds(&self) -> bool {
         let status = self.driver.status.borrow();
-        status.followers.get(self.driver.follower.name()).is_some_and(|f| !f.durable.covers(&f.applied))
+        status
+            .followers
+            .get(self.driver.follower.name())
+            .is_some_and(|f| !f.standby && !f.durable.covers(&f.applied))
     }
 
     async fn look_for_foreign_commits(&self) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -25,8 +25,13 @@ pub struct PipelineConfig {
     pub group: String,
     /// Most records in one commit; a batch that the source yields larger is not split.
     pub max_batch: usize,
+    /// Commits under way at once, over all partitions, from decoding to the history's answer; at least one. What
+    /// comes meanwhile waits as it was read, and goes into one commit then. More than the history can work on side by
+    /// side only take memory; with too few it is idle while they wait for its disk or the network.
+    pub max_commits: usize,
     /// Whether the log may get more partitions later. Keys move then, and to keep each key's order a new partition
-    /// waits until the others have been read past their ends as of when its first record was read.
+    /// waits until the others have been read past their ends as of when its first record was read. The others are those
+    /// that anything was committed from when it was claimed, or, if it had no record then, when its first was read.
     pub partitions_may_grow: bool,
     /// About so many effects are kept in memory for each follower and partition.
     pub feed_effects: usize,
@@ -43,6 +48,7 @@ impl Default for PipelineConfig {
         PipelineConfig {
             group: "feedkit".to_owned(),
             max_batch: 20_000,
+            max_commits: 16,
             partitions_may_grow: false,
             feed_effects: 40_000,
             backoff: Backoff::default(),
@@ -223,6 +229,7 @@ impl PipelineBuilder {
             history: self.history,
             codec: self.codec,
             clock: self.clock,
+            commits: Semaphore::new(self.config.max_commits.clamp(1, Semaphore::MAX_PERMITS)),
             config: self.config,
             feeds,
             status,

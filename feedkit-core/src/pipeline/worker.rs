@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::commit::{commit, rest};
@@ -14,7 +14,7 @@ use crate::codec::Place;
 use crate::effect::LoggedEvent;
 use crate::history::{Claim, CommitBatch, Rejected};
 use crate::source::{Assigned, Batch, Resume};
-use crate::{Clock, Codec, Error, ErrorKind, History, Partition, Positions, Result};
+use crate::{Clock, Codec, Error, ErrorKind, History, Offset, Partition, Positions, Result};
 
 /// Decoding goes on for so many records before others get their turn.
 const DECODE_RUN: usize = 512;
@@ -28,6 +28,8 @@ pub(super) struct Shared {
     pub(super) codec: Arc<dyn Codec>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) config: PipelineConfig,
+    /// One for each commit that may be under way.
+    pub(super) commits: Semaphore,
     pub(super) feeds: Vec<Arc<Feed>>,
     pub(super) status: watch::Sender<PipelineStatus>,
 }
@@ -83,39 +85,47 @@ impl Worker {
 
     async fn work(&self, assigned: Assigned) -> Result<()> {
         let mut claim = self.claim().await?;
+        let may_be_new = self.shared.config.partitions_may_grow && claim.position == 0;
+        let at_claim = if may_be_new { self.older_now().await? } else { None };
         assigned.resume(Resume { offset: claim.position, log: claim.log, last: claim.last });
-        if self.shared.config.partitions_may_grow && claim.position == 0 && self.inbox.arrived().await {
+        if may_be_new && self.inbox.arrived().await {
+            let older = match at_claim {
+                Some(older) => older,
+                None => self.committed_from().await?,
+            };
             // Not before its first record: who writes may notice a new partition later than who reads. What is read
             // meanwhile waits in the inbox, which has the partition paused when it is full.
-            self.wait_for_older(&claim).await?;
+            self.wait_for_older(&claim, &older).await?;
         }
-        while let Some(Taken { batch, resume }) = self.inbox.take(self.shared.config.max_batch).await {
+        while self.inbox.arrived().await {
+            // Before anything is taken: what comes while others commit is committed together.
+            let mut turn = tokio::select! {
+                biased;
+                () = self.closing.cancelled() => break,
+                turn = self.shared.commits.acquire() => turn.ok(),
+            };
+            let Some(Taken { batch, resume }) = self.inbox.take(self.shared.config.max_batch).await else {
+                break;
+            };
             if resume {
                 // Fails only when the loop has ended, which ends this worker too.
                 let _ = self.requests.send(Request::Resume(self.place.partition));
             }
-            if let Some(next) = self.process(claim, batch).await? {
+            if let Some(next) = self.process(claim, batch, &mut turn).await? {
                 claim = next;
             }
         }
         Ok(())
     }
 
-    /// Of this partition nothing was committed yet, of others there was: the log may have grown, and what its
+    /// Of this partition nothing was committed yet, of these there was: the log may have grown, and what its
     /// keys did before lies in those. They go first, up to where they end now that its first record is here.
-    async fn wait_for_older(&self, claim: &Claim) -> Result<()> {
+    async fn wait_for_older(&self, claim: &Claim, older: &[Partition]) -> Result<()> {
+        if older.is_empty() {
+            return Ok(());
+        }
         let partition = self.place.partition;
-        let mut waits = self.shared.config.backoff.waits();
-        let target: Positions = loop {
-            match self.older_ends().await {
-                Ok(target) => break target,
-                Err(error) if error.is_retriable() => {
-                    self.trouble(&error);
-                    waits.sleep().await;
-                }
-                Err(error) => return Err(error),
-            }
-        };
+        let target = self.patiently(|| self.ends_of(older)).await?;
         while !self.inbox.is_closed() {
             match self.shared.history.positions().await {
                 Ok(positions) if positions.covers(&target) => break,
@@ -139,27 +149,52 @@ impl Worker {
             }
             tokio::time::sleep(LOOK).await;
         }
-        self.shared.status.send_modify(|status| {
-            let status = status.partitions.entry(partition).or_default();
-            status.position = claim.position;
-            status.go_on(PartitionState::Running);
-        });
+        self.running(claim.position);
         Ok(())
     }
 
-    /// Where the partitions that were committed from end now.
-    async fn older_ends(&self) -> Result<Positions> {
-        let older = self.shared.history.positions().await?;
-        let older: Vec<_> =
-            older.iter().filter(|(p, at)| *p != self.place.partition && *at > 0).map(|(p, _)| p).collect();
-        if older.is_empty() {
-            return Ok(Positions::new());
-        }
+    /// As of the claim, the partitions that this one may have to wait for; `None` while it has no record yet, when that
+    /// is to be seen at its first. One that has records already was there before this process began: where a group
+    /// begins with a log that was never read, all are claimed before any gets on, and none waits.
+    async fn older_now(&self) -> Result<Option<Vec<Partition>>> {
+        let own = [self.place.partition];
+        let older = self.committed_from().await?;
+        let ends = self.patiently(|| self.ends_of(&own)).await?;
+        self.running(0);
+        Ok((ends.of(self.place.partition) > 0).then_some(older))
+    }
+
+    /// The other partitions that anything was committed from.
+    async fn committed_from(&self) -> Result<Vec<Partition>> {
+        let positions = self.patiently(|| self.shared.history.positions()).await?;
+        let others = positions.iter().filter(|(p, at)| *p != self.place.partition && *at > 0);
+        Ok(others.map(|(partition, _)| partition).collect())
+    }
+
+    /// Where these partitions end now.
+    async fn ends_of(&self, older: &[Partition]) -> Result<Positions> {
         let (reply, answer) = oneshot::channel();
         let ended = || Error::fenced("the source has ended");
         self.requests.send(Request::Ends(reply)).map_err(|_| ended())?;
         let ends = answer.await.map_err(|_| ended())??;
-        Ok(older.into_iter().map(|p| (p, ends.of(p))).collect())
+        Ok(older.iter().map(|p| (*p, ends.of(*p))).collect())
+    }
+
+    /// Asks again for as long as it may pass.
+    async fn patiently<T, F>(&self, ask: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let mut waits = self.shared.config.backoff.waits();
+        loop {
+            match ask().await {
+                Err(error) if error.is_retriable() => {
+                    self.trouble(&error);
+                    waits.sleep().await;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Takes the partition over, however long that takes.
@@ -169,11 +204,7 @@ impl Worker {
         loop {
             match self.shared.history.claim(partition, &self.shared.config.group).await {
                 Ok(claim) => {
-                    self.shared.status.send_modify(|status| {
-                        let status = status.partitions.entry(partition).or_default();
-                        status.position = claim.position;
-                        status.go_on(PartitionState::Running);
-                    });
+                    self.running(claim.position);
                     let positions = [(partition, claim.position)].into_iter().collect();
                     for feed in &self.shared.feeds {
                         feed.history_stands_at(&positions);
@@ -190,8 +221,13 @@ impl Worker {
         }
     }
 
-    /// Commits one batch. The claim to go on with.
-    async fn process(&self, mut claim: Claim, batch: Batch) -> Result<Option<Claim>> {
+    /// Commits one batch, with the turn that was taken for it. The claim to go on with.
+    async fn process<'a>(
+        &'a self,
+        mut claim: Claim,
+        batch: Batch,
+        turn: &mut Option<SemaphorePermit<'a>>,
+    ) -> Result<Option<Claim>> {
         if batch.to <= claim.position {
             return Ok(Some(claim));
         }
@@ -221,6 +257,8 @@ impl Worker {
                     return Ok(Some(claim));
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Gap) => {
+                    // Others have theirs meanwhile: claiming waits for whoever holds the partition.
+                    *turn = None;
                     claim = self.reclaim(&error).await?;
                     if claim.position < prepared.from {
                         // Records between are not at hand any more; only a new assignment brings them.
@@ -232,6 +270,8 @@ impl Worker {
                     if prepared.to <= claim.position {
                         return Ok(Some(claim));
                     }
+                    // If there are no turns any more it goes on without.
+                    *turn = self.shared.commits.acquire().await.ok();
                     prepared = Arc::new(rest(&prepared, &claim, self.shared.clock.now()));
                 }
                 Err(error) => return Err(error),
@@ -283,6 +323,14 @@ impl Worker {
             last: batch.records.last().map(crate::source::Record::mark),
             now: self.shared.clock.now(),
         }
+    }
+
+    fn running(&self, position: Offset) {
+        self.shared.status.send_modify(|status| {
+            let status = status.partitions.entry(self.place.partition).or_default();
+            status.position = position;
+            status.go_on(PartitionState::Running);
+        });
     }
 
     fn trouble(&self, error: &Error) {

@@ -22,7 +22,8 @@ use super::sql_time::SqlTime;
 use super::store::Postgres;
 
 /// Keeps alerts in PostgreSQL, each call that changes something in one transaction that holds the lease's row: who
-/// no longer has the lease changes nothing.
+/// no longer has the lease changes nothing. Snapshots and marks share the row, so that the relay does not wait for a
+/// snapshot; nobody gets the lease while one of them is under way.
 #[derive(Debug, Clone)]
 pub struct PostgresAlertLog {
     store: Postgres,
@@ -86,7 +87,7 @@ impl AlertLog for PostgresAlertLog {
     async fn renew(&self, lease: &Lease, now: Timestamp, ttl: Duration) -> Result<Lease> {
         let renewed = Lease { until: now.saturating_add(ttl), ..lease.clone() };
         transaction!(self.store.database(), session => {
-            check_lease(session, lease).await?;
+            check_lease(&lock_lease(session).await?, lease)?;
             set_lease(session, &renewed).await
         })?;
         Ok(renewed)
@@ -95,7 +96,7 @@ impl AlertLog for PostgresAlertLog {
     async fn release(&self, lease: &Lease) -> Result<()> {
         let free = Lease { owner: String::new(), until: Timestamp::EPOCH, ..lease.clone() };
         transaction!(self.store.database(), session => {
-            check_lease(session, lease).await?;
+            check_lease(&lock_lease(session).await?, lease)?;
             set_lease(session, &free).await
         })
     }
@@ -103,7 +104,7 @@ impl AlertLog for PostgresAlertLog {
     async fn recover(&self, lease: &Lease) -> Result<Recovered> {
         transaction!(self.store.database(), session => {
             // With the lease's row held nobody writes between one read and the next.
-            check_lease(session, lease).await?;
+            check_lease(&lock_lease(session).await?, lease)?;
             Ok(Recovered { snapshot: load_snapshot(session).await?, steps: load_steps(session).await? })
         })
     }
@@ -111,7 +112,7 @@ impl AlertLog for PostgresAlertLog {
     async fn step(&self, lease: &Lease, step: &AlertStep) -> Result<()> {
         let consumed = json(&step.consumed)?;
         transaction!(self.store.database(), session => {
-            check_lease(session, lease).await?;
+            check_lease(&lock_lease(session).await?, lease)?;
             let (last, _) = last_steps(session).await?;
             if step.number != last + 1 {
                 let message = format!("alert step {} does not follow on step {last}", step.number);
@@ -135,7 +136,7 @@ impl AlertLog for PostgresAlertLog {
     ) -> Result<()> {
         let positions = json(&snapshot.positions)?;
         transaction!(self.store.database(), session => {
-            check_lease(session, lease).await?;
+            check_lease(&share_lease(session).await?, lease)?;
             save_snapshot(session, snapshot, &positions, exact).await
         })
     }
@@ -170,7 +171,7 @@ impl AlertLog for PostgresAlertLog {
         let positions = json(positions)?;
         let seq = i64::try_from(seq).unwrap_or(i64::MAX);
         transaction!(self.store.database(), session => {
-            check_lease(session, lease).await?;
+            check_lease(&share_lease(session).await?, lease)?;
             let upsert = session
                 .prepare_cached(
                     "INSERT INTO alert_published AS p (shard, seq, positions) VALUES ($1, $2, $3) \
@@ -207,12 +208,7 @@ impl AlertLog for PostgresAlertLog {
 
 /// The lease as it stands; nobody else changes it, or anything under it, until the transaction ends.
 async fn lock_lease(session: &Session) -> Sql<Lease> {
-    let select = session
-        .prepare_cached("SELECT owner, epoch, until FROM alert_lease WHERE shard = $1 FOR UPDATE")
-        .await?;
-    let row = session.query_opt(&select, &[&SHARD]).await?;
-    let row = row.ok_or_else(|| Error::corrupt("the row of the alerts' lease is missing"))?;
-    Ok(Lease { owner: row.get(0), epoch: row.get::<_, i64>(1) as Epoch, until: row.get::<_, SqlTime>(2).0 })
+    read_lease(session, "SELECT owner, epoch, until FROM alert_lease WHERE shard = $1 FOR UPDATE").await
 }
 
 async fn set_lease(session: &Session, lease: &Lease) -> Sql<()> {
@@ -224,9 +220,20 @@ async fn set_lease(session: &Session, lease: &Lease) -> Sql<()> {
     Ok(())
 }
 
-/// Refuses who no longer holds the lease.
-async fn check_lease(session: &Session, lease: &Lease) -> Sql<()> {
-    let held = lock_lease(session).await?;
+/// The lease as it stands; nobody changes it until the transaction ends, but others may read it so, too.
+async fn share_lease(session: &Session) -> Sql<Lease> {
+    read_lease(session, "SELECT owner, epoch, until FROM alert_lease WHERE shard = $1 FOR SHARE").await
+}
+
+async fn read_lease(session: &Session, select: &str) -> Sql<Lease> {
+    let select = session.prepare_cached(select).await?;
+    let row = session.query_opt(&select, &[&SHARD]).await?;
+    let row = row.ok_or_else(|| Error::corrupt("the row of the alerts' lease is missing"))?;
+    Ok(Lease { owner: row.get(0), epoch: row.get::<_, i64>(1) as Epoch, until: row.get::<_, SqlTime>(2).0 })
+}
+
+/// Refuses who no longer holds the lease, as it was read.
+fn check_lease(held: &Lease, lease: &Lease) -> Sql<()> {
     if held.epoch == lease.epoch && held.owner == lease.owner {
         return Ok(());
     }

@@ -19,7 +19,7 @@ use hashbrown::HashSet;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use super::copy::Rows;
+use super::copy::copy;
 use super::database::{Database, Session};
 use super::events::{self, ByMonth, Known};
 use super::failure::{Failure, Sql};
@@ -259,11 +259,12 @@ struct Changes<'e> {
 
 impl Changes<'_> {
     async fn like(&self, session: &Session) -> Sql<()> {
-        let mut rows = Rows::new(4);
-        for (key, post, user, time) in &self.liked {
-            rows.row().bytes(&key.to_be_bytes()).text(post.as_str()).text(user.as_str()).time(*time);
-        }
-        rows.copy(session, "COPY likes (key, post_id, user_id, since) FROM STDIN (FORMAT binary)").await
+        let statement = "COPY likes (key, post_id, user_id, since) FROM STDIN (FORMAT binary)";
+        copy(session, statement, 4, &self.liked, |row, (key, post, user, time)| {
+            row.bytes(&key.to_be_bytes()).text(post.as_str()).text(user.as_str()).time(*time);
+            Ok(())
+        })
+        .await
     }
 
     async fn unlike(&self, session: &Session) -> Sql<()> {

@@ -1,8 +1,8 @@
 //! PostgreSQL's binary form of rows for `COPY … FROM STDIN (FORMAT binary)`.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use feedkit_core::Timestamp;
-use futures_util::{SinkExt, stream};
+use feedkit_core::{Result, Timestamp};
+use futures_util::SinkExt;
 use tokio_postgres::CopyInSink;
 
 use super::database::Session;
@@ -10,54 +10,40 @@ use super::failure::Sql;
 use super::sql_time::SqlTime;
 
 /// About so many bytes are handed to the connection at a time.
-const CHUNK: usize = 256 << 10;
+const CHUNK: usize = 64 << 10;
+/// A row that is longer than this makes its chunk grow.
+const ROW: usize = 4 << 10;
 
-/// Rows to be copied into one table.
-pub(super) struct Rows {
-    full: Vec<Bytes>,
-    open: BytesMut,
+/// Copies a row of so many columns for each item by `statement`, if there are any. `put` writes an item's columns, in
+/// order. Rows are made while the server takes those before, so that few are in memory.
+pub(super) async fn copy<T>(
+    session: &Session,
+    statement: &str,
     columns: i16,
-    count: u64,
-}
-
-impl Rows {
-    /// No rows, of so many columns each.
-    pub(super) fn new(columns: i16) -> Rows {
-        let mut open = BytesMut::new();
-        open.put_slice(b"PGCOPY\n\xff\r\n\0");
-        open.put_u64(0); // No flags, no extension.
-        Rows { full: Vec::new(), open, columns, count: 0 }
+    items: &[T],
+    put: impl Fn(&mut Row<'_>, &T) -> Result<()>,
+) -> Sql<()> {
+    if items.is_empty() {
+        return Ok(());
     }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// Begins a row; its columns must follow, in order.
-    pub(super) fn row(&mut self) -> Row<'_> {
-        if self.open.len() >= CHUNK {
-            self.full.push(self.open.split().freeze());
+    let statement = session.prepare_cached(statement).await?;
+    let sink: CopyInSink<Bytes> = session.copy_in(&statement).await?;
+    let mut sink = std::pin::pin!(sink);
+    let mut chunk = BytesMut::with_capacity(CHUNK + ROW);
+    chunk.put_slice(b"PGCOPY\n\xff\r\n\0");
+    chunk.put_u64(0); // No flags, no extension.
+    for item in items {
+        chunk.put_i16(columns);
+        put(&mut Row(&mut chunk), item)?;
+        if chunk.len() >= CHUNK {
+            let full = std::mem::replace(&mut chunk, BytesMut::with_capacity(CHUNK + ROW));
+            sink.feed(full.freeze()).await?;
         }
-        self.open.put_i16(self.columns);
-        self.count += 1;
-        Row(&mut self.open)
     }
-
-    /// Copies the rows by `statement`, if there are any.
-    pub(super) async fn copy(mut self, session: &Session, statement: &str) -> Sql<()> {
-        if self.is_empty() {
-            return Ok(());
-        }
-        self.open.put_i16(-1);
-        self.full.push(self.open.freeze());
-        let statement = session.prepare_cached(statement).await?;
-        let sink: CopyInSink<Bytes> = session.copy_in(&statement).await?;
-        let mut sink = std::pin::pin!(sink);
-        let mut chunks = stream::iter(self.full.into_iter().map(Ok));
-        sink.send_all(&mut chunks).await?;
-        sink.finish().await?;
-        Ok(())
-    }
+    chunk.put_i16(-1);
+    sink.feed(chunk.freeze()).await?;
+    sink.finish().await?;
+    Ok(())
 }
 
 /// A row being written.

@@ -7,7 +7,7 @@ use hashbrown::HashSet;
 use tokio_postgres::Statement;
 use uuid::Uuid;
 
-use super::copy::Rows;
+use super::copy::{Row, copy};
 use super::database::Session;
 use super::failure::Sql;
 use super::time_partition::Leaf;
@@ -74,27 +74,27 @@ impl ByMonth {
     ) -> Sql<()> {
         let mut copies = Vec::with_capacity(self.0.len());
         for (leaf, of) in &self.0 {
-            let mut rows = Rows::new(11);
-            for i in of {
-                let i = *i as usize;
-                put(&mut rows, partition, &events[i], effective[i])?;
-            }
             let statement = format!(
                 "COPY {leaf} (event_id, user_id, post_id, kind, time, received_at, partition, \"offset\", effect, \
                  text, attributes) FROM STDIN (FORMAT binary)"
             );
-            copies.push(async move { rows.copy(session, &statement).await });
+            copies.push(async move {
+                copy(session, &statement, 11, of, |row, i| {
+                    let i = *i as usize;
+                    put(row, partition, &events[i], effective[i])
+                })
+                .await
+            });
         }
         try_join_all(copies).await?;
         Ok(())
     }
 }
 
-fn put(rows: &mut Rows, partition: Partition, logged: &LoggedEvent, effective: bool) -> Result<()> {
+fn put(row: &mut Row<'_>, partition: Partition, logged: &LoggedEvent, effective: bool) -> Result<()> {
     let LoggedEvent { offset, event } = logged;
     // +1, or -1 for an unlike: what this event adds to its counter.
     let effect = if effective { event.kind.delta().map_or(1, |(_, by)| by) } else { 0 };
-    let mut row = rows.row();
     row.bytes(event.id.as_bytes())
         .text(event.user.as_str())
         .text(event.post.as_str())

@@ -374,3 +374,42 @@ async fn one_of_all_partitions_sees_what_others_commit_while_it_is_busy() {
     first.stop().await;
     second.stop().await;
 }
+
+/// Holds all that it is handed, for ever, and counts how often it is asked where it stands.
+struct Asked(Arc<AtomicU64>);
+
+#[async_trait]
+impl Follower for Asked {
+    fn name(&self) -> &str {
+        "asked"
+    }
+    async fn position(&self, _: Partition) -> Result<FollowerPosition> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(FollowerPosition::At(0))
+    }
+    async fn apply(&self, _: Partition, entries: &[Arc<JournalEntry>]) -> Result<Offset> {
+        Ok(entries[entries.len() - 1].to)
+    }
+    async fn rebuild(&self, _: &dyn History) -> Result<()> {
+        Err(Error::fatal("cannot be rebuilt"))
+    }
+}
+
+/// The clock stands still while anything is to be done.
+#[tokio::test(start_paused = true)]
+async fn where_a_follower_stands_is_not_asked_after_every_entry() {
+    let world = World::new();
+    let asked = Arc::new(AtomicU64::new(0));
+    let running = Running::start(world.bare_pipeline().follower(Asked(asked.clone())));
+    for seed in 100..300 {
+        world.send(seed, 1).await;
+        until("it is applied", async || {
+            running.handle.status().followers["asked"].applied.covers(&world.ends())
+        })
+        .await;
+    }
+    // Each partition once at the start, and all of them with every tick.
+    let asked = asked.load(Ordering::SeqCst);
+    assert!(asked < 200, "asked {asked} times for 200 entries");
+    running.stop().await;
+}

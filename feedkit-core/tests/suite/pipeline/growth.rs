@@ -1,11 +1,18 @@
 //! A log that gets more partitions: keys move, and their order must hold all the same.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use async_trait::async_trait;
+use feedkit_core::memory::MemoryHistory;
 use feedkit_core::pipeline::PartitionState;
 use feedkit_core::sink::NewRecord;
-use feedkit_core::{Clock, EventSink, History, Partition, PostId, Queries};
+use feedkit_core::source::SourceEvent;
+use feedkit_core::{
+    Clock, EventSink, EventSource, History, Partition, Pipeline, Positions, PostId, Queries, Result,
+};
 
 use super::hooked::{Act, hooked};
 use super::world::{Running, World, until};
@@ -112,4 +119,76 @@ async fn a_log_that_grows_under_traffic_is_read_whole() {
     assert_eq!(likes(&world).await, USERS as i64);
     let totals = world.history.verify().await.unwrap();
     assert_eq!(totals.difference_count, 0, "{totals:?}");
+}
+
+/// A source that keeps what it has of other partitions until something was committed from partition 0.
+struct Late<S> {
+    source: S,
+    history: Arc<MemoryHistory>,
+    kept: VecDeque<SourceEvent>,
+}
+
+#[async_trait]
+impl<S: EventSource> EventSource for Late<S> {
+    async fn next(&mut self) -> Result<SourceEvent> {
+        loop {
+            let begun = self.history.claimed(Partition(0)).await?.position > 0;
+            if begun && let Some(event) = self.kept.pop_front() {
+                return Ok(event);
+            }
+            tokio::select! {
+                event = self.source.next() => match event? {
+                    SourceEvent::Batch(batch) if !begun && batch.partition != Partition(0) => {
+                        self.kept.push_back(SourceEvent::Batch(batch));
+                    }
+                    event => return Ok(event),
+                },
+                () = tokio::time::sleep(Duration::from_millis(1)) => {}
+            }
+        }
+    }
+    fn pause(&mut self, partition: Partition) {
+        self.source.pause(partition);
+    }
+    fn resume(&mut self, partition: Partition) {
+        self.source.resume(partition);
+    }
+    async fn ends(&mut self) -> Result<Positions> {
+        self.source.ends().await
+    }
+    async fn still_held(&mut self, partition: Partition) -> Result<bool> {
+        self.source.still_held(partition).await
+    }
+}
+
+/// Where a group begins, all partitions are as new as each other.
+#[tokio::test]
+async fn partitions_of_a_log_that_was_never_read_do_not_wait_for_each_other() {
+    let world = World::new();
+    world.send(73, 2_000).await;
+    let mut of_the_first = 0;
+    let slow = hooked(world.history.clone(), move |batch| {
+        of_the_first += usize::from(batch.partition == Partition(0));
+        if batch.partition == Partition(0) && of_the_first > 1 { Act::Hold } else { Act::Pass }
+    });
+    let late = Late { source: world.log.reader("g"), history: world.history.clone(), kept: VecDeque::new() };
+    let pipeline = Pipeline::builder(late, slow.clone()).configure(|config| {
+        config.group = "g".to_owned();
+        config.max_batch = 100;
+        config.partitions_may_grow = true;
+    });
+    let running = Running::start(pipeline);
+    slow.hooks.held.notified().await;
+    let ends = world.ends();
+    let others = || (1..4).map(Partition);
+    until("the others are committed", async || {
+        let positions = world.history.positions().await.unwrap();
+        others().all(|partition| positions.of(partition) == ends.of(partition))
+    })
+    .await;
+    slow.hooks.go_on.add_permits(1000);
+    running.handle.committed(&ends).await.unwrap();
+    running.stop().await;
+    let model = world.model();
+    assert_eq!(model.compare_queries(&*world.history).await.unwrap(), [] as [String; 0]);
 }

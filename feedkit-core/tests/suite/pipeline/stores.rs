@@ -1,5 +1,8 @@
 //! Histories that fail, for a while or for good.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use feedkit_core::history::RetentionPolicy;
 use feedkit_core::pipeline::PartitionState;
 use feedkit_core::{Error, ErrorKind, EventSink, History, Queries};
@@ -164,4 +167,35 @@ async fn retention_runs_and_takes_nothing_that_is_needed() {
     let model = world.model();
     assert_eq!(model.compare_queries(&*world.history).await.unwrap(), [] as [String; 0]);
     world.check_counters(&model).await;
+}
+
+#[tokio::test]
+async fn no_more_commits_are_under_way_than_are_allowed() {
+    let world = World::new();
+    let begun = Arc::new(AtomicUsize::new(0));
+    let counted = begun.clone();
+    let hooked = hooked(world.history.clone(), move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Act::Hold
+    });
+    let running = Running::start(world.pipeline(hooked.clone()).configure(|config| config.max_commits = 2));
+    // Four partitions have something to commit.
+    world.send(18, 1_000).await;
+    until("two commits are under way", async || begun.load(Ordering::SeqCst) == 2).await;
+    let mut done = 0;
+    while !running.handle.status().has_reached(&world.ends()) {
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+            let under_way = begun.load(Ordering::SeqCst) - done;
+            assert!(under_way <= 2, "{under_way} commits are under way");
+        }
+        if begun.load(Ordering::SeqCst) > done {
+            done += 1;
+            hooked.hooks.go_on.add_permits(1);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    assert!(done > 2, "{done} commits");
+    running.stop().await;
+    world.check().await;
 }
