@@ -154,8 +154,8 @@ impl Worker {
     }
 
     /// As of the claim, the partitions that this one may have to wait for; `None` while it has no record yet, when that
-    /// is to be seen at its first. One that has records already was there before this process began: where a group
-    /// begins with a log that was never read, all are claimed before any gets on, and none waits.
+    /// is to be seen at its first. Where a group begins with a log that was never read, all its partitions are claimed
+    /// before any gets on, so that none waits; one that is claimed after that only waits without need.
     async fn older_now(&self) -> Result<Option<Vec<Partition>>> {
         let own = [self.place.partition];
         let older = self.committed_from().await?;
