@@ -5,6 +5,7 @@ use std::time::Instant;
 use feedkit_alerts::engine::{Limits, Rules};
 use feedkit_alerts::rules::{Milestone, Spike, UserRate};
 use feedkit_alerts::{RuleSet, RulesConfig};
+use feedkit_core::alert_log::WholeStates;
 use feedkit_core::effect::Effect;
 use feedkit_core::{EventKind, PostId, Result, Timestamp, UserId};
 use rand::{RngExt, SeedableRng};
@@ -55,7 +56,7 @@ fn measure(name: &str, set: &RuleSet, keys: u32) -> Result<()> {
         effects_run += STEP as u64;
     }
     let begun = Instant::now();
-    let written = rules.snapshot(Timestamp::from_millis(now))?;
+    let written = WholeStates::of(&rules.snapshot(Timestamp::from_millis(now))?)?;
     let bytes: usize = written.states.iter().map(|(_, bytes)| bytes.len()).sum();
     println!(
         "{name:10} {:6.1} ns an effect; {} states, snapshot of {:.1} MB and {} rows in {:?}",

@@ -22,7 +22,7 @@ const LIVE: Duration = Duration::from_secs(60);
 /// [`LIVE`]. Old events come as fast as they can be read: there a partition that was at the log's end a moment ago
 /// may have as much to come as the others, and what has come since holds still for [`QUIET`] for it to follow. What is
 /// consumed together is a prefix, in the order of offsets, of each partition's effects, up to the first that lies beyond the
-/// frontier.
+/// frontier. Where that is much, only as much is consumed at once as lies before some earlier time.
 #[derive(Debug, Default)]
 pub(crate) struct Align {
     queues: BTreeMap<Partition, Queue>,
@@ -136,8 +136,8 @@ impl Align {
         self.queues.values().all(|q| q.entries.is_empty())
     }
 
-    /// What can be consumed now, if anything.
-    pub(crate) fn portion(&self, reach: Reach, now: Timestamp) -> Option<Portion<'_>> {
+    /// What can be consumed now, if anything: about `most` effects.
+    pub(crate) fn portion(&self, reach: Reach, most: usize, now: Timestamp) -> Option<Portion<'_>> {
         let newest = self.queues.values().filter(|q| q.effects > 0).filter_map(|q| q.seen).max();
         let live = newest.is_none_or(|newest| now.since(newest) < LIVE);
         let more_to_come = |q: &&Queue| match reach {
@@ -147,14 +147,17 @@ impl Align {
         };
         let frontier = self.frontier(more_to_come);
         if live || reach != Reach::Frontier {
-            return self.gather(|queue| queue.prefix(frontier, Timestamp::MAX));
+            return self.first(most, |queue, latest| queue.prefix(frontier.min(latest), Timestamp::MAX));
         }
         // A clock that was set back must not hold anything for ever.
         let settled = self.queues.values().map(|q| q.heard_at).max().filter(|latest| *latest > now);
         let settled = settled.unwrap_or(now.saturating_sub(QUIET));
         let strict = self.frontier(|q| !q.tells_no_time() && (!q.at_end || q.heard_at > settled));
         let all = self.frontier(|q| !q.tells_no_time());
-        self.gather(|queue| queue.prefix(all, Timestamp::MAX).max(queue.prefix(strict, settled)))
+        self.first(most, |queue, latest| {
+            let alone = queue.prefix(strict.min(latest), settled);
+            queue.prefix(all.min(latest), Timestamp::MAX).max(alone)
+        })
     }
 
     /// The earliest of the latest event times seen of the partitions that hold others back.
@@ -185,13 +188,34 @@ impl Align {
         }
     }
 
-    fn gather(&self, to: impl Fn(&Queue) -> Offset) -> Option<Portion<'_>> {
+    /// The first of what `to` would have consumed up to some time: about `most` effects, and at least one.
+    fn first(&self, most: usize, to: impl Fn(&Queue, Timestamp) -> Offset) -> Option<Portion<'_>> {
+        let latest = self.time_of_last(most.max(1), |queue| to(queue, Timestamp::MAX));
         let mut portion = Gather::default();
         for (partition, queue) in &self.queues {
-            portion.add(*partition, queue, to(queue));
+            portion.add(*partition, queue, to(queue, latest));
         }
         let portion = portion.finish();
         (!portion.consumed.is_empty()).then_some(portion)
+    }
+}
+
+impl Align {
+    /// The time up to which there are `most` effects, of those before `to`; the latest of all if there are not so many.
+    fn time_of_last(&self, most: usize, to: impl Fn(&Queue) -> Offset) -> Timestamp {
+        let mut times = Vec::new();
+        let mut earliest_first = Timestamp::MAX;
+        for queue in self.queues.values() {
+            let from = times.len();
+            times.extend(queue.up_to(to(queue)).flatten().map(|effect| effect.time));
+            // A partition's first effect may be later than those behind it, which wait with it.
+            earliest_first = times.get(from).map_or(earliest_first, |first| earliest_first.min(*first));
+        }
+        if times.len() <= most {
+            return Timestamp::MAX;
+        }
+        let (_, last, _) = times.select_nth_unstable(most - 1);
+        earliest_first.max(*last)
     }
 }
 
@@ -224,6 +248,13 @@ impl Queue {
         self.entries.iter().enumerate().map(move |(i, (entry, _))| &entry.effects[skip(i)..])
     }
 
+    /// What is not consumed and lies before `to`, entry by entry.
+    fn up_to(&self, to: Offset) -> impl Iterator<Item = &[Effect]> {
+        let entries =
+            self.entries.iter().zip(self.waiting()).take_while(move |((entry, _), _)| entry.from < to);
+        entries.map(move |(_, waiting)| &waiting[..waiting.partition_point(|effect| effect.offset < to)])
+    }
+
     fn consume(&mut self, to: Offset) {
         self.next = to;
         while let Some((first, _)) = self.entries.front() {
@@ -254,13 +285,7 @@ impl<'a> Gather<'a> {
             return;
         }
         self.consumed.push(Consumed { partition, from: queue.next, to });
-        for waiting in queue.waiting() {
-            let n = waiting.partition_point(|e| e.offset < to);
-            self.effects.extend(waiting[..n].iter().map(|e| (e.time, partition, e)));
-            if n < waiting.len() {
-                break;
-            }
-        }
+        self.effects.extend(queue.up_to(to).flatten().map(|effect| (effect.time, partition, effect)));
     }
 
     fn finish(mut self) -> Portion<'a> {
@@ -300,7 +325,11 @@ mod tests {
 
     /// Consumes one portion: its ranges and the users in it.
     fn take(align: &mut Align, reach: Reach) -> Option<Taken> {
-        let portion = align.portion(reach, LATER)?;
+        take_at_most(align, reach, usize::MAX)
+    }
+
+    fn take_at_most(align: &mut Align, reach: Reach, most: usize) -> Option<Taken> {
+        let portion = align.portion(reach, most, LATER)?;
         let consumed = portion.consumed.clone();
         let users = portion.effects.iter().map(|e| e.user.to_string()).collect();
         align.consume(&consumed);
@@ -324,6 +353,29 @@ mod tests {
         let (ranges, users) = take(&mut align, Reach::Frontier).unwrap();
         assert_eq!(ranges, [(0, 2, 10), (1, 5, 9)]);
         assert_eq!(users, ["u0-5", "u0-3", "u1-6", "u0-7"]);
+        assert!(align.is_empty() && align.pending() == 0);
+    }
+
+    #[test]
+    fn much_is_consumed_in_parts_by_time() {
+        let mut align = Align::new(&positions(&[]), &positions(&[]), T0);
+        let first = entry(0, 0, 10, true, &[(1, 10), (2, 90), (3, 20), (4, 30)]);
+        let (empty, last) = (entry(0, 10, 20, true, &[]), entry(0, 20, 30, true, &[(25, 96)]));
+        align.push(Partition(0), &[first, empty, last], T0).unwrap();
+        align.push(Partition(1), &[entry(1, 0, 10, true, &[(1, 15), (2, 40), (3, 95)])], T0).unwrap();
+        let mut parts = Vec::new();
+        while let Some(part) = take_at_most(&mut align, Reach::Everything, 2) {
+            parts.push(part);
+        }
+        let users = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let expected = [
+            (vec![(0, 0, 2), (1, 0, 2)], users(&["u0-1", "u1-1"])),
+            // The two behind the effect at 90 are not before it.
+            (vec![(1, 2, 3)], users(&["u1-2"])),
+            (vec![(0, 2, 20)], users(&["u0-3", "u0-4", "u0-2"])),
+            (vec![(0, 20, 30), (1, 3, 10)], users(&["u1-3", "u0-25"])),
+        ];
+        assert_eq!(parts, expected);
         assert!(align.is_empty() && align.pending() == 0);
     }
 
@@ -355,11 +407,11 @@ mod tests {
         align.know(Partition(0), at(0));
         align.know(Partition(1), at(0));
         align.push(Partition(0), &[entry(0, 0, 10, true, &[(1, 10), (2, 50)])], at(0)).unwrap();
-        assert!(align.portion(Reach::Frontier, at(299)).is_none());
-        assert!(align.portion(Reach::Frontier, at(300)).is_some());
+        assert!(align.portion(Reach::Frontier, 99, at(299)).is_none());
+        assert!(align.portion(Reach::Frontier, 99, at(300)).is_some());
         align.push(Partition(1), &[entry(1, 0, 10, true, &[(1, 20)])], at(300)).unwrap();
         let times = |align: &Align, now| {
-            let portion = align.portion(Reach::Frontier, at(now)).unwrap();
+            let portion = align.portion(Reach::Frontier, 99, at(now)).unwrap();
             portion.effects.iter().map(|e| e.time.as_millis()).collect::<Vec<_>>()
         };
         // Of partition 1 more may follow what has just come.
@@ -375,7 +427,7 @@ mod tests {
     fn live_events_wait_for_nobody_at_the_end() {
         let mut align = Align::new(&positions(&[]), &positions(&[(0, 0), (1, 0)]), T0);
         align.push(Partition(0), &[entry(0, 0, 10, true, &[(1, 10)])], LATER).unwrap();
-        assert_eq!(align.portion(Reach::Frontier, LATER).unwrap().effects.len(), 1);
+        assert_eq!(align.portion(Reach::Frontier, 99, LATER).unwrap().effects.len(), 1);
     }
 
     #[test]

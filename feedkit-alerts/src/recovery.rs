@@ -115,11 +115,7 @@ impl<L: AlertLog, H: History + ?Sized> Sources<'_, L, H> {
             snapshot_at: self.clock.now(),
             ..Work::new(rules, positions, alert_step.number, alert_step.watermark)
         };
-        let written = work.rules.snapshot(work.watermark)?;
-        let (snapshot, exact) = work.as_snapshot(written);
-        self.log.save_snapshot(lease, &snapshot, &exact).await?;
-        work.rules.saved();
-        work.snapshot_step = work.step;
+        work.save(self.log, lease).await?;
         Ok(work)
     }
 

@@ -1,6 +1,6 @@
 //! Steps: rules over a portion of effects, written down in one transaction.
 
-use feedkit_core::alert_log::{AlertSnapshot, AlertStep, ExactState, Lease};
+use feedkit_core::alert_log::{AlertStep, Lease};
 use feedkit_core::effect::Effect;
 use feedkit_core::failpoint::{self, stage};
 use feedkit_core::notification::Notification;
@@ -96,19 +96,19 @@ impl Work {
         if self.step == self.snapshot_step {
             return Ok(());
         }
-        let written = self.rules.snapshot(self.watermark)?;
-        let (snapshot, exact) = self.as_snapshot(written);
         failpoint::reach(stage::SNAPSHOT);
-        desk.log.save_snapshot(lease, &snapshot, &exact).await?;
-        self.rules.saved();
-        self.snapshot_step = self.step;
+        self.save(desk.log, lease).await?;
         self.snapshot_noted(desk);
         Ok(())
     }
 
-    pub(crate) fn as_snapshot(&self, written: crate::engine::Written) -> (AlertSnapshot, Vec<ExactState>) {
-        let states = written.states;
-        (AlertSnapshot { step: self.step, positions: self.positions.clone(), states }, written.exact)
+    /// Writes a snapshot as of the last step.
+    pub(crate) async fn save(&mut self, log: &impl AlertLog, lease: &Lease) -> Result<()> {
+        let states = self.rules.snapshot(self.watermark)?;
+        log.save_snapshot(lease, self.step, &self.positions, &states).await?;
+        self.rules.saved();
+        self.snapshot_step = self.step;
+        Ok(())
     }
 
     fn snapshot_is_due<L>(&self, desk: &Desk<'_, L>) -> bool {
@@ -140,7 +140,9 @@ impl Work {
 
     /// Runs the rules over the next portion, if there is one; what comes of it is pending then.
     async fn prepare<L: AlertLog>(&mut self, desk: &Desk<'_, L>, reach: Reach) -> Result<bool> {
-        let Some(portion) = self.align.portion(reach, desk.clock.now()) else { return Ok(false) };
+        let Some(portion) = self.align.portion(reach, desk.options.max_step, desk.clock.now()) else {
+            return Ok(false);
+        };
         let latest = come_to(&portion.effects).map_or(self.watermark, |time| time.min(desk.clock.now()));
         let watermark = self.watermark.max(latest);
         let alerts = run(&mut self.rules, desk.log, &portion.effects, watermark).await?;

@@ -41,12 +41,14 @@ pub trait AlertLog: Send + Sync + 'static {
     /// Writes one step down.
     async fn step(&self, lease: &Lease, step: &AlertStep) -> Result<()>;
 
-    /// Replaces the snapshot, and sets the exact states that changed since the last one.
+    /// Replaces the snapshot by one of `states`, as they are after `step`, with `positions` to go on from; and sets
+    /// the exact states that changed since the last one.
     async fn save_snapshot(
         &self,
         lease: &Lease,
-        snapshot: &AlertSnapshot,
-        exact: &[ExactState],
+        step: u64,
+        positions: &Positions,
+        states: &dyn RuleStates,
     ) -> Result<()>;
 
     /// Exact states as of the last snapshot, in the order of `keys`.
@@ -109,6 +111,71 @@ pub struct RecordedStep {
     pub watermark: Timestamp,
     /// What was consumed.
     pub consumed: Vec<Consumed>,
+}
+
+/// The rules' states at one moment, told piece by piece: whoever keeps them need not hold all of them at once.
+///
+/// # Contract
+///
+/// Asked again, the same comes. Iterators may work out each piece when it is asked for, and an error ends them.
+pub trait RuleStates: Send + Sync {
+    /// The names under which [`state`](RuleStates::state) knows something, in order; each once.
+    fn rules(&self) -> Vec<&str>;
+
+    /// One rule's state, in pieces of some kilobytes, in order.
+    fn state<'a>(&'a self, rule: &str) -> Pieces<'a>;
+
+    /// The exact states that changed since the last snapshot; each key once.
+    fn exact(&self) -> ExactStates<'_>;
+}
+
+/// A state in pieces.
+pub type Pieces<'a> = Box<dyn Iterator<Item = Result<Vec<u8>>> + Send + 'a>;
+
+/// Exact states, one by one.
+pub type ExactStates<'a> = Box<dyn Iterator<Item = Result<ExactState>> + Send + 'a>;
+
+/// [`RuleStates`] that are all in memory.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WholeStates {
+    /// For [`AlertSnapshot::states`].
+    pub states: Vec<(String, Vec<u8>)>,
+    /// The exact states that changed.
+    pub exact: Vec<ExactState>,
+}
+
+impl WholeStates {
+    /// All pieces of these states, put together.
+    ///
+    /// # Errors
+    ///
+    /// The first error of a piece.
+    pub fn of(pieces: &dyn RuleStates) -> Result<Self> {
+        let whole = |rule: &str| {
+            let mut state = Vec::new();
+            for piece in pieces.state(rule) {
+                state.extend_from_slice(&piece?);
+            }
+            Ok((rule.to_owned(), state))
+        };
+        let states = pieces.rules().into_iter().map(whole).collect::<Result<_>>()?;
+        Ok(WholeStates { states, exact: pieces.exact().collect::<Result<_>>()? })
+    }
+}
+
+impl RuleStates for WholeStates {
+    fn rules(&self) -> Vec<&str> {
+        self.states.iter().map(|(rule, _)| rule.as_str()).collect()
+    }
+
+    fn state<'a>(&'a self, rule: &str) -> Pieces<'a> {
+        let found = self.states.iter().find(|(name, _)| name == rule);
+        Box::new(found.into_iter().map(|(_, state)| Ok(state.clone())))
+    }
+
+    fn exact(&self) -> ExactStates<'_> {
+        Box::new(self.exact.iter().cloned().map(Ok))
+    }
 }
 
 /// The rules' states at some step.
@@ -174,10 +241,11 @@ macro_rules! forward {
             async fn save_snapshot(
                 &self,
                 lease: &Lease,
-                snapshot: &AlertSnapshot,
-                exact: &[ExactState],
+                step: u64,
+                positions: &Positions,
+                states: &dyn RuleStates,
             ) -> Result<()> {
-                (**self).save_snapshot(lease, snapshot, exact).await
+                (**self).save_snapshot(lease, step, positions, states).await
             }
             async fn exact_states(&self, rule: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>> {
                 (**self).exact_states(rule, keys).await

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use feedkit_core::alert_log::{AlertSnapshot, AlertStep, ExactState, Lease, OutboxRow, Recovered};
+use feedkit_core::alert_log::{AlertStep, Lease, OutboxRow, Recovered, RuleStates};
 use feedkit_core::notification::Notification;
 use feedkit_core::queries::{
     Activity, Bucket, Comment, CommentCursor, PostView, RankedPost, RejectedRecord, Verification,
@@ -121,10 +121,11 @@ impl AlertLog for LateHistory {
     async fn save_snapshot(
         &self,
         lease: &Lease,
-        snapshot: &AlertSnapshot,
-        exact: &[ExactState],
+        step: u64,
+        positions: &Positions,
+        states: &dyn RuleStates,
     ) -> Result<()> {
-        self.postgres().await?.alert_log().save_snapshot(lease, snapshot, exact).await
+        self.postgres().await?.alert_log().save_snapshot(lease, step, positions, states).await
     }
     async fn exact_states(&self, rule: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>> {
         self.postgres().await?.alert_log().exact_states(rule, keys).await

@@ -126,7 +126,7 @@ impl Config {
     pub fn source(&self) -> SourceOptions {
         let mut options = SourceOptions::default();
         // What is read waits with the partition's worker, which makes large batches of what came; here it only takes memory.
-        options.max_records = self.group.max_batch.div_ceil(4);
+        options.max_records = self.group.max_batch.div_ceil(16);
         options.protocol = match self.group.protocol {
             Protocol::Consumer => GroupProtocol::Consumer,
             Protocol::Cooperative => GroupProtocol::Cooperative {

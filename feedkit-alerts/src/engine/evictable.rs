@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use feedkit_core::alert::OwnedKey;
-use feedkit_core::alert_log::ExactState;
+use feedkit_core::alert_log::{ExactStates, Pieces};
 use feedkit_core::history::PostTotals;
 use feedkit_core::{AlertRule, Result, Timestamp};
 
@@ -136,12 +136,12 @@ impl<R: AlertRule> RunningRule for Evictable<R> {
         0
     }
 
-    fn snapshot(&self, out: Vec<u8>) -> Result<Vec<u8>> {
-        self.watched.write(self.table.write(out)?)
+    fn snapshot(&self) -> Pieces<'_> {
+        Box::new(self.table.write().chain(std::iter::once_with(|| self.watched.write())))
     }
 
-    fn dirty_states(&self, _: &mut Vec<ExactState>) -> Result<()> {
-        Ok(())
+    fn dirty_states(&self) -> ExactStates<'_> {
+        Box::new(std::iter::empty())
     }
 
     fn saved(&mut self) {}

@@ -2,7 +2,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use feedkit_core::alert::OwnedKey;
-use feedkit_core::alert_log::ExactState;
+use feedkit_core::alert_log::{ExactState, ExactStates, Pieces};
 use feedkit_core::history::PostTotals;
 use feedkit_core::{AlertRule, Error, Result, Timestamp};
 use hashbrown::HashMap;
@@ -24,7 +24,8 @@ pub(super) struct Exact<R: AlertRule> {
     rule: Arc<R>,
     hasher: KeyHasher,
     limits: Limits,
-    states: HashMap<u128, State<R::State>, BuildHasherDefault<AlreadyHashed>>,
+    /// Boxed: half of the table's places are empty, and when it grows it is there twice.
+    states: HashMap<u128, Box<State<R::State>>, BuildHasherDefault<AlreadyHashed>>,
     watched: Watched,
     /// Every state there is, is in memory: one that is missing is new.
     complete: bool,
@@ -63,12 +64,9 @@ impl<R: AlertRule> Exact<R> {
             let effect = hashed.effect;
             let Some(key) = self.rule.key(effect) else { continue };
             let hash = hashed.of(key, &self.hasher);
-            let entry = self.states.entry(hash).or_insert_with(|| State {
-                key: key.to_owned(),
-                state: R::State::default(),
-                dirty: false,
-                watched: false,
-            });
+            let new =
+                || State { key: key.to_owned(), state: R::State::default(), dirty: false, watched: false };
+            let entry = self.states.entry(hash).or_insert_with(|| Box::new(new()));
             if entry.watched {
                 self.watched.sample(hash, &effect.user);
             }
@@ -135,7 +133,7 @@ impl<R: AlertRule> RunningRule for Exact<R> {
             }
         };
         let watched = self.watched.contains(hash);
-        self.states.insert(hash, State { key, state, dirty: false, watched });
+        self.states.insert(hash, Box::new(State { key, state, dirty: false, watched }));
         Ok(())
     }
 
@@ -184,7 +182,7 @@ impl<R: AlertRule> RunningRule for Exact<R> {
             dropped: Vec::new(),
         };
         if let Some(state) = self.rule.rebuild(totals, &mut context) {
-            self.states.insert(hash, State { key, state, dirty: true, watched: false });
+            self.states.insert(hash, Box::new(State { key, state, dirty: true, watched: false }));
             self.dirty += 1;
         }
     }
@@ -197,23 +195,22 @@ impl<R: AlertRule> RunningRule for Exact<R> {
         self.dirty
     }
 
-    fn snapshot(&self, out: Vec<u8>) -> Result<Vec<u8>> {
-        self.watched.write(out)
+    fn snapshot(&self) -> Pieces<'_> {
+        Box::new(std::iter::once_with(|| self.watched.write()))
     }
 
-    fn dirty_states(&self, states: &mut Vec<ExactState>) -> Result<()> {
-        let from = states.len();
-        states.reserve(self.dirty);
-        for entry in self.states.values().filter(|e| e.dirty) {
-            states.push(ExactState {
+    fn dirty_states(&self) -> ExactStates<'_> {
+        let mut dirty = Vec::with_capacity(self.dirty);
+        dirty.extend(self.states.values().filter(|entry| entry.dirty));
+        // Rows that are written in the order of their keys touch fewer pages, and lock in one order.
+        dirty.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        Box::new(dirty.into_iter().map(|entry| {
+            Ok(ExactState {
                 rule: self.rule.name().to_owned(),
                 key: entry.key.as_key().to_string(),
                 state: write(&entry.state)?,
-            });
-        }
-        // Rows that are written in the order of their keys touch fewer pages, and lock in one order.
-        states[from..].sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        Ok(())
+            })
+        }))
     }
 
     fn saved(&mut self) {

@@ -13,7 +13,7 @@ mod watched;
 
 pub use hashed::{HashedEffect, KeyHasher};
 pub(crate) use rules::CHUNK;
-pub use rules::{Raised, Rules, Written};
+pub use rules::{Raised, Rules, RulesSnapshot};
 pub use running::{DynRule, Limits, RunningRule};
 
 /// How many states are waited for at once.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use feedkit_core::alert::OwnedKey;
-use feedkit_core::alert_log::ExactState;
+use feedkit_core::alert_log::{ExactStates, Pieces, RuleStates};
 use feedkit_core::history::PostTotals;
 use feedkit_core::notification::Notification;
 use feedkit_core::{ErrorKind, Result, Timestamp};
@@ -30,13 +30,10 @@ pub struct Raised {
     pub notification: Notification,
 }
 
-/// The rules' states as bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
-    /// For [`AlertSnapshot::states`](feedkit_core::alert_log::AlertSnapshot::states).
-    pub states: Vec<(String, Vec<u8>)>,
-    /// The exact states that are kept together with them.
-    pub exact: Vec<ExactState>,
+/// What a snapshot keeps of the rules, and the exact states that belong to it; written when asked for.
+pub struct RulesSnapshot<'r> {
+    rules: &'r Rules,
+    common: Vec<u8>,
 }
 
 /// Exact states to be read before the rules run.
@@ -171,19 +168,33 @@ impl Rules {
     }
 
     /// What a snapshot keeps of the rules, and the exact states that belong to it.
-    pub fn snapshot(&self, watermark: Timestamp) -> Result<Written> {
+    pub fn snapshot(&self, watermark: Timestamp) -> Result<RulesSnapshot<'_>> {
         let common = put(&Common { seed: self.hasher.seed, watermark }, vec![VERSION])?;
-        let (mut states, mut exact) = (vec![(COMMON.to_owned(), common)], Vec::new());
-        for rule in &self.running {
-            states.push((rule.name().to_owned(), rule.snapshot(vec![VERSION])?));
-            rule.dirty_states(&mut exact)?;
-        }
-        Ok(Written { states, exact })
+        Ok(RulesSnapshot { rules: self, common })
     }
 
     /// The snapshot has been kept.
     pub fn saved(&mut self) {
         self.running.iter_mut().for_each(|rule| rule.saved());
+    }
+}
+
+impl RuleStates for RulesSnapshot<'_> {
+    fn rules(&self) -> Vec<&str> {
+        std::iter::once(COMMON).chain(self.rules.running.iter().map(|rule| rule.name())).collect()
+    }
+
+    fn state<'a>(&'a self, rule: &str) -> Pieces<'a> {
+        if rule == COMMON {
+            return Box::new(std::iter::once_with(|| Ok(self.common.clone())));
+        }
+        let running = self.rules.running.iter().find(|running| running.name() == rule);
+        let version = std::iter::once_with(|| Ok(vec![VERSION]));
+        Box::new(running.into_iter().flat_map(move |running| version.clone().chain(running.snapshot())))
+    }
+
+    fn exact(&self) -> ExactStates<'_> {
+        Box::new(self.rules.running.iter().flat_map(|rule| rule.dirty_states()))
     }
 }
 

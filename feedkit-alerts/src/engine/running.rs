@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use feedkit_core::alert::{Keeping, OwnedKey};
-use feedkit_core::alert_log::ExactState;
+use feedkit_core::alert_log::{ExactStates, Pieces};
 use feedkit_core::history::PostTotals;
 use feedkit_core::{AlertRule, Error, Result, Timestamp};
 
@@ -63,11 +63,11 @@ pub trait RunningRule: Send + Sync {
     /// How many of them are newer than the last snapshot and kept nowhere else.
     fn dirty(&self) -> usize;
 
-    /// Appends what belongs into a snapshot.
-    fn snapshot(&self, out: Vec<u8>) -> Result<Vec<u8>>;
+    /// What belongs into a snapshot.
+    fn snapshot(&self) -> Pieces<'_>;
 
-    /// The exact states that belong to it.
-    fn dirty_states(&self, states: &mut Vec<ExactState>) -> Result<()>;
+    /// The exact states that belong to it, in the order of their keys.
+    fn dirty_states(&self) -> ExactStates<'_>;
 
     /// The snapshot has been kept.
     fn saved(&mut self);

@@ -156,14 +156,18 @@ impl<S: Default> Table<S> {
 }
 
 impl<S: Default + Serialize + DeserializeOwned> Table<S> {
-    pub(super) fn write(&self, out: Vec<u8>) -> Result<Vec<u8>> {
-        let head = (self.slots.len, self.hand, &self.referenced);
-        let mut out = put(&head, out)?;
-        for slot in self.slots.blocks.iter().flatten() {
-            out.extend_from_slice(&slot.key.to_le_bytes());
-            out = put(&slot.state, out)?;
-        }
-        Ok(out)
+    /// The table in pieces: its head, and then block by block.
+    pub(super) fn write(&self) -> impl Iterator<Item = Result<Vec<u8>>> {
+        let head = || put(&(self.slots.len, self.hand, &self.referenced), Vec::new());
+        let block = |block: &Vec<Slot<S>>| {
+            let mut out = Vec::with_capacity(block.len() * size_of::<Slot<S>>());
+            for slot in block {
+                out.extend_from_slice(&slot.key.to_le_bytes());
+                out = put(&slot.state, out)?;
+            }
+            Ok(out)
+        };
+        std::iter::once_with(head).chain(self.slots.blocks.iter().map(block))
     }
 
     /// Reads a table, and returns the bytes after it. If it held more keys than may be kept now, the rest is left
@@ -241,6 +245,10 @@ pub(super) mod tests {
         }
     }
 
+    fn written(table: &Table<u64>) -> Vec<u8> {
+        table.write().collect::<Result<Vec<_>>>().unwrap().concat()
+    }
+
     #[test]
     fn evicts_as_the_plain_form_does_across_snapshots() {
         for seed in 0..20u64 {
@@ -255,7 +263,7 @@ pub(super) mod tests {
                 *table.state_mut(slot) += 1;
                 assert_eq!(*table.state_mut(slot), plain.count(key), "seed {seed}, call {i}");
                 if rng.random_range(0..500) == 0 {
-                    let bytes = table.write(Vec::new()).unwrap();
+                    let bytes = written(&table);
                     let (again, rest) = Table::read(max, &bytes).unwrap();
                     assert!(rest.is_empty());
                     table = again;
@@ -318,7 +326,7 @@ pub(super) mod tests {
         for key in 0..70 {
             table.slot(key, None);
         }
-        let bytes = table.write(Vec::new()).unwrap();
+        let bytes = written(&table);
         for len in 0..bytes.len() {
             assert!(Table::<u64>::read(100, &bytes[..len]).is_err(), "{len} bytes of {}", bytes.len());
         }

@@ -80,7 +80,7 @@ impl Watched {
         self.keys.is_empty()
     }
 
-    pub(super) fn write(&self, out: Vec<u8>) -> Result<Vec<u8>> {
+    pub(super) fn write(&self) -> Result<Vec<u8>> {
         let stored: Vec<Stored> = self
             .ages
             .values()
@@ -90,7 +90,7 @@ impl Watched {
                 Stored { hash: *hash, sort: sort(&watch.key), name, samples: watch.samples.clone() }
             })
             .collect();
-        put(&stored, out)
+        put(&stored, Vec::new())
     }
 
     pub(super) fn read(max: usize, bytes: &[u8]) -> Result<(Self, &[u8])> {

@@ -13,7 +13,7 @@ use feedkit_alerts::engine::{Limits, Rules};
 use feedkit_alerts::rules::{Milestone, MilestoneConfig, Spike, SpikeConfig, UserRate, UserRateConfig};
 use feedkit_alerts::{AlertFollower, AlertOptions, RuleSet};
 use feedkit_core::alert::{AlertRule, Keeping, Key, RuleContext};
-use feedkit_core::alert_log::{AlertLog, AlertSnapshot, AlertStep, ExactState, Lease, OutboxRow, Recovered};
+use feedkit_core::alert_log::{AlertLog, AlertStep, Lease, OutboxRow, Recovered, RuleStates};
 use feedkit_core::codec::{Codec, Place};
 use feedkit_core::effect::{Effect, LoggedEvent};
 use feedkit_core::follower::{Follower, FollowerPosition};
@@ -460,11 +460,12 @@ impl AlertLog for TestLog {
     async fn save_snapshot(
         &self,
         lease: &Lease,
-        snapshot: &AlertSnapshot,
-        exact: &[ExactState],
+        step: u64,
+        positions: &Positions,
+        states: &dyn RuleStates,
     ) -> Result<()> {
         drop(self.in_snapshot.lock().await);
-        self.write(self.inner.save_snapshot(lease, snapshot, exact)).await?;
+        self.write(self.inner.save_snapshot(lease, step, positions, states)).await?;
         self.snapshots.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use hashbrown::{HashMap, HashSet};
 
 use crate::alert_log::{
-    AlertLog, AlertSnapshot, AlertStep, ExactState, Lease, OutboxRow, RecordedStep, Recovered,
+    AlertLog, AlertSnapshot, AlertStep, ExactState, Lease, OutboxRow, RecordedStep, Recovered, RuleStates,
+    WholeStates,
 };
 use crate::notification::Notification;
 use crate::{Epoch, Error, Positions, Result, Timestamp};
@@ -116,20 +117,22 @@ impl AlertLog for MemoryAlertLog {
     async fn save_snapshot(
         &self,
         lease: &Lease,
-        snapshot: &AlertSnapshot,
-        exact: &[ExactState],
+        step: u64,
+        positions: &Positions,
+        states: &dyn RuleStates,
     ) -> Result<()> {
         let mut state = self.held(lease)?;
         let before = state.snapshot.as_ref().map_or(0, |s| s.step);
-        if !(before..=state.last_step).contains(&snapshot.step) {
+        if !(before..=state.last_step).contains(&step) {
             let last = state.last_step;
-            let detail = format!("a snapshot of step {}; kept are {before} to {last}", snapshot.step);
+            let detail = format!("a snapshot of step {step}; kept are {before} to {last}");
             return Err(Error::gap(detail));
         }
-        state.steps.retain(|step| step.number > snapshot.step);
-        state.snapshot = Some(snapshot.clone());
+        let WholeStates { states, exact } = WholeStates::of(states)?;
+        state.steps.retain(|recorded| recorded.number > step);
+        state.snapshot = Some(AlertSnapshot { step, positions: positions.clone(), states });
         for ExactState { rule, key, state: bytes } in exact {
-            state.exact.insert((rule.clone(), key.clone()), bytes.clone());
+            state.exact.insert((rule, key), bytes);
         }
         Ok(())
     }

@@ -127,6 +127,7 @@ impl State {
     fn take(&mut self, most: usize, limit: usize) -> Option<Taken> {
         let mut batch = self.batches.pop_front()?;
         self.records -= weight(&batch);
+        batch.records.reserve_exact(self.records.min(most.saturating_sub(batch.records.len())));
         while let Some(next) = self.batches.front() {
             if batch.records.len() + next.records.len() > most || next.from != batch.to {
                 break;

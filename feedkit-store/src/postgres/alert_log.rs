@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use feedkit_core::alert_log::{
-    AlertSnapshot, AlertStep, ExactState, Lease, OutboxRow, RecordedStep, Recovered,
-};
+use feedkit_core::alert_log::{AlertStep, Lease, OutboxRow, RecordedStep, Recovered, RuleStates};
 use feedkit_core::failpoint::{self, stage};
 use feedkit_core::notification::Notification;
 use feedkit_core::{AlertLog, Epoch, Error, Positions, Result, Timestamp};
@@ -14,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_postgres::Row;
 
+use super::alert_snapshot;
 use super::database::Session;
 use super::database::{reading, transaction};
 use super::failure::Sql;
@@ -30,7 +29,9 @@ pub struct PostgresAlertLog {
 }
 
 /// There is one shard of rules so far; rows bear its number for the day there are more.
-const SHARD: i32 = 0;
+pub(super) const SHARD: i32 = 0;
+/// Alerts written by one statement.
+const ALERTS: usize = 500;
 
 impl PostgresAlertLog {
     pub(super) fn new(store: &Postgres) -> Self {
@@ -105,7 +106,7 @@ impl AlertLog for PostgresAlertLog {
         transaction!(self.store.database(), session => {
             // With the lease's row held nobody writes between one read and the next.
             check_lease(&lock_lease(session).await?, lease)?;
-            Ok(Recovered { snapshot: load_snapshot(session).await?, steps: load_steps(session).await? })
+            Ok(Recovered { snapshot: alert_snapshot::load(session).await?, steps: load_steps(session).await? })
         })
     }
 
@@ -113,7 +114,7 @@ impl AlertLog for PostgresAlertLog {
         let consumed = json(&step.consumed)?;
         transaction!(self.store.database(), session => {
             check_lease(&lock_lease(session).await?, lease)?;
-            let (last, _) = last_steps(session).await?;
+            let (last, _) = alert_snapshot::last_steps(session).await?;
             if step.number != last + 1 {
                 let message = format!("alert step {} does not follow on step {last}", step.number);
                 return Err(Error::gap(message).into());
@@ -131,13 +132,13 @@ impl AlertLog for PostgresAlertLog {
     async fn save_snapshot(
         &self,
         lease: &Lease,
-        snapshot: &AlertSnapshot,
-        exact: &[ExactState],
+        step: u64,
+        positions: &Positions,
+        states: &dyn RuleStates,
     ) -> Result<()> {
-        let positions = json(&snapshot.positions)?;
         transaction!(self.store.database(), session => {
             check_lease(&share_lease(session).await?, lease)?;
-            save_snapshot(session, snapshot, &positions, exact).await
+            alert_snapshot::save(session, step, positions, states).await
         })
     }
 
@@ -245,19 +246,6 @@ fn check_lease(held: &Lease, lease: &Lease) -> Sql<()> {
     Err(Error::fenced(message).into())
 }
 
-/// The number of the last step, and of the one that the snapshot ends with.
-async fn last_steps(session: &Session) -> Sql<(u64, u64)> {
-    let select = session
-        .prepare_cached(
-            "SELECT coalesce((SELECT max(number) FROM alert_steps), 0), \
-             coalesce((SELECT step FROM alert_snapshot WHERE shard = $1), 0)",
-        )
-        .await?;
-    let row = session.query_one(&select, &[&SHARD]).await?;
-    let (step, snapshot) = (row.get::<_, i64>(0) as u64, row.get::<_, i64>(1) as u64);
-    Ok((step.max(snapshot), snapshot))
-}
-
 /// Keeps those alerts whose ids are not kept already.
 async fn raise(session: &Session, alerts: &[Notification]) -> Sql<()> {
     if alerts.is_empty() {
@@ -282,72 +270,16 @@ async fn raise(session: &Session, alerts: &[Notification]) -> Sql<()> {
              WITH ORDINALITY AS n (id, type, severity, audience, title, at, notification, ordinality)",
         )
         .await?;
-    let column = |of: fn(&Notification) -> &str| new.iter().map(|alert| of(alert)).collect::<Vec<_>>();
-    let (ids, kinds, titles) = (column(|a| &a.id), column(|a| &a.kind), column(|a| &a.title));
-    let severities = new.iter().map(|alert| word(&alert.severity)).collect::<Result<Vec<_>>>()?;
-    let audiences: Vec<String> = new.iter().map(|alert| alert.audience.key()).collect();
-    let times: Vec<SqlTime> = new.iter().map(|alert| SqlTime(alert.occurred_at)).collect();
-    let all = new.iter().copied().map(json).collect::<Result<Vec<_>>>()?;
-    session.execute(&insert, &[&ids, &kinds, &severities, &audiences, &titles, &times, &all]).await?;
+    for some in new.chunks(ALERTS) {
+        let column = |of: fn(&Notification) -> &str| some.iter().map(|alert| of(alert)).collect::<Vec<_>>();
+        let (ids, kinds, titles) = (column(|a| &a.id), column(|a| &a.kind), column(|a| &a.title));
+        let severities = some.iter().map(|alert| word(&alert.severity)).collect::<Result<Vec<_>>>()?;
+        let audiences: Vec<String> = some.iter().map(|alert| alert.audience.key()).collect();
+        let times: Vec<SqlTime> = some.iter().map(|alert| SqlTime(alert.occurred_at)).collect();
+        let all = some.iter().copied().map(json).collect::<Result<Vec<_>>>()?;
+        session.execute(&insert, &[&ids, &kinds, &severities, &audiences, &titles, &times, &all]).await?;
+    }
     Ok(())
-}
-
-async fn save_snapshot(
-    session: &Session,
-    snapshot: &AlertSnapshot,
-    positions: &Value,
-    exact: &[ExactState],
-) -> Sql<()> {
-    let step = snapshot.step;
-    let (last, before) = last_steps(session).await?;
-    if step > last || step < before {
-        let message = format!("a snapshot of alert step {step} does not lie between {before} and {last}");
-        return Err(Error::gap(message).into());
-    }
-    let step = step as i64;
-    session
-        .execute(
-            "INSERT INTO alert_snapshot (shard, step, positions) VALUES ($1, $2, $3) \
-             ON CONFLICT (shard) DO UPDATE SET step = excluded.step, positions = excluded.positions",
-            &[&SHARD, &step, &positions],
-        )
-        .await?;
-    session.execute("DELETE FROM alert_states", &[]).await?;
-    for (ordinal, (rule, state)) in (0i32..).zip(&snapshot.states) {
-        let insert = session
-            .prepare_cached("INSERT INTO alert_states (rule, ordinal, state) VALUES ($1, $2, $3)")
-            .await?;
-        session.execute(&insert, &[rule, &ordinal, state]).await?;
-    }
-    failpoint::reach(stage::SNAPSHOT);
-    if !exact.is_empty() {
-        // One statement cannot set a row twice: the last of a key stands.
-        let last: HashMap<(&str, &str), &[u8]> =
-            exact.iter().map(|e| ((e.rule.as_str(), e.key.as_str()), &e.state[..])).collect();
-        let mut last: Vec<_> = last.into_iter().collect();
-        last.sort_unstable();
-        let rules: Vec<&str> = last.iter().map(|((rule, _), _)| *rule).collect();
-        let keys: Vec<&str> = last.iter().map(|((_, key), _)| *key).collect();
-        let states: Vec<&[u8]> = last.iter().map(|(_, state)| *state).collect();
-        let upsert = session
-            .prepare_cached(
-                "INSERT INTO alert_exact (rule, key, state) SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[]) \
-                 ON CONFLICT (rule, key) DO UPDATE SET state = excluded.state",
-            )
-            .await?;
-        session.execute(&upsert, &[&rules, &keys, &states]).await?;
-    }
-    session.execute("DELETE FROM alert_steps WHERE number <= $1", &[&step]).await?;
-    Ok(())
-}
-
-async fn load_snapshot(session: &Session) -> Sql<Option<AlertSnapshot>> {
-    let select = "SELECT step, positions FROM alert_snapshot WHERE shard = $1";
-    let Some(row) = session.query_opt(select, &[&SHARD]).await? else { return Ok(None) };
-    let (step, positions) = (row.get::<_, i64>(0) as u64, stored(row.get(1))?);
-    let rows = session.query("SELECT rule, state FROM alert_states ORDER BY ordinal", &[]).await?;
-    let states = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    Ok(Some(AlertSnapshot { step, positions, states }))
 }
 
 async fn load_steps(session: &Session) -> Sql<Vec<RecordedStep>> {
@@ -367,7 +299,7 @@ fn load_notifications(rows: &[Row]) -> Sql<Vec<(u64, Notification)>> {
     rows.iter().map(|row| Ok((row.get::<_, i64>(0) as u64, stored(row.get(1))?))).collect()
 }
 
-fn json<T: serde::Serialize>(value: &T) -> Result<Value> {
+pub(super) fn json<T: serde::Serialize>(value: &T) -> Result<Value> {
     let written = serde_json::to_value(value);
     written.map_err(|e| Error::data(format!("an alert cannot be written down: {e}")).with_source(e))
 }
@@ -377,7 +309,7 @@ fn word<T: serde::Serialize>(value: &T) -> Result<String> {
     Ok(json(value)?.as_str().unwrap_or_default().to_owned())
 }
 
-fn stored<T: DeserializeOwned>(value: Value) -> Sql<T> {
+pub(super) fn stored<T: DeserializeOwned>(value: Value) -> Sql<T> {
     serde_json::from_value(value).map_err(|e| {
         Error::corrupt(format!("what is stored of the alerts cannot be read: {e}")).with_source(e).into()
     })

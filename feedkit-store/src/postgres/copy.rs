@@ -1,5 +1,7 @@
 //! PostgreSQL's binary form of rows for `COPY … FROM STDIN (FORMAT binary)`.
 
+use std::pin::Pin;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use feedkit_core::{Result, Timestamp};
 use futures_util::SinkExt;
@@ -26,24 +28,58 @@ pub(super) async fn copy<T>(
     if items.is_empty() {
         return Ok(());
     }
-    let statement = session.prepare_cached(statement).await?;
-    let sink: CopyInSink<Bytes> = session.copy_in(&statement).await?;
-    let mut sink = std::pin::pin!(sink);
-    let mut chunk = BytesMut::with_capacity(CHUNK + ROW);
-    chunk.put_slice(b"PGCOPY\n\xff\r\n\0");
-    chunk.put_u64(0); // No flags, no extension.
+    let mut rows = Copying::begin(session, statement, columns).await?;
     for item in items {
-        chunk.put_i16(columns);
-        put(&mut Row(&mut chunk), item)?;
-        if chunk.len() >= CHUNK {
-            let full = std::mem::replace(&mut chunk, BytesMut::with_capacity(CHUNK + ROW));
-            sink.feed(full.freeze()).await?;
-        }
+        put(&mut rows.row(), item)?;
+        rows.hand_over().await?;
     }
-    chunk.put_i16(-1);
-    sink.feed(chunk.freeze()).await?;
-    sink.finish().await?;
-    Ok(())
+    rows.finish().await
+}
+
+/// A COPY under way. Dropped before its end, it is given up, and so is the transaction.
+pub(super) struct Copying {
+    sink: Pin<Box<CopyInSink<Bytes>>>,
+    chunk: BytesMut,
+    columns: i16,
+}
+
+impl Copying {
+    pub(super) async fn begin(session: &Session, statement: &str, columns: i16) -> Sql<Copying> {
+        let statement = session.prepare_cached(statement).await?;
+        let sink = Box::pin(session.copy_in(&statement).await?);
+        let mut chunk = BytesMut::with_capacity(CHUNK + ROW);
+        chunk.put_slice(b"PGCOPY\n\xff\r\n\0");
+        chunk.put_u64(0); // No flags, no extension.
+        Ok(Copying { sink, chunk, columns })
+    }
+
+    /// Begins a row; all its columns are to be put.
+    pub(super) fn row(&mut self) -> Row<'_> {
+        self.chunk.put_i16(self.columns);
+        Row(&mut self.chunk)
+    }
+
+    /// Goes on with the value that [`Row::long`] began.
+    pub(super) async fn piece(&mut self, piece: &[u8]) -> Sql<()> {
+        self.chunk.put_slice(piece);
+        self.hand_over().await
+    }
+
+    /// Hands over what is ready, if it is enough.
+    pub(super) async fn hand_over(&mut self) -> Sql<()> {
+        if self.chunk.len() >= CHUNK {
+            let full = std::mem::replace(&mut self.chunk, BytesMut::with_capacity(CHUNK + ROW));
+            self.sink.feed(full.freeze()).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn finish(mut self) -> Sql<()> {
+        self.chunk.put_i16(-1);
+        self.sink.feed(self.chunk.freeze()).await?;
+        self.sink.as_mut().finish().await?;
+        Ok(())
+    }
 }
 
 /// A row being written.
@@ -55,6 +91,11 @@ impl Row<'_> {
         self.0.put_i32(value.len() as i32);
         self.0.put_slice(value);
         self
+    }
+
+    /// Begins a value of so many bytes; they follow by [`Copying::piece`].
+    pub(super) fn long(&mut self, len: usize) {
+        self.0.put_i32(len as i32);
     }
 
     pub(super) fn text(&mut self, value: &str) -> &mut Self {

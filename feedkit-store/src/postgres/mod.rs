@@ -9,6 +9,7 @@
 //! transaction is rolled back and made anew, so that the usual case pays for no lock.
 
 mod alert_log;
+mod alert_snapshot;
 mod commit;
 mod copy;
 mod database;

@@ -33,9 +33,9 @@ pub struct RollupSettings {
 }
 
 impl Default for RollupSettings {
-    /// 100,000 effects; 100 ms.
+    /// 50,000 effects; 100 ms.
     fn default() -> Self {
-        RollupSettings { max_held: 100_000, linger: Duration::from_millis(100) }
+        RollupSettings { max_held: 50_000, linger: Duration::from_millis(100) }
     }
 }
 

@@ -12,6 +12,10 @@ use super::sql_time::SqlTime;
 /// 64 half-lives: what a score fades by from one landmark to the next.
 const GENERATION_FACTOR: &str = "5.421010862427522e-20";
 
+/// Rows written by one statement. A connection keeps the room of the longest message that it has sent, and a pool has
+/// several: what is sent stays below some hundred kilobytes.
+const ROWS: usize = 4_000;
+
 /// Sums of effects: one write a post and kind, one a post, kind and hour.
 #[derive(Default)]
 pub(super) struct Totals<'e> {
@@ -45,7 +49,7 @@ impl<'e> Totals<'e> {
         let mut by_hour: Vec<_> = self.by_hour.into_iter().filter(|(_, by)| *by != 0).collect();
         by_post.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         by_hour.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        if !by_post.is_empty() {
+        for by_post in by_post.chunks(ROWS) {
             let add = session.prepare_cached(&add_totals()).await?;
             let posts: Vec<&str> = by_post.iter().map(|((post, _), _)| post.as_str()).collect();
             let kinds: Vec<&str> = by_post.iter().map(|((_, kind), _)| *kind).collect();
@@ -54,7 +58,8 @@ impl<'e> Totals<'e> {
             let scores: Vec<f64> = by_post.iter().map(|(_, (_, score))| score.value).collect();
             session.execute(&add, &[&posts, &kinds, &counts, &generations, &scores]).await?;
         }
-        if !by_hour.is_empty() {
+        drop(by_post);
+        for by_hour in by_hour.chunks(ROWS) {
             let add = session
                 .prepare_cached(
                     "INSERT INTO post_hourly AS t (hour, post_id, kind, count) \

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use feedkit_core::alert_log::{
-    AlertSnapshot, AlertStep, ExactState, Lease, OutboxRow, RecordedStep, Recovered,
+    AlertSnapshot, AlertStep, ExactState, Lease, OutboxRow, RecordedStep, Recovered, RuleStates, WholeStates,
 };
 use feedkit_core::failpoint::{self, stage};
 use feedkit_core::notification::Notification;
@@ -105,10 +105,12 @@ impl AlertLog for SqliteAlertLog {
     async fn save_snapshot(
         &self,
         lease: &Lease,
-        snapshot: &AlertSnapshot,
-        exact: &[ExactState],
+        step: u64,
+        positions: &Positions,
+        states: &dyn RuleStates,
     ) -> Result<()> {
-        let (lease, snapshot, exact) = (lease.clone(), snapshot.clone(), exact.to_vec());
+        let WholeStates { states, exact } = WholeStates::of(states)?;
+        let (lease, snapshot) = (lease.clone(), AlertSnapshot { step, positions: positions.clone(), states });
         self.state
             .write(1 + exact.len(), move |connection| {
                 check_lease(connection, &lease)?;

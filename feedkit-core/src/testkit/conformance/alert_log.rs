@@ -3,10 +3,11 @@ use std::time::Duration;
 use super::sentence::{Sentence, drop_half_way};
 use super::support::{at, user};
 use crate::alert_log::{
-    AlertLog, AlertSnapshot, AlertStep, Consumed, ExactState, Lease, RecordedStep, Recovered,
+    AlertLog, AlertSnapshot, AlertStep, Consumed, ExactState, ExactStates, Lease, Pieces, RecordedStep,
+    Recovered, RuleStates, WholeStates,
 };
 use crate::notification::{Audience, Notification, Severity};
-use crate::{ErrorKind, Partition, Positions};
+use crate::{Error, ErrorKind, Partition, Positions, Result};
 
 const TTL: Duration = Duration::from_secs(10);
 
@@ -22,6 +23,7 @@ pub async fn alert_log<L: AlertLog>(fresh: impl AsyncFn() -> L) {
     steps_are_recovered_in_order(&fresh().await).await;
     alerts_are_kept_once(&fresh().await).await;
     a_snapshot_replaces_the_steps_it_includes(&fresh().await).await;
+    a_snapshot_is_kept_whole_or_not_at_all(&fresh().await).await;
     the_outbox_is_read_until_marked(&fresh().await).await;
     a_dropped_step_is_whole_or_nothing(&fresh().await).await;
 }
@@ -62,6 +64,42 @@ fn snapshot(step: u64) -> AlertSnapshot {
         step,
         positions: Positions::from_iter([(Partition(0), 10 * step)]),
         states: vec![("spike".into(), vec![0, 1, 255]), ("empty".into(), vec![])],
+    }
+}
+
+/// Saves a snapshot with these exact states.
+async fn save(
+    log: &impl AlertLog,
+    lease: &Lease,
+    snapshot: AlertSnapshot,
+    exact: &[ExactState],
+) -> Result<()> {
+    let AlertSnapshot { step, positions, states } = snapshot;
+    log.save_snapshot(lease, step, &positions, &WholeStates { states, exact: exact.to_vec() }).await
+}
+
+/// States in pieces of so many bytes, after the last of which there may come an error.
+struct InPieces {
+    whole: WholeStates,
+    size: usize,
+    broken: bool,
+}
+
+impl RuleStates for InPieces {
+    fn rules(&self) -> Vec<&str> {
+        self.whole.rules()
+    }
+
+    fn state<'a>(&'a self, rule: &str) -> Pieces<'a> {
+        let state = self.whole.states.iter().find(|(name, _)| name == rule);
+        Box::new(
+            state.into_iter().flat_map(|(_, state)| state.chunks(self.size)).map(|piece| Ok(piece.to_vec())),
+        )
+    }
+
+    fn exact(&self) -> ExactStates<'_> {
+        let error = self.broken.then(|| Err(Error::fatal("a state cannot be written")));
+        Box::new(self.whole.exact().chain(error))
     }
 }
 
@@ -127,7 +165,7 @@ async fn writes_under_an_older_epoch_are_refused(log: &impl AlertLog) {
     let before = see(says, log, &new).await;
     says.fails("step", log.step(&old, &step(2, &["b"])).await, ErrorKind::Fenced);
     let exact = [ExactState { rule: "milestone".into(), key: "p".into(), state: vec![1] }];
-    says.fails("save_snapshot", log.save_snapshot(&old, &snapshot(1), &exact).await, ErrorKind::Fenced);
+    says.fails("save_snapshot", save(log, &old, snapshot(1), &exact).await, ErrorKind::Fenced);
     let marked = log.mark_published(&old, 1, &Positions::from_iter([(Partition(0), 1)])).await;
     says.fails("mark_published", marked, ErrorKind::Fenced);
     says.fails("renew", log.renew(&old, at(61), TTL).await, ErrorKind::Fenced);
@@ -205,11 +243,11 @@ async fn a_snapshot_replaces_the_steps_it_includes(log: &impl AlertLog) {
     let exact =
         |key: &str, state: u8| ExactState { rule: "milestone".into(), key: key.into(), state: vec![state] };
     let states = [exact("p", 1), exact("q", 2)];
-    says.ok("save_snapshot", log.save_snapshot(&lease, &snapshot(3), &states).await);
+    says.ok("save_snapshot", save(log, &lease, snapshot(3), &states).await);
     let expected = Recovered { snapshot: Some(snapshot(3)), steps: vec![recorded(4), recorded(5)] };
     says.equal("recovered", says.ok("recover", log.recover(&lease).await), expected);
     says.ok("step", log.step(&lease, &step(6, &[])).await);
-    says.ok("save_snapshot", log.save_snapshot(&lease, &snapshot(6), &[exact("q", 9)]).await);
+    says.ok("save_snapshot", save(log, &lease, snapshot(6), &[exact("q", 9)]).await);
     let expected = Recovered { snapshot: Some(snapshot(6)), steps: vec![] };
     says.equal("recovered", says.ok("recover", log.recover(&lease).await), expected);
     says.fails("step 6 again", log.step(&lease, &step(6, &[])).await, ErrorKind::Gap);
@@ -219,6 +257,35 @@ async fn a_snapshot_replaces_the_steps_it_includes(log: &impl AlertLog) {
     says.equal("states", read, vec![Some(vec![9]), None, Some(vec![1])]);
     let other = says.ok("exact_states", log.exact_states("other", &["q"]).await);
     says.equal("another rule's", other, vec![None]);
+}
+
+async fn a_snapshot_is_kept_whole_or_not_at_all(log: &impl AlertLog) {
+    let says = Sentence("a snapshot that comes in pieces is kept whole, or not at all");
+    let lease = acquire(says, log).await;
+    for number in 1..=2 {
+        says.ok("step", log.step(&lease, &step(number, &[])).await);
+    }
+    // More than any backend sends at once.
+    let long: Vec<u8> = (0..1_000_003u32).map(|i| (i % 251) as u8).collect();
+    let keys: Vec<String> = (0..12_001).map(|i| format!("post:{i:05}")).collect();
+    let exact = |state: u8| {
+        let of = |key: &String| ExactState { rule: "milestone".into(), key: key.clone(), state: vec![state] };
+        keys.iter().map(of).collect::<Vec<_>>()
+    };
+    let mut kept = snapshot(1);
+    kept.states.insert(1, ("long".into(), long));
+    let whole = WholeStates { states: kept.states.clone(), exact: exact(1) };
+    let pieces = InPieces { whole, size: 70_001, broken: false };
+    says.ok("save_snapshot", log.save_snapshot(&lease, kept.step, &kept.positions, &pieces).await);
+    let whole = WholeStates { states: snapshot(2).states, exact: exact(2) };
+    let broken = InPieces { whole, size: 2, broken: true };
+    let saved = log.save_snapshot(&lease, 2, &snapshot(2).positions, &broken).await;
+    says.fails("save_snapshot with an error in its pieces", saved, ErrorKind::Fatal);
+    let expected = Recovered { snapshot: Some(kept), steps: vec![recorded(2)] };
+    says.holds(says.ok("recover", log.recover(&lease).await) == expected, "another snapshot is recovered");
+    let asked: Vec<_> = keys.iter().map(String::as_str).collect();
+    let read = says.ok("exact_states", log.exact_states("milestone", &asked).await);
+    says.holds(read == vec![Some(vec![1]); keys.len()], "exact states are not as the snapshot had them");
 }
 
 async fn the_outbox_is_read_until_marked(log: &impl AlertLog) {

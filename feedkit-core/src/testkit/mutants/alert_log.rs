@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::faults;
 use crate::alert_log::{
-    AlertLog, AlertSnapshot, AlertStep, ExactState, Lease, OutboxRow, RecordedStep, Recovered,
+    AlertLog, AlertStep, Lease, OutboxRow, RecordedStep, Recovered, RuleStates, WholeStates,
 };
 use crate::memory::MemoryAlertLog;
 use crate::notification::Notification;
@@ -47,6 +47,10 @@ faults! {
         KeepsOldSteps,
         /// Forgets the steps after a snapshot.
         SnapshotDropsAllSteps,
+        /// Keeps the first piece of a state.
+        KeepsFirstPiece,
+        /// Keeps a snapshot as far as it came before an error.
+        KeepsBrokenSnapshots,
         /// Forgets exact states.
         LosesExactStates,
         /// Mixes up the rules' exact states.
@@ -195,17 +199,28 @@ impl AlertLog for MutantAlertLog {
     async fn save_snapshot(
         &self,
         lease: &Lease,
-        snapshot: &AlertSnapshot,
-        exact: &[ExactState],
+        step: u64,
+        positions: &Positions,
+        states: &dyn RuleStates,
     ) -> Result<()> {
         let lease = self.lease(lease, AlertLogFault::AcceptsStaleSnapshots);
-        let mut exact = exact.to_vec();
+        let mut whole = match WholeStates::of(states) {
+            Err(_) if self.is(AlertLogFault::KeepsBrokenSnapshots) => Ok(WholeStates::default()),
+            whole => whole,
+        }?;
         match self.fault {
-            AlertLogFault::LosesExactStates => drop(exact.pop()),
-            AlertLogFault::ExactStatesOfAnyRule => exact.iter_mut().for_each(|s| s.rule = "any".into()),
+            AlertLogFault::KeepsFirstPiece => {
+                for (rule, state) in &mut whole.states {
+                    *state = states.state(rule).next().transpose()?.unwrap_or_default();
+                }
+            }
+            AlertLogFault::LosesExactStates => drop(whole.exact.pop()),
+            AlertLogFault::ExactStatesOfAnyRule => {
+                whole.exact.iter_mut().for_each(|s| s.rule = "any".into());
+            }
             _ => {}
         }
-        self.inner.save_snapshot(&lease, snapshot, &exact).await
+        self.inner.save_snapshot(&lease, step, positions, &whole).await
     }
 
     async fn exact_states(&self, rule: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>> {

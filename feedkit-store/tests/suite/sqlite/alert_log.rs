@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use feedkit_core::alert_log::{AlertSnapshot, AlertStep, Consumed, ExactState};
+use feedkit_core::alert_log::{AlertSnapshot, AlertStep, Consumed, ExactState, WholeStates};
 use feedkit_core::notification::{Audience, Notification, Severity};
 use feedkit_core::{AlertLog, ErrorKind, Partition, Positions, Timestamp};
 
@@ -37,9 +37,9 @@ async fn everything_is_there_after_opening_again() {
     }
     let positions = Positions::from_iter([(Partition(1), 30)]);
     let states = vec![("b".to_owned(), vec![7; 3 << 20]), ("a".to_owned(), vec![])];
-    let snapshot = AlertSnapshot { step: 2, positions, states };
-    let exact = ExactState { rule: "m".to_owned(), key: "p".to_owned(), state: vec![1, 2] };
-    log.save_snapshot(&lease, &snapshot, &[exact]).await.unwrap();
+    let snapshot = AlertSnapshot { step: 2, positions: positions.clone(), states: states.clone() };
+    let exact = vec![ExactState { rule: "m".to_owned(), key: "p".to_owned(), state: vec![1, 2] }];
+    log.save_snapshot(&lease, 2, &positions, &WholeStates { states, exact }).await.unwrap();
     let published = Positions::from_iter([(Partition(0), 1)]);
     log.mark_published(&lease, 1, &published).await.unwrap();
     store.close().await;
@@ -73,7 +73,7 @@ async fn an_older_lease_changes_nothing() {
     assert_eq!(new.epoch, old.epoch + 1);
     let fenced = [
         log.step(&old, &step(1, &["x"])).await,
-        log.save_snapshot(&old, &AlertSnapshot::default(), &[]).await,
+        log.save_snapshot(&old, 0, &Positions::new(), &WholeStates::default()).await,
         log.mark_published(&old, 1, &Positions::new()).await,
         log.renew(&old, Timestamp::EPOCH, TTL).await.map(drop),
         log.release(&old).await,
@@ -97,14 +97,14 @@ async fn steps_and_snapshots_follow_on_each_other() {
     let store = open(dir.path()).await;
     let log = store.alert_log();
     let lease = log.acquire("a", Timestamp::EPOCH, TTL).await.unwrap().unwrap();
-    let snapshot = |step| AlertSnapshot { step, ..AlertSnapshot::default() };
+    let (nowhere, nothing) = (Positions::new(), WholeStates::default());
     assert_eq!(log.step(&lease, &step(2, &["x"])).await.unwrap_err().kind(), ErrorKind::Gap);
-    assert_eq!(log.save_snapshot(&lease, &snapshot(1), &[]).await.unwrap_err().kind(), ErrorKind::Gap);
+    assert_eq!(log.save_snapshot(&lease, 1, &nowhere, &nothing).await.unwrap_err().kind(), ErrorKind::Gap);
     log.step(&lease, &step(1, &[])).await.unwrap();
     assert_eq!(log.step(&lease, &step(1, &["x"])).await.unwrap_err().kind(), ErrorKind::Gap);
     log.step(&lease, &step(2, &[])).await.unwrap();
-    log.save_snapshot(&lease, &snapshot(2), &[]).await.unwrap();
-    assert_eq!(log.save_snapshot(&lease, &snapshot(1), &[]).await.unwrap_err().kind(), ErrorKind::Gap);
+    log.save_snapshot(&lease, 2, &nowhere, &nothing).await.unwrap();
+    assert_eq!(log.save_snapshot(&lease, 1, &nowhere, &nothing).await.unwrap_err().kind(), ErrorKind::Gap);
     assert_eq!(log.step(&lease, &step(4, &["x"])).await.unwrap_err().kind(), ErrorKind::Gap);
     log.step(&lease, &step(3, &[])).await.unwrap();
     assert!(log.alerts(None, 9).await.unwrap().is_empty());
