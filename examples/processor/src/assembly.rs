@@ -114,7 +114,7 @@ impl Processor {
                 c.max_batch = config.group.max_batch;
                 c.max_commits = config.group.max_commits;
                 // What finds no room is read from the journal: memory is worth more here.
-                c.feed_effects = config.group.max_batch;
+                c.feed_effects = config.group.max_batch.div_ceil(2);
                 c.partitions_may_grow = true;
                 c.retention = Some((config.pipeline.retention(), RETENTION_EVERY));
                 c.shutdown_deadline = config.general.shutdown_deadline / 3;

@@ -50,7 +50,7 @@ settings! {
         heartbeat_interval: Duration = Duration::from_secs(1),
         /// Most records in one commit. More is a little faster where much is to be caught up with, and takes memory: about
         /// 1 KB a record, for each partition.
-        max_batch: usize = 16_000,
+        max_batch: usize = 12_000,
         /// Commits under way at once, over all partitions. More than PostgreSQL can work on side by side only take memory.
         max_commits: usize = 4,
     }

@@ -55,6 +55,8 @@ pub(super) struct Consumer {
     pub(super) out_of_range: bool,
     /// When ends were last compared.
     pub(super) measured: Instant,
+    /// When the ends of what is held back were last asked for.
+    pub(super) held_measured: Instant,
     /// When partitions of a broadcast reader were last looked for.
     refreshed: Option<Instant>,
     committed: Instant,
@@ -102,6 +104,7 @@ impl Consumer {
             ask_again: now,
             out_of_range: false,
             measured: now,
+            held_measured: now,
             refreshed: None,
             committed: now,
             asking: Vec::new(),
@@ -262,6 +265,7 @@ impl Consumer {
         self.take_answers();
         self.look_for_gaps();
         self.resume_lanes();
+        self.measure_held_back();
         self.ask();
         if self.committed.elapsed() >= self.options.commit_interval {
             self.commit();

@@ -94,7 +94,8 @@ impl ClientContext for Callbacks {
     }
 
     fn stats_raw(&self, json: &[u8]) {
-        self.meeting.counters.statistics(json, &self.topic);
+        let held_back = self.meeting.lock().held_back().collect();
+        self.meeting.counters.statistics(json, &self.topic, &held_back);
     }
 }
 

@@ -130,6 +130,14 @@ impl Meeting {
 }
 
 impl Inner {
+    /// The partitions that are paused because nobody took what was read of them.
+    pub(super) fn held_back(&self) -> impl Iterator<Item = Partition> {
+        self.lanes
+            .iter()
+            .filter(|(_, lane)| lane.is_reading() && lane.held_back)
+            .map(|(partition, _)| *partition)
+    }
+
     /// From the partition after the one taken from last.
     fn take_turn(&mut self) -> Option<Taken> {
         let after = self.lanes.range((

@@ -1,6 +1,6 @@
 //! What a source has done and where it stands, for metrics.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -108,8 +108,8 @@ impl Counters {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
     }
 
-    /// Takes in what librdkafka says of itself.
-    pub(super) fn statistics(&self, json: &[u8], topic: &str) {
+    /// Takes in what librdkafka says of itself; the ends of partitions that are held back it does not know.
+    pub(super) fn statistics(&self, json: &[u8], topic: &str, held_back: &BTreeSet<Partition>) {
         let said: Said = match serde_json::from_slice(json) {
             Ok(said) => said,
             Err(error) => {
@@ -119,9 +119,10 @@ impl Counters {
         };
         self.disconnected.store(!said.brokers.values().any(|broker| broker.state == "UP"), Relaxed);
         let partitions = said.topics.get(topic).into_iter().flat_map(|topic| &topic.partitions);
-        self.measured(partitions.filter_map(|(name, partition)| {
+        let ends = partitions.filter_map(|(name, partition)| {
             Some((Partition(name.parse().ok()?), Offset::try_from(partition.ls_offset).ok()?))
-        }));
+        });
+        self.measured(ends.filter(|(partition, _)| !held_back.contains(partition)));
     }
 }
 

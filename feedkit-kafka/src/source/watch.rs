@@ -6,7 +6,7 @@ use feedkit_core::Partition;
 use feedkit_core::source::GapReason;
 use rdkafka::consumer::Consumer as _;
 
-use super::consumer::{Consumer, place};
+use super::consumer::{ASK_AGAIN, Consumer, place};
 use crate::probe::number;
 
 /// Ends are asked for at most so often; records that come in between wait for it.
@@ -55,6 +55,28 @@ impl Consumer {
             self.meeting.counters.measured(ends.iter());
         }
         self.meeting.tell();
+    }
+
+    /// What is held back is not fetched, so librdkafka does not learn where it ends: that is asked for, as often as
+    /// statistics are made.
+    pub(super) fn measure_held_back(&mut self) {
+        let interval = self.options.statistics_interval;
+        let now = Instant::now();
+        if interval.is_zero() || now - self.held_measured < interval || now < self.ask_again {
+            return;
+        }
+        let held: Vec<_> = self.meeting.lock().held_back().collect();
+        if held.is_empty() {
+            return;
+        }
+        match self.probe.ends(&held) {
+            Ok(ends) => self.meeting.counters.measured(ends.iter()),
+            Err(error) => {
+                tracing::debug!(%error, "the ends of partitions that are held back cannot be asked for");
+                self.ask_again = Instant::now() + ASK_AGAIN;
+            }
+        }
+        self.held_measured = Instant::now();
     }
 
     /// librdkafka has read the partition up to `end`, and found no more. Control records, and records of
