@@ -188,7 +188,8 @@ impl Align {
         }
     }
 
-    /// The first of what `to` would have consumed up to some time: about `most` effects, and at least one.
+    /// The first of what `to` would have consumed up to some time: about `most` effects, and at least so many. A rest that
+    /// would be small comes with them: a step of a few effects that are ahead of the others would carry the watermark away.
     fn first(&self, most: usize, to: impl Fn(&Queue, Timestamp) -> Offset) -> Option<Portion<'_>> {
         let latest = self.time_of_last(most.max(1), |queue| to(queue, Timestamp::MAX));
         let mut portion = Gather::default();
@@ -201,21 +202,22 @@ impl Align {
 }
 
 impl Align {
-    /// The time up to which there are `most` effects, of those before `to`; the latest of all if there are not so many.
+    /// The time up to which `most` effects can be consumed, of those before `to`; the latest there is unless they are
+    /// more than twice as many.
     fn time_of_last(&self, most: usize, to: impl Fn(&Queue) -> Offset) -> Timestamp {
         let mut times = Vec::new();
-        let mut earliest_first = Timestamp::MAX;
         for queue in self.queues.values() {
-            let from = times.len();
-            times.extend(queue.up_to(to(queue)).flatten().map(|effect| effect.time));
-            // A partition's first effect may be later than those behind it, which wait with it.
-            earliest_first = times.get(from).map_or(earliest_first, |first| earliest_first.min(*first));
+            // What lies behind a later effect of its partition goes with that one.
+            let mut latest = Timestamp::from_millis(i64::MIN);
+            times.extend(queue.up_to(to(queue)).flatten().map(|effect| {
+                latest = latest.max(effect.time);
+                latest
+            }));
         }
-        if times.len() <= most {
+        if times.len() / 2 <= most {
             return Timestamp::MAX;
         }
-        let (_, last, _) = times.select_nth_unstable(most - 1);
-        earliest_first.max(*last)
+        *times.select_nth_unstable(most - 1).1
     }
 }
 
@@ -370,13 +372,33 @@ mod tests {
         let users = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let expected = [
             (vec![(0, 0, 2), (1, 0, 2)], users(&["u0-1", "u1-1"])),
-            // The two behind the effect at 90 are not before it.
-            (vec![(1, 2, 3)], users(&["u1-2"])),
-            (vec![(0, 2, 20)], users(&["u0-3", "u0-4", "u0-2"])),
+            // The two behind the effect at 90 go with it, and so do they all: it takes three to reach it.
+            (vec![(0, 2, 20), (1, 2, 3)], users(&["u0-3", "u0-4", "u1-2", "u0-2"])),
             (vec![(0, 20, 30), (1, 3, 10)], users(&["u1-3", "u0-25"])),
         ];
         assert_eq!(parts, expected);
         assert!(align.is_empty() && align.pending() == 0);
+    }
+
+    #[test]
+    fn one_late_effect_does_not_make_small_steps_of_all_the_others() {
+        let mut align = Align::new(&positions(&[]), &positions(&[]), T0);
+        // Of partition 0 all waits behind its first, and all of partition 1 is later than the rest of it.
+        let behind: Vec<_> = (1..500).map(|i| (i, 10)).collect();
+        let others: Vec<_> = (0..500).map(|i| (i, 100 + i as i64)).collect();
+        let first = [&[(0, 10_000)], &behind[..]].concat();
+        align.push(Partition(0), &[entry(0, 0, 500, true, &first)], T0).unwrap();
+        align.push(Partition(1), &[entry(1, 0, 500, true, &others)], T0).unwrap();
+        let mut sizes = Vec::new();
+        while let Some((_, users)) = take_at_most(&mut align, Reach::Everything, 100) {
+            sizes.push(users.len());
+        }
+        assert_eq!(sizes, [100, 100, 100, 100, 100, 500]);
+        // Nor does anything stay behind that is little.
+        let times: Vec<_> = (500..750).map(|i| (i, i as i64)).collect();
+        align.push(Partition(0), &[entry(0, 500, 750, true, &times)], T0).unwrap();
+        assert_eq!(take_at_most(&mut align, Reach::Everything, 100).unwrap().1.len(), 100);
+        assert_eq!(take_at_most(&mut align, Reach::Everything, 100).unwrap().1.len(), 150);
     }
 
     #[test]

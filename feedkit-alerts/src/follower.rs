@@ -23,7 +23,8 @@ use crate::step::{Desk, Work};
 ///
 /// Entries come partition by partition and may be far apart in event time when catching up. They wait until the
 /// other partitions have come as far, or have nothing more, or [`AlertOptions::max_hold`] or
-/// [`AlertOptions::max_pending`] is exceeded; then they are handed to the rules, ordered by time, in one *step*.
+/// [`AlertOptions::max_pending`] is exceeded; then they are handed to the rules, ordered by time, in one *step*, or
+/// several where they are many.
 /// A step is one transaction of the alert log: it moves the positions, keeps the alerts, and records what was
 /// consumed. Whoever takes over loads the last snapshot and runs the recorded steps again, so that the rules'
 /// states, and all alerts after that, are as if nothing had happened.

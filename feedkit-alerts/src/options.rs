@@ -19,7 +19,8 @@ pub struct AlertOptions {
     pub max_hold: Duration,
     /// How many effects may.
     pub max_pending: usize,
-    /// About how many effects make a step, where much is to be caught up with: what a step takes of memory.
+    /// How many effects make a step, where more than twice as many are to be caught up with: what a step takes of
+    /// memory. More, where many are of one time, or wait behind one that is later than they are.
     pub max_step: usize,
     /// Effects between two snapshots; at least as many as there are states, so that large tables are not written
     /// over and over.
@@ -34,7 +35,7 @@ pub struct AlertOptions {
 }
 
 impl Default for AlertOptions {
-    /// A lease of 10 s; 5 s or 200,000 effects of waiting; steps of 20,000 effects; snapshots every 500,000 effects or 60 s or 100,000
+    /// A lease of 10 s; 5 s or 200,000 effects of waiting; steps of 10,000 effects where there are many; snapshots every 500,000 effects or 60 s or 100,000
     /// changed exact states.
     fn default() -> Self {
         let random = || RandomState::new().build_hasher().finish();
@@ -43,7 +44,7 @@ impl Default for AlertOptions {
             lease_ttl: Duration::from_secs(10),
             max_hold: Duration::from_secs(5),
             max_pending: 200_000,
-            max_step: 20_000,
+            max_step: 10_000,
             snapshot_effects: 500_000,
             snapshot_interval: Duration::from_secs(60),
             max_dirty: 100_000,

@@ -12,7 +12,7 @@ use crate::lease::Tenure;
 use crate::options::AlertOptions;
 
 /// Exact states that are asked for at once.
-const LOAD: usize = 5_000;
+const LOAD: usize = 4_000;
 
 /// The rules' states, how far they have come, and what waits for them. It is as the alert log has it, or one step
 /// ahead.

@@ -122,7 +122,7 @@ pub trait RuleStates: Send + Sync {
     /// The names under which [`state`](RuleStates::state) knows something, in order; each once.
     fn rules(&self) -> Vec<&str>;
 
-    /// One rule's state, in pieces of some kilobytes, in order.
+    /// One rule's state in order, in pieces: of a large one, of some dozen kilobytes each.
     fn state<'a>(&'a self, rule: &str) -> Pieces<'a>;
 
     /// The exact states that changed since the last snapshot; each key once.

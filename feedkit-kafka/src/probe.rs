@@ -129,8 +129,13 @@ impl Probe {
     }
 
     pub(crate) fn ends(&self, partitions: &[Partition]) -> Result<Positions> {
-        let found = self.places(partitions.iter().map(|partition| (*partition, Place::End)))?;
-        Ok(found.into_iter().collect())
+        self.ends_within(partitions, PATIENCE)
+    }
+
+    /// Where partitions end, if the brokers say so in time.
+    pub(crate) fn ends_within(&self, partitions: &[Partition], patience: Duration) -> Result<Positions> {
+        let ends = partitions.iter().map(|partition| (*partition, Place::End));
+        Ok(self.places_within(ends, patience)?.into_iter().collect())
     }
 
     /// What is held of each partition.
@@ -153,18 +158,26 @@ impl Probe {
         Ok(positions)
     }
 
-    /// Translates places (the beginning, the end, a time in milliseconds) into offsets, all at once. As a consumer
-    /// that reads committed sees it: a transaction that is under way lies behind the end.
     fn places(
         &self,
         wanted: impl Iterator<Item = (Partition, Place)>,
+    ) -> Result<BTreeMap<Partition, Offset>> {
+        self.places_within(wanted, PATIENCE)
+    }
+
+    /// Translates places (the beginning, the end, a time in milliseconds) into offsets, all at once. As a consumer
+    /// that reads committed sees it: a transaction that is under way lies behind the end.
+    fn places_within(
+        &self,
+        wanted: impl Iterator<Item = (Partition, Place)>,
+        patience: Duration,
     ) -> Result<BTreeMap<Partition, Offset>> {
         let place = |error| failed(format_args!("topic {}: asking for offsets", self.topic), error);
         let mut list = TopicPartitionList::new();
         for (partition, at) in wanted {
             list.add_partition_offset(&self.topic, number(partition), at).map_err(place)?;
         }
-        let found = self.client.offsets_for_times(list, PATIENCE).map_err(place)?;
+        let found = self.client.offsets_for_times(list, patience).map_err(place)?;
         self.serve();
         let mut offsets = BTreeMap::new();
         for element in found.elements() {

@@ -109,7 +109,7 @@ async fn waits_for_partitions_that_lag_but_not_for_ever() {
 #[tokio::test]
 async fn what_partitions_are_handed_at_one_moment_is_one_step() {
     let world = World::new(32);
-    let follower = world.follower();
+    let follower = world.follower_with(|o| o.max_step = 600);
     // Of each partition it is known that nothing was there, so that none is waited for.
     positions(&follower).await.unwrap();
     world.fill(&TrafficConfig { count: 600, ..traffic(32) }).await;

@@ -127,7 +127,13 @@ impl State {
     fn take(&mut self, most: usize, limit: usize) -> Option<Taken> {
         let mut batch = self.batches.pop_front()?;
         self.records -= weight(&batch);
-        batch.records.reserve_exact(self.records.min(most.saturating_sub(batch.records.len())));
+        let mut total = batch.records.len();
+        let fits = |next: &&Batch| {
+            total += next.records.len();
+            total <= most
+        };
+        let more = self.batches.iter().take_while(fits).map(|next| next.records.len()).sum();
+        batch.records.reserve_exact(more);
         while let Some(next) = self.batches.front() {
             if batch.records.len() + next.records.len() > most || next.from != batch.to {
                 break;

@@ -6,11 +6,14 @@ use feedkit_core::Partition;
 use feedkit_core::source::GapReason;
 use rdkafka::consumer::Consumer as _;
 
-use super::consumer::{ASK_AGAIN, Consumer, place};
+use super::consumer::{Consumer, place};
 use crate::probe::number;
 
 /// Ends are asked for at most so often; records that come in between wait for it.
 const MEASURE: Duration = Duration::from_millis(4);
+
+/// How long an answer about partitions that are held back may keep the others waiting.
+const HELD_BACK: Duration = Duration::from_millis(200);
 
 impl Consumer {
     /// Whether something waits to be compared with the end.
@@ -61,20 +64,16 @@ impl Consumer {
     /// statistics are made.
     pub(super) fn measure_held_back(&mut self) {
         let interval = self.options.statistics_interval;
-        let now = Instant::now();
-        if interval.is_zero() || now - self.held_measured < interval || now < self.ask_again {
+        if interval.is_zero() || self.held_measured.elapsed() < interval {
             return;
         }
         let held: Vec<_> = self.meeting.lock().held_back().collect();
         if held.is_empty() {
             return;
         }
-        match self.probe.ends(&held) {
+        match self.probe.ends_within(&held, HELD_BACK) {
             Ok(ends) => self.meeting.counters.measured(ends.iter()),
-            Err(error) => {
-                tracing::debug!(%error, "the ends of partitions that are held back cannot be asked for");
-                self.ask_again = Instant::now() + ASK_AGAIN;
-            }
+            Err(error) => tracing::debug!(%error, "where partitions end that are held back is not known"),
         }
         self.held_measured = Instant::now();
     }

@@ -10,7 +10,7 @@ use super::database::Session;
 use super::failure::Sql;
 
 /// Exact states written by one statement.
-const EXACT: usize = 5_000;
+const EXACT: usize = 4_000;
 
 /// Replaces the snapshot. States go to the server as they are told, piece by piece, and none is in memory as a whole.
 pub(super) async fn save(
