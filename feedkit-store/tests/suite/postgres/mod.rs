@@ -1,6 +1,7 @@
 //! PostgreSQL: on the server that `FEEDKIT_TEST_POSTGRES` names, and, where something is broken, on servers of the
 //! tests' own.
 
+mod alert_snapshot;
 mod conformance;
 mod crash;
 mod erase;
