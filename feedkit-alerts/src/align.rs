@@ -136,7 +136,7 @@ impl Align {
         self.queues.values().all(|q| q.entries.is_empty())
     }
 
-    /// What can be consumed now, if anything: about `most` effects.
+    /// What can be consumed now, if anything; of more than twice `most` effects the first `most`.
     pub(crate) fn portion(&self, reach: Reach, most: usize, now: Timestamp) -> Option<Portion<'_>> {
         let newest = self.queues.values().filter(|q| q.effects > 0).filter_map(|q| q.seen).max();
         let live = newest.is_none_or(|newest| now.since(newest) < LIVE);
@@ -199,9 +199,7 @@ impl Align {
         let portion = portion.finish();
         (!portion.consumed.is_empty()).then_some(portion)
     }
-}
 
-impl Align {
     /// The time up to which `most` effects can be consumed, of those before `to`; the latest there is unless they are
     /// more than twice as many.
     fn time_of_last(&self, most: usize, to: impl Fn(&Queue) -> Offset) -> Timestamp {

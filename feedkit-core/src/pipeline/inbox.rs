@@ -127,18 +127,17 @@ impl State {
     fn take(&mut self, most: usize, limit: usize) -> Option<Taken> {
         let mut batch = self.batches.pop_front()?;
         self.records -= weight(&batch);
-        let mut total = batch.records.len();
-        let fits = |next: &&Batch| {
-            total += next.records.len();
-            total <= most
-        };
-        let more = self.batches.iter().take_while(fits).map(|next| next.records.len()).sum();
-        batch.records.reserve_exact(more);
-        while let Some(next) = self.batches.front() {
-            if batch.records.len() + next.records.len() > most || next.from != batch.to {
-                break;
+        let (mut records, mut to) = (batch.records.len(), batch.to);
+        let follows = |next: &&Batch| {
+            let follows = next.from == to && records + next.records.len() <= most;
+            if follows {
+                (records, to) = (records + next.records.len(), next.to);
             }
-            let Some(next) = self.batches.pop_front() else { break };
+            follows
+        };
+        let merged = self.batches.iter().take_while(follows).count();
+        batch.records.reserve_exact(records - batch.records.len());
+        for next in self.batches.drain(..merged) {
             self.records -= weight(&next);
             batch.to = next.to;
             batch.at_end = next.at_end;
