@@ -21,7 +21,7 @@ pub(crate) struct Schema {
 /// The tables of version 1 of `state.db`.
 const STATE_V1: &str = concat!(include_str!("state_schema.sql"), include_str!("history_schema.sql"));
 /// The tables of version 1 of `log.db`.
-const LOG_V1: &str = include_str!("log_schema.sql");
+const LOG_V1: &str = include_str!("log/schema.sql");
 
 /// `state.db`: the history, the counters and the alerts.
 pub(crate) const STATE: Schema =

@@ -10,10 +10,10 @@ use feedkit_core::{Error, EventSink, Offset, Position, Result, Timestamp};
 use rusqlite::Connection;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::failure::Sql;
 use super::log::Shared;
 use super::record_batch::{Encoder, RecordBatch};
 use super::topic::Topic;
+use crate::sqlite::failure::Sql;
 
 /// Most bytes of a record's key and value together.
 pub const MAX_RECORD_BYTES: usize = 16 << 20;

@@ -4,10 +4,10 @@ use feedkit_core::source::{Batch, Gap, Record, RecordMark, Resume, check_resume}
 use feedkit_core::{Error, Offset};
 use rusqlite::Connection;
 
-use super::failure::Sql;
 use super::record_batch;
 use super::source::SourceOptions;
 use super::topic::{Table, Topic};
+use crate::sqlite::failure::Sql;
 
 /// What a source yields next of a partition.
 #[derive(Debug)]

@@ -12,11 +12,11 @@ use feedkit_core::{Error, EventSource, Offset, Partition, Positions, Result};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::connection::HeldReader;
 use super::group::{Member, Told};
 use super::log::Shared;
 use super::read::{Done, Ready, check, search};
 use super::topic::Topic;
+use crate::sqlite::connection::HeldReader;
 
 /// How a source reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

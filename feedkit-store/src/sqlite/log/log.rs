@@ -7,11 +7,11 @@ use feedkit_core::{Clock, Error, Positions, Result, Timestamp};
 use rusqlite::Connection;
 
 use super::group::Groups;
-use super::schema;
 use super::sink::SqliteSink;
 use super::source::{SourceOptions, SqliteSource};
-use super::store::State;
 use super::topic::{RETAIN_ROWS, Table, Topic, load_topics, make_topics};
+use crate::sqlite::schema;
+use crate::sqlite::store::State;
 
 /// The topic that takes users' actions in.
 pub const USER_ACTIONS: &str = "user-actions";
