@@ -22,5 +22,5 @@ mod step;
 pub use config::RulesConfig;
 pub use follower::AlertFollower;
 pub use options::{AlertOptions, Signals};
-pub use relay::{OpenSource, Opening, Relay, Relayed};
+pub use relay::{Relay, Relayed};
 pub use ruleset::RuleSet;

@@ -1,5 +1,4 @@
 use std::collections::{BTreeSet, HashSet};
-use std::pin::Pin;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -7,8 +6,8 @@ use bytes::Bytes;
 use feedkit_core::alert_log::{Lease, OutboxRow};
 use feedkit_core::failpoint::{self, stage};
 use feedkit_core::sink::NewRecord;
-use feedkit_core::source::{Resume, SourceEvent};
-use feedkit_core::{AlertLog, Epoch, Error, ErrorKind, EventSink, EventSource, Positions, Result};
+use feedkit_core::source::{OpenSource, Resume, SourceEvent};
+use feedkit_core::{AlertLog, Epoch, Error, ErrorKind, EventSink, Positions, Result};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
@@ -21,12 +20,6 @@ const POLL: Duration = Duration::from_secs(1);
 /// How long reading the notifications back may take without any progress.
 const READ_BACK: Duration = Duration::from_secs(30);
 
-/// Opens a reader of the notifications' log, in broadcast mode.
-pub type OpenSource = Box<dyn Fn() -> Opening + Send + Sync>;
-
-/// A reader being opened.
-pub type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn EventSource>>> + Send>>;
-
 /// Publishes the alert log's outbox to the notifications' log, while this process holds the alert lease.
 ///
 /// Rows are published in their order, keyed by audience, each as the JSON of its
@@ -37,7 +30,7 @@ pub type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn EventSource>>> + S
 pub struct Relay<L, S> {
     log: L,
     sink: S,
-    open: OpenSource,
+    open: Box<dyn OpenSource>,
     signals: Signals,
     /// The lease's epoch as of which `published` and `out` are right.
     since: Option<Epoch>,
@@ -62,9 +55,9 @@ pub enum Relayed {
 
 impl<L: AlertLog, S: EventSink> Relay<L, S> {
     /// A relay beside the follower whose signals these are. `open` opens a reader of the log that `sink` writes.
-    pub fn new(log: L, sink: S, open: OpenSource, signals: Signals) -> Self {
+    pub fn new(log: L, sink: S, open: impl OpenSource, signals: Signals) -> Self {
         let (published, out) = (Positions::new(), HashSet::new());
-        Relay { log, sink, open, signals, since: None, published, out }
+        Relay { log, sink, open: Box::new(open), signals, since: None, published, out }
     }
 
     /// Publishes until `shutdown`: whenever alerts were written, and once a second. Errors that pass are waited
@@ -187,7 +180,7 @@ impl<L: AlertLog, S: EventSink> Relay<L, S> {
         self.published = self.log.published().await?;
         self.out.clear();
         let mut from = self.published.clone();
-        let mut source = (self.open)().await?;
+        let mut source = self.open.open().await?;
         let ends = source.ends().await?;
         let mut open: BTreeSet<_> =
             ends.iter().filter(|(p, end)| from.of(*p) < *end).map(|(partition, _)| partition).collect();
@@ -211,7 +204,7 @@ impl<L: AlertLog, S: EventSink> Relay<L, S> {
                     if gap.start >= gap.end {
                         open.remove(&gap.partition);
                     }
-                    source = (self.open)().await?;
+                    source = self.open.open().await?;
                 }
                 _ => {}
             }

@@ -248,6 +248,44 @@ impl From<Gap> for Error {
     }
 }
 
+/// Opens readers of one log, each in broadcast mode.
+///
+/// A closure that returns a future of a reader is an `OpenSource`:
+///
+/// ```
+/// use feedkit_core::memory::MemoryLog;
+/// use feedkit_core::source::OpenSource;
+/// use feedkit_core::SystemClock;
+///
+/// let log = MemoryLog::new(4, SystemClock);
+/// let open: Box<dyn OpenSource> = Box::new(move || {
+///     let log = log.clone();
+///     async move { Ok(log.broadcast()) }
+/// });
+/// ```
+///
+/// # Contract
+///
+/// Each reader is assigned all partitions. It starts each partition at the offset with which its
+/// [`Assigned`] is answered.
+#[async_trait]
+pub trait OpenSource: Send + Sync + 'static {
+    /// Opens a new reader.
+    async fn open(&self) -> Result<Box<dyn EventSource>>;
+}
+
+#[async_trait]
+impl<F, O, S> OpenSource for F
+where
+    F: Fn() -> O + Send + Sync + 'static,
+    O: Future<Output = Result<S>> + Send,
+    S: EventSource + 'static,
+{
+    async fn open(&self) -> Result<Box<dyn EventSource>> {
+        Ok(Box::new(self().await?))
+    }
+}
+
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<T: EventSource + ?Sized> EventSource for Box<T> {

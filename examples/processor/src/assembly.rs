@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use feedkit_alerts::{AlertFollower, AlertOptions, OpenSource, Relay, Signals};
+use feedkit_alerts::{AlertFollower, AlertOptions, Relay, Signals};
 use feedkit_core::pipeline::{CounterFollower, PipelineHandle};
 use feedkit_core::trending::Trending;
-use feedkit_core::{AlertLog, Error, EventSource, JsonCodec, Pipeline, Result, SystemClock};
+use feedkit_core::{AlertLog, Error, JsonCodec, Pipeline, Result, SystemClock};
 use feedkit_kafka::{Kafka, SinkOptions, SourceHandle, SourceOptions, admin};
 use feedkit_server::patiently;
 use feedkit_store::postgres::Postgres;
@@ -89,12 +89,10 @@ impl Processor {
         )?;
         let signals = alerts.signals();
         let notifications = stores.notifications.clone();
-        let open: OpenSource = Box::new(move || {
+        let open = move || {
             let kafka = notifications.clone();
-            Box::pin(async move {
-                Ok(Box::new(kafka.broadcast(SourceOptions::default())?) as Box<dyn EventSource>)
-            })
-        });
+            async move { kafka.broadcast(SourceOptions::default()) }
+        };
         let mut sending = SinkOptions::default();
         // Few records, each waited for.
         sending.linger = Duration::ZERO;

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use feedkit_alerts::{AlertFollower, AlertOptions, OpenSource, Relay};
+use feedkit_alerts::{AlertFollower, AlertOptions, Relay};
 use feedkit_core::pipeline::{PartitionState, PipelineHandle, PipelineStatus};
 use feedkit_core::source::{Resume, check_resume};
-use feedkit_core::{
-    AlertLog, Clock, Error, EventSource, History, JsonCodec, Pipeline, Positions, Result, SystemClock,
-};
+use feedkit_core::{AlertLog, Clock, Error, History, JsonCodec, Pipeline, Positions, Result, SystemClock};
 use feedkit_store::sqlite::{NOTIFICATIONS, SourceOptions, Sqlite, SqliteOptions, USER_ACTIONS};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -51,13 +49,10 @@ impl Engine {
         let options = AlertOptions { owner: "feedkit".to_owned(), ..Default::default() };
         let alerts = AlertFollower::new(store.alert_log(), history.clone(), rules, clock.clone(), options)?;
         let notifications = store.log().clone();
-        let open: OpenSource = Box::new(move || {
+        let open = move || {
             let log = notifications.clone();
-            Box::pin(async move {
-                let source = log.broadcast(NOTIFICATIONS, SourceOptions::default()).await?;
-                Ok(Box::new(source) as Box<dyn EventSource>)
-            })
-        });
+            async move { log.broadcast(NOTIFICATIONS, SourceOptions::default()).await }
+        };
         let sink = store.log().sink(NOTIFICATIONS)?;
         let mut relay = Relay::new(store.alert_log(), sink, open, alerts.signals());
 

@@ -3,13 +3,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use feedkit_alerts::{OpenSource, Relay, Relayed, Signals};
+use feedkit_alerts::{Relay, Relayed, Signals};
 use feedkit_core::history::JournalRead;
 use feedkit_core::memory::MemoryLog;
 use feedkit_core::notification::Notification;
 use feedkit_core::sink::NewRecord;
 use feedkit_core::testkit::TrafficConfig;
-use feedkit_core::{Error, EventSink, EventSource, Follower, History, Partition, Position, Result};
+use feedkit_core::{Error, EventSink, Follower, History, Partition, Position, Result};
 use rand::{RngExt, SeedableRng};
 use tokio_util::sync::CancellationToken;
 
@@ -28,10 +28,10 @@ async fn full(seed: u64) -> (World, MemoryLog) {
 
 fn relay<S: EventSink>(world: &World, sink: S, log: &MemoryLog, signals: Signals) -> Relay<Arc<TestLog>, S> {
     let log = log.clone();
-    let open: OpenSource = Box::new(move || {
-        let source: Box<dyn EventSource> = Box::new(log.broadcast());
-        Box::pin(std::future::ready(Ok(source)))
-    });
+    let open = move || {
+        let log = log.clone();
+        async move { Ok(log.broadcast()) }
+    };
     Relay::new(Arc::clone(&world.log), sink, open, signals)
 }
 
