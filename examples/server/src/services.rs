@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use feedkit_core::{Error, Result, SystemClock};
 use feedkit_kafka::Kafka;
-use feedkit_store::postgres::{Postgres, PostgresSettings, TlsMode, TlsSettings};
-use feedkit_store::redis::{Redis, RedisSettings};
+use feedkit_store::postgres::{Postgres, PostgresOptions, TlsMode, TlsOptions};
+use feedkit_store::redis::{Redis, RedisOptions};
 
 use crate::settings::{Layers, Secret, choice};
 
@@ -137,9 +137,9 @@ impl Services {
         Postgres::connect(self.postgres_settings(name)?, Arc::new(SystemClock)).await
     }
 
-    fn postgres_settings(&self, name: &str) -> Result<PostgresSettings> {
+    fn postgres_settings(&self, name: &str) -> Result<PostgresOptions> {
         let section = &self.postgres;
-        let mut settings = PostgresSettings::new(&section.url);
+        let mut settings = PostgresOptions::new(&section.url);
         settings.application_name = name.to_owned();
         if let Some(password) = &section.password {
             settings.password = Some(text("postgres.password", password)?);
@@ -149,7 +149,7 @@ impl Services {
         settings.connect_timeout = section.connect_timeout;
         settings.statement_timeout = section.statement_timeout;
         settings.migrate = section.migrate;
-        settings.tls = TlsSettings {
+        settings.tls = TlsOptions {
             mode: match section.tls {
                 Tls::Off => TlsMode::Off,
                 Tls::Prefer => TlsMode::Prefer,
@@ -168,14 +168,14 @@ impl Services {
     pub fn redis(&self) -> Result<Redis> {
         let section = &self.redis;
         let mut settings = match (section.cluster, section.url.as_slice()) {
-            (false, [url]) => RedisSettings::single(url),
+            (false, [url]) => RedisOptions::single(url),
             (false, urls) => {
                 return Err(Error::invalid(format!(
                     "redis.url names {} servers: a single Redis is one, of a cluster (redis.cluster = true) any",
                     urls.len()
                 )));
             }
-            (true, urls) => RedisSettings::cluster(urls),
+            (true, urls) => RedisOptions::cluster(urls),
         };
         if let Some(password) = &section.password {
             settings.password = Some(text("redis.password", password)?);

@@ -11,7 +11,7 @@ use feedkit_core::{Error, Result};
 use tokio_postgres::NoTls;
 
 use super::failure::{Failure, Sql};
-use super::settings::PostgresSettings;
+use super::options::PostgresOptions;
 use super::time_partition::Leaves;
 use super::tls;
 
@@ -74,26 +74,26 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// A pool, not connected yet, whose connections are set up by `settings`.
-    pub(super) fn new(settings: &PostgresSettings) -> Result<Database> {
-        let (config, connector) = config(settings)?;
+    /// A pool, not connected yet, whose connections are set up by `options`.
+    pub(super) fn new(options: &PostgresOptions) -> Result<Database> {
+        let (config, connector) = config(options)?;
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = match connector {
             Some(connector) => Manager::from_config(config, connector, recycling),
             None => Manager::from_config(config, NoTls, recycling),
         };
         let pool = Pool::builder(manager)
-            .max_size(settings.pool_size.max(1))
-            .wait_timeout(Some(settings.pool_wait))
-            .create_timeout(Some(settings.connect_timeout.saturating_mul(2)))
-            .recycle_timeout(Some(settings.connect_timeout))
+            .max_size(options.pool_size.max(1))
+            .wait_timeout(Some(options.pool_wait))
+            .create_timeout(Some(options.connect_timeout.saturating_mul(2)))
+            .recycle_timeout(Some(options.connect_timeout))
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|e| Error::fatal(format!("PostgreSQL: the pool cannot be set up: {e}")))?;
         Ok(Database {
             pool,
-            statement_timeout: settings.statement_timeout,
-            long_statement_timeout: settings.long_statement_timeout,
+            statement_timeout: options.statement_timeout,
+            long_statement_timeout: options.long_statement_timeout,
             leaves: Leaves::default(),
             like_seed: 0,
         })
@@ -222,30 +222,30 @@ impl Drop for Session {
     }
 }
 
-/// The driver's settings.
+/// The driver's options.
 pub(super) fn config(
-    settings: &PostgresSettings,
+    options: &PostgresOptions,
 ) -> Result<(tokio_postgres::Config, Option<tokio_postgres_rustls::MakeRustlsConnect>)> {
     let mut config: tokio_postgres::Config =
-        settings.url.parse().map_err(|e: tokio_postgres::Error| Error::from(Failure::Sql(e)))?;
-    if let Some(password) = &settings.password {
+        options.url.parse().map_err(|e: tokio_postgres::Error| Error::from(Failure::Sql(e)))?;
+    if let Some(password) = &options.password {
         config.password(password);
     }
-    let (mode, connector) = tls::connector(&settings.tls)?;
-    let millis = settings.statement_timeout.as_millis();
-    let options = format!(
+    let (mode, connector) = tls::connector(&options.tls)?;
+    let millis = options.statement_timeout.as_millis();
+    let parameters = format!(
         "{} -c statement_timeout={millis} -c idle_in_transaction_session_timeout={millis} \
          -c synchronous_commit=on -c timezone=UTC -c jit=off",
         config.get_options().unwrap_or_default()
     );
     config
         .ssl_mode(mode)
-        .options(options.trim_start())
-        .application_name(&settings.application_name)
-        .connect_timeout(settings.connect_timeout)
+        .options(parameters.trim_start())
+        .application_name(&options.application_name)
+        .connect_timeout(options.connect_timeout)
         .keepalives_idle(Duration::from_secs(10))
         .keepalives_interval(Duration::from_secs(5))
         .keepalives_retries(3)
-        .tcp_user_timeout(settings.statement_timeout);
+        .tcp_user_timeout(options.statement_timeout);
     Ok((config, connector))
 }

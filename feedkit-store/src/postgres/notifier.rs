@@ -90,7 +90,7 @@ impl Notifier {
     }
 
     async fn connected(&self) -> Result<()> {
-        let (config, connector) = database::config(&self.store.shared.settings)?;
+        let (config, connector) = database::config(&self.store.shared.options)?;
         let broken = |error| Error::from(Failure::Sql(error));
         match connector {
             Some(connector) => {

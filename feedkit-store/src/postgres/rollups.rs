@@ -16,28 +16,11 @@ use feedkit_core::{Error, ErrorKind, Follower, History, Offset, Partition, Posit
 use super::database::Session;
 use super::database::{reading, transaction};
 use super::failure::Sql;
+use super::options::RollupOptions;
 use super::positions::{number, partition_at};
 use super::store::Postgres;
 use super::totals::Totals;
 use super::{journal, rebuild, schema};
-
-/// When rollups are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RollupSettings {
-    /// Effects held at most, over all partitions. Many at once cost little more than few: they touch the same posts.
-    pub max_held: usize,
-    /// How long the first effect held waits for others. It waits longer, up to a second, where writing takes long:
-    /// rollups are to take a fifth of the time at most, and the more are written at once the less each costs.
-    pub linger: Duration,
-}
-
-impl Default for RollupSettings {
-    /// 50,000 effects; 100 ms.
-    fn default() -> Self {
-        RollupSettings { max_held: 50_000, linger: Duration::from_millis(100) }
-    }
-}
 
 /// Writes after so many ticks, however quickly they come.
 const MAX_TICKS: u32 = 10;
@@ -55,7 +38,7 @@ const PAGE: usize = 50_000;
 /// only what lies behind them.
 pub struct PostgresRollups {
     store: Postgres,
-    settings: RollupSettings,
+    options: RollupOptions,
     held: Mutex<Held>,
 }
 
@@ -88,8 +71,8 @@ impl Run {
 }
 
 impl PostgresRollups {
-    pub(super) fn new(store: &Postgres, settings: RollupSettings) -> Self {
-        PostgresRollups { store: store.clone(), settings, held: Mutex::default() }
+    pub(super) fn new(store: &Postgres, options: RollupOptions) -> Self {
+        PostgresRollups { store: store.clone(), options, held: Mutex::default() }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -148,7 +131,7 @@ impl PostgresRollups {
 
 impl fmt::Debug for PostgresRollups {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresRollups").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("PostgresRollups").field("options", &self.options).finish_non_exhaustive()
     }
 }
 
@@ -197,7 +180,7 @@ impl Follower for PostgresRollups {
             );
             return Err(Error::gap(message));
         }
-        if self.held().effects >= self.settings.max_held {
+        if self.held().effects >= self.options.max_held {
             self.flush().await?;
         }
         let (next, full) = {
@@ -218,7 +201,7 @@ impl Follower for PostgresRollups {
             } else if since.is_none() {
                 (*since, *ticks) = (Some(Instant::now()), 0);
             }
-            (next, held.effects >= self.settings.max_held)
+            (next, held.effects >= self.options.max_held)
         };
         if full {
             self.flush().await?;
@@ -245,7 +228,7 @@ impl Follower for PostgresRollups {
         let due = {
             let mut held = self.held();
             held.ticks += 1;
-            let linger = (held.took * PAUSES).min(LONGEST_LINGER).max(self.settings.linger);
+            let linger = (held.took * PAUSES).min(LONGEST_LINGER).max(self.options.linger);
             held.since.is_some_and(|since| since.elapsed() >= linger || held.ticks >= MAX_TICKS)
         };
         if due { self.flush().await } else { Ok(()) }

@@ -14,8 +14,8 @@ use super::database::reading;
 use super::failure::damaged;
 use super::history::PostgresHistory;
 use super::notifier::{Notifier, Signal};
-use super::rollups::{PostgresRollups, RollupSettings};
-use super::settings::PostgresSettings;
+use super::options::{PostgresOptions, RollupOptions};
+use super::rollups::PostgresRollups;
 use super::{schema, time_partition};
 
 /// History, rollups and alert log in one database of PostgreSQL 14 or later. Clones share the connections.
@@ -23,11 +23,11 @@ use super::{schema, time_partition};
 /// ```no_run
 /// use std::sync::Arc;
 /// use feedkit_core::SystemClock;
-/// use feedkit_store::postgres::{Postgres, PostgresSettings};
+/// use feedkit_store::postgres::{Postgres, PostgresOptions};
 ///
 /// # async fn run() -> feedkit_core::Result<()> {
-/// let settings = PostgresSettings::new("postgres://feedkit@localhost/feedkit");
-/// let store = Postgres::connect(settings, Arc::new(SystemClock)).await?;
+/// let options = PostgresOptions::new("postgres://feedkit@localhost/feedkit");
+/// let store = Postgres::connect(options, Arc::new(SystemClock)).await?;
 /// let (history, rollups, alerts) = (store.history(), store.rollups(), store.alert_log());
 /// # Ok(())
 /// # }
@@ -41,7 +41,7 @@ pub struct Postgres {
 /// What everything made from one [`Postgres`] shares.
 pub(super) struct Shared {
     pub(super) database: Database,
-    pub(super) settings: PostgresSettings,
+    pub(super) options: PostgresOptions,
     pub(super) clock: Arc<dyn Clock>,
     /// Set by every commit, taken by the notifier.
     pub(super) committed: Signal,
@@ -49,7 +49,7 @@ pub(super) struct Shared {
 
 impl fmt::Debug for Postgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Postgres").field("settings", &self.shared.settings).finish_non_exhaustive()
+        f.debug_struct("Postgres").field("options", &self.shared.options).finish_non_exhaustive()
     }
 }
 
@@ -62,19 +62,19 @@ impl Postgres {
     /// [`Retriable`](feedkit_core::ErrorKind::Retriable) when the server cannot be reached or is starting;
     /// [`Fatal`](feedkit_core::ErrorKind::Fatal) when it refuses the role or its certificate is not trusted, or the
     /// schema is not there, too old, or too new; [`Invalid`](feedkit_core::ErrorKind::Invalid) for a URL that cannot be.
-    pub async fn connect(settings: PostgresSettings, clock: Arc<dyn Clock>) -> Result<Postgres> {
-        let mut database = Database::new(&settings)?;
-        schema::prepare(&database, settings.migrate).await?;
+    pub async fn connect(options: PostgresOptions, clock: Arc<dyn Clock>) -> Result<Postgres> {
+        let mut database = Database::new(&options)?;
+        schema::prepare(&database, options.migrate).await?;
         let seed = reading!(database, session => schema::meta(session, "like_seed").await)?;
         let seed = seed.as_deref().map(|text| u128::from_str_radix(text, 16));
         database.like_seed = match seed {
             Some(Ok(seed)) => (seed >> 64) as u64 ^ seed as u64,
             _ => return Err(damaged("like_seed is no number").context("meta")),
         };
-        if settings.migrate {
+        if options.migrate {
             time_partition::make_ahead(&database, clock.now()).await?;
         }
-        let shared = Shared { database, settings, clock, committed: Signal::default() };
+        let shared = Shared { database, options, clock, committed: Signal::default() };
         Ok(Postgres { shared: Arc::new(shared), policy: Policy::default() })
     }
 
@@ -102,12 +102,12 @@ impl Postgres {
 
     /// The follower that keeps the totals and hourly sums, from which most answers come.
     pub fn rollups(&self) -> PostgresRollups {
-        self.rollups_with(RollupSettings::default())
+        self.rollups_with(RollupOptions::default())
     }
 
-    /// The same, with settings of its own.
-    pub fn rollups_with(&self, settings: RollupSettings) -> PostgresRollups {
-        PostgresRollups::new(self, settings)
+    /// The same, with options of its own.
+    pub fn rollups_with(&self, options: RollupOptions) -> PostgresRollups {
+        PostgresRollups::new(self, options)
     }
 
     /// Where alerts are kept.

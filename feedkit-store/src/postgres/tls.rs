@@ -11,11 +11,11 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::settings::{TlsMode, TlsSettings};
+use super::options::{TlsMode, TlsOptions};
 
 /// What tokio-postgres is told of encryption, and the connector; none when it is off.
-pub(super) fn connector(settings: &TlsSettings) -> Result<(SslMode, Option<MakeRustlsConnect>)> {
-    let mode = match settings.mode {
+pub(super) fn connector(options: &TlsOptions) -> Result<(SslMode, Option<MakeRustlsConnect>)> {
+    let mode = match options.mode {
         TlsMode::Off => return Ok((SslMode::Disable, None)),
         TlsMode::Prefer => SslMode::Prefer,
         TlsMode::Require => SslMode::Require,
@@ -24,7 +24,7 @@ pub(super) fn connector(settings: &TlsSettings) -> Result<(SslMode, Option<MakeR
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|e| Error::fatal(format!("TLS cannot be set up: {e}")))?;
-    let config = match &settings.ca {
+    let config = match &options.ca {
         Some(pem) => builder.with_root_certificates(roots(pem)?).with_no_client_auth(),
         None if mode == SslMode::Prefer => builder
             .dangerous()

@@ -23,7 +23,7 @@ impl RedisCache {
     }
 
     fn key(&self, key: &str) -> String {
-        format!("{}feedkit:cache:{key}", self.shared.settings.prefix)
+        format!("{}feedkit:cache:{key}", self.shared.options.prefix)
     }
 }
 

@@ -15,18 +15,18 @@ use super::connection::{Connections, To};
 use super::counters::RedisCounters;
 use super::keys::Keyspace;
 use super::limiter::RedisRateLimiter;
+use super::options::RedisOptions;
 use super::policy;
 use super::rebuild::Session;
 use super::script::Script;
-use super::settings::RedisSettings;
 
 /// A Redis, or a Redis Cluster. Cheap to clone; connections come back by themselves.
 ///
 /// ```no_run
 /// # async fn example() -> feedkit_core::Result<()> {
-/// use feedkit_store::redis::{Redis, RedisSettings};
+/// use feedkit_store::redis::{Redis, RedisOptions};
 ///
-/// let redis = Redis::connect(RedisSettings::single("redis://127.0.0.1/")).await?;
+/// let redis = Redis::connect(RedisOptions::single("redis://127.0.0.1/")).await?;
 /// let counters = redis.counters();
 /// # Ok(()) }
 /// ```
@@ -38,7 +38,7 @@ pub struct Redis {
 /// What all parts use.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) settings: RedisSettings,
+    pub(super) options: RedisOptions,
     pub(super) keys: Keyspace,
     connections: Connections,
     /// Set when the server was found to be one that keeps what it is given.
@@ -56,12 +56,12 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](feedkit_core::ErrorKind::Invalid): settings that cannot be.
-    pub fn lazy(settings: RedisSettings) -> Result<Self> {
+    /// [`Invalid`](feedkit_core::ErrorKind::Invalid): options that cannot be.
+    pub fn lazy(options: RedisOptions) -> Result<Self> {
         let shared = Shared {
-            connections: Connections::new(&settings)?,
-            keys: Keyspace::new(&settings.prefix, settings.cluster),
-            settings,
+            connections: Connections::new(&options)?,
+            keys: Keyspace::new(&options.prefix, options.cluster),
+            options,
             checked: OnceCell::new(),
             // The keys of a hasher are random.
             owner: format!("{:016x}", std::hash::RandomState::new().build_hasher().finish()),
@@ -77,15 +77,15 @@ impl Redis {
     ///
     /// [`Retriable`](feedkit_core::ErrorKind::Retriable) while Redis is away; [`Fatal`](feedkit_core::ErrorKind::Fatal)
     /// when it may evict counters, is too old, or refuses the user.
-    pub async fn connect(settings: RedisSettings) -> Result<Self> {
-        let redis = Redis::lazy(settings)?;
+    pub async fn connect(options: RedisOptions) -> Result<Self> {
+        let redis = Redis::lazy(options)?;
         redis.check().await?;
         Ok(redis)
     }
 
     /// Whether Redis (of a cluster, every master) answers, and keeps what it is given: for readiness.
     pub async fn check(&self) -> Result<()> {
-        self.shared.check(self.shared.settings.response_timeout).await?;
+        self.shared.check(self.shared.options.response_timeout).await?;
         self.shared.connections.send("reaching Redis", redis::cmd("PING"), To::Masters).await.map(drop)
     }
 
@@ -112,9 +112,8 @@ impl Shared {
         if self.checked.initialized() {
             return Ok(());
         }
-        let look = self
-            .checked
-            .get_or_try_init(|| policy::check(&self.connections, self.settings.cluster, deadline));
+        let look =
+            self.checked.get_or_try_init(|| policy::check(&self.connections, self.options.cluster, deadline));
         // Another who looks may have more patience.
         match tokio::time::timeout(2 * deadline, look).await {
             Ok(looked) => looked.map(drop),
@@ -124,7 +123,7 @@ impl Shared {
 
     /// Sends a command to the server that has `key`.
     pub(super) async fn send(&self, doing: &str, command: Cmd, key: &str) -> Result<Value> {
-        self.check(self.settings.response_timeout).await?;
+        self.check(self.options.response_timeout).await?;
         self.connections.send(doing, command, To::Key(key)).await
     }
 
@@ -135,7 +134,7 @@ impl Shared {
         key: &str,
         arguments: impl Fn(&mut Cmd),
     ) -> Result<Value> {
-        self.run_within(script, key, self.settings.response_timeout, arguments).await
+        self.run_within(script, key, self.options.response_timeout, arguments).await
     }
 
     /// The same, waiting no longer than `deadline` for an answer.

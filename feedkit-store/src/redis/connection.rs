@@ -22,7 +22,7 @@ use redis::{
 };
 
 use super::failure::{explain, is_lost, is_worth_another_try};
-use super::settings::RedisSettings;
+use super::options::RedisOptions;
 
 /// Tries over a new connection when one turns out to be lost.
 const RETRIES: usize = 2;
@@ -76,26 +76,26 @@ enum Connection {
 
 impl Connections {
     /// Connects with the first call.
-    pub(super) fn new(settings: &RedisSettings) -> Result<Self> {
-        settings.check()?;
-        let endpoint = Endpoint::new(settings).map_err(|error| explain("redis", error))?;
+    pub(super) fn new(options: &RedisOptions) -> Result<Self> {
+        options.check()?;
+        let endpoint = Endpoint::new(options).map_err(|error| explain("redis", error))?;
         // A cluster's connection has one for each node inside.
-        let count = if settings.cluster { 1 } else { settings.connections };
+        let count = if options.cluster { 1 } else { options.connections };
         let slot = || Slot {
             endpoint: endpoint.clone(),
             current: Mutex::default(),
             heard: AtomicU64::new(0),
             started: Instant::now(),
-            silence: 2 * settings.response_timeout,
+            silence: 2 * options.response_timeout,
         };
         Ok(Connections {
             slots: (0..count).map(|_| slot()).collect(),
             next: AtomicUsize::new(0),
-            deadline: settings.response_timeout,
+            deadline: options.response_timeout,
         })
     }
 
-    /// Sends a command and waits for its answer, as long as the settings say.
+    /// Sends a command and waits for its answer, as long as the options say.
     pub(super) async fn send(&self, doing: &str, command: Cmd, to: To<'_>) -> Result<Value> {
         self.send_raw(command, to, self.deadline).await.map_err(|error| explain(doing, error))
     }
@@ -169,13 +169,13 @@ impl Slot {
 }
 
 impl Endpoint {
-    fn new(settings: &RedisSettings) -> RedisResult<Self> {
-        let infos: Vec<ConnectionInfo> = settings
+    fn new(options: &RedisOptions) -> RedisResult<Self> {
+        let infos: Vec<ConnectionInfo> = options
             .urls
             .iter()
             .map(|url| {
-                let info = url.as_str().into_connection_info()?.set_tcp_settings(tcp(settings));
-                Ok(match &settings.password {
+                let info = url.as_str().into_connection_info()?.set_tcp_settings(tcp(options));
+                Ok(match &options.password {
                     Some(password) => {
                         let redis = info.redis_settings().clone().set_password(password);
                         info.set_redis_settings(redis)
@@ -184,18 +184,18 @@ impl Endpoint {
                 })
             })
             .collect::<RedisResult<_>>()?;
-        if settings.urls.iter().any(|url| url.starts_with("rediss:")) {
+        if options.urls.iter().any(|url| url.starts_with("rediss:")) {
             // With two providers built in, rustls asks which; feedkit's is ring. A program may have chosen before.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let certificates =
-            settings.tls_ca.clone().map(|ca| TlsCertificates { client_tls: None, root_cert: Some(ca) });
-        let limit = settings.connect_timeout;
-        if settings.cluster {
+            options.tls_ca.clone().map(|ca| TlsCertificates { client_tls: None, root_cert: Some(ca) });
+        let limit = options.connect_timeout;
+        if options.cluster {
             let mut builder = ClusterClient::builder(infos)
-                .tcp_settings(tcp(settings))
+                .tcp_settings(tcp(options))
                 .connection_timeout(limit)
-                .response_timeout(settings.response_timeout)
+                .response_timeout(options.response_timeout)
                 .retries(RETRIES as u32)
                 .min_retry_wait(10)
                 .max_retry_wait(100);
@@ -212,7 +212,7 @@ impl Endpoint {
         };
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(limit))
-            .set_response_timeout(Some(settings.response_timeout))
+            .set_response_timeout(Some(options.response_timeout))
             .set_pipeline_buffer_size(QUEUE);
         Ok(Endpoint::Single { client, config, limit })
     }
@@ -235,11 +235,11 @@ impl Endpoint {
 }
 
 /// Nagle's algorithm is on by default, and holds small commands back.
-fn tcp(settings: &RedisSettings) -> TcpSettings {
+fn tcp(options: &RedisOptions) -> TcpSettings {
     TcpSettings::default()
         .set_nodelay(true)
         .set_keepalive(TcpKeepalive::new().with_time(Duration::from_secs(15)))
-        .set_user_timeout(Duration::from_secs(15).max(4 * settings.response_timeout))
+        .set_user_timeout(Duration::from_secs(15).max(4 * options.response_timeout))
 }
 
 impl Connection {

@@ -50,7 +50,7 @@ impl RateLimiter for RedisRateLimiter {
         if cost > self.limit {
             return Ok(spending(false, 0, None));
         }
-        let key = format!("{}feedkit:limit:{key}", self.shared.settings.prefix);
+        let key = format!("{}feedkit:limit:{key}", self.shared.options.prefix);
         let period = self.period.as_micros() as u64;
         let arguments = |command: &mut redis::Cmd| {
             command.arg(limit).arg(period).arg(cost.get());

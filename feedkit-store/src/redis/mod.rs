@@ -57,11 +57,11 @@ mod fence;
 mod keys;
 mod limiter;
 mod lists;
+mod options;
 mod policy;
 mod rebuild;
 mod reply;
 mod script;
-mod settings;
 
 pub use acl::{Role, acl_rules};
 pub use cache::RedisCache;
@@ -69,4 +69,4 @@ pub use client::Redis;
 pub use counters::RedisCounters;
 pub use fallback::FallbackLimiter;
 pub use limiter::RedisRateLimiter;
-pub use settings::RedisSettings;
+pub use options::RedisOptions;

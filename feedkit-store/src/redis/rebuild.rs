@@ -96,7 +96,7 @@ impl RedisCounters {
 
     async fn begin_shard(&self, shard: usize, token: Option<u64>) -> Result<u64> {
         let shard = &self.shared.keys.shards()[shard];
-        let patience = self.shared.settings.rebuild_patience.as_millis() as u64;
+        let patience = self.shared.options.rebuild_patience.as_millis() as u64;
         let arguments = |command: &mut redis::Cmd| {
             command.arg(&shard.prefix).arg(token.map(|token| token.to_string()).unwrap_or_default());
             command.arg(&self.shared.owner).arg(patience);

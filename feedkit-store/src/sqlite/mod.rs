@@ -17,6 +17,7 @@ mod journal;
 mod leaders;
 mod log;
 mod month;
+mod options;
 mod positions;
 mod queries;
 mod ranking;
@@ -37,5 +38,6 @@ pub use history_counters::HistoryCounters;
 pub use log::{
     MAX_RECORD_BYTES, NOTIFICATIONS, SourceOptions, SqliteLog, SqliteSink, SqliteSource, USER_ACTIONS,
 };
-pub use store::{Sqlite, SqliteOptions};
+pub use options::SqliteOptions;
+pub use store::Sqlite;
 pub use writer::CommitStats;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use feedkit_core::SystemClock;
 use feedkit_kafka::Kafka;
 use feedkit_kafka::admin::{TopicSettings, create_topics};
-use feedkit_store::postgres::{Postgres, PostgresSettings};
-use feedkit_store::redis::RedisSettings;
+use feedkit_store::postgres::{Postgres, PostgresOptions};
+use feedkit_store::redis::RedisOptions;
 use feedkit_test_services::{Database, RedisServer, eventually, given, unique};
 use serde_json::Value;
 
@@ -166,14 +166,14 @@ impl World {
 
     /// The stores, as the processors have left them, not through any proxy.
     pub(crate) async fn postgres(&self) -> Postgres {
-        let mut settings = PostgresSettings::new(self.database.url());
+        let mut settings = PostgresOptions::new(self.database.url());
         settings.pool_size = 4;
         (settings.connect_timeout, settings.pool_wait) = (Duration::from_secs(60), Duration::from_secs(60));
         Postgres::connect(settings, Arc::new(SystemClock)).await.unwrap()
     }
 
     pub(crate) async fn counters(&self) -> feedkit_store::redis::RedisCounters {
-        let mut settings = RedisSettings::single(self.redis.url());
+        let mut settings = RedisOptions::single(self.redis.url());
         (settings.response_timeout, settings.connect_timeout) =
             (Duration::from_secs(30), Duration::from_secs(30));
         feedkit_store::redis::Redis::connect(settings).await.unwrap().counters()

@@ -7,8 +7,9 @@ use feedkit_core::{Clock, Error, Positions, Result, Timestamp};
 use rusqlite::Connection;
 
 use super::group::Groups;
+use super::options::SourceOptions;
 use super::sink::SqliteSink;
-use super::source::{SourceOptions, SqliteSource};
+use super::source::SqliteSource;
 use super::topic::{RETAIN_ROWS, Table, Topic, load_topics, make_topics};
 use crate::sqlite::schema;
 use crate::sqlite::store::State;

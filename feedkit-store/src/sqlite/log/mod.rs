@@ -3,6 +3,7 @@
 mod group;
 #[expect(clippy::module_inception, reason = "it holds the log itself")]
 mod log;
+mod options;
 mod read;
 mod record_batch;
 mod sink;
@@ -10,5 +11,6 @@ mod source;
 mod topic;
 
 pub use log::{NOTIFICATIONS, SqliteLog, USER_ACTIONS};
+pub use options::SourceOptions;
 pub use sink::{MAX_RECORD_BYTES, SqliteSink};
-pub use source::{SourceOptions, SqliteSource};
+pub use source::SqliteSource;

@@ -4,8 +4,8 @@ use feedkit_core::source::{Batch, Gap, Record, RecordMark, Resume, check_resume}
 use feedkit_core::{Error, Offset};
 use rusqlite::Connection;
 
+use super::options::SourceOptions;
 use super::record_batch;
-use super::source::SourceOptions;
 use super::topic::{Table, Topic};
 use crate::sqlite::failure::Sql;
 

@@ -14,27 +14,10 @@ use tokio::task::JoinHandle;
 
 use super::group::{Member, Told};
 use super::log::Shared;
+use super::options::SourceOptions;
 use super::read::{Done, Ready, check, search};
 use super::topic::Topic;
 use crate::sqlite::connection::HeldReader;
-
-/// How a source reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SourceOptions {
-    /// Most records of a batch.
-    pub max_records: usize,
-    /// Bytes of keys and values from which a batch takes no more records. One batch of each partition is read
-    /// ahead, so a source holds at most about so much a partition, and once more for the one being read.
-    pub max_bytes: usize,
-}
-
-impl Default for SourceOptions {
-    /// 20,000 records or 4 MiB.
-    fn default() -> Self {
-        SourceOptions { max_records: 20_000, max_bytes: 4 << 20 }
-    }
-}
 
 /// How long another process's appends may go unnoticed.
 const POLL: Duration = Duration::from_millis(100);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use feedkit_core::alert_log::{AlertLog, AlertStep, ExactStates, Pieces, RuleStates, WholeStates};
 use feedkit_core::{Error, Positions, Timestamp};
 
-use super::support::{Databases, connect, settings};
+use super::support::{Databases, connect, options};
 
 /// How a state ends when it is told again.
 #[derive(Debug, Clone, Copy)]
@@ -46,10 +46,10 @@ impl RuleStates for Unsteady {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_breaks_off_in_the_middle_of_a_state_changes_nothing() {
     let Some(databases) = Databases::new() else { return };
-    let mut settings = settings(&databases.url().await);
+    let mut options = options(&databases.url().await);
     // What follows goes over the connection on which it broke off.
-    settings.pool_size = 1;
-    let log = connect(settings).await.alert_log();
+    options.pool_size = 1;
+    let log = connect(options).await.alert_log();
     let lease = log.acquire("a", Timestamp::EPOCH, Duration::from_secs(9)).await.unwrap().unwrap();
     for number in 1..=2 {
         let step = AlertStep { number, watermark: Timestamp::EPOCH, consumed: vec![], alerts: vec![] };

@@ -12,7 +12,7 @@ use feedkit_core::{AlertLog, ErrorKind, Follower, History, Offset, Partition, Qu
 use feedkit_store::postgres::PostgresHistory;
 use feedkit_test_services::{Cut, PostgresServer, Proxy, Stop, Watch, eventually};
 
-use super::support::{Databases, client, connect, follow, reached, settings};
+use super::support::{Databases, client, connect, follow, options, reached};
 use crate::histories::NONE;
 use crate::histories::traffic::{dense, seed};
 
@@ -65,7 +65,7 @@ async fn a_connection_that_breaks_in_commit_is_settled_exactly() {
     let Some(databases) = Databases::new() else { return };
     let url = databases.url().await;
     let (proxy, through) = proxied(&url).await;
-    let history = connect(settings(&through)).await.history();
+    let history = connect(options(&through)).await.history();
     let seed = seed();
     let partitions = partitions(&dense(seed));
     let epoch = history.claim(P0, "g").await.unwrap().epoch;
@@ -81,7 +81,7 @@ async fn a_connection_that_breaks_in_commit_is_settled_exactly() {
     }
     assert_eq!(proxy.cuts(), uncertain);
     // Looked at without the proxy.
-    let store = connect(settings(&url)).await;
+    let store = connect(options(&url)).await;
     follow(&store.history(), &store.rollups()).await.unwrap();
     let model = model(&partitions[..1], LikePolicy::Unique);
     assert_eq!(model.compare_queries(&store.history()).await.unwrap(), NONE, "seed {seed}");
@@ -92,7 +92,7 @@ async fn a_connection_that_breaks_in_commit_is_settled_exactly() {
 async fn alert_steps_and_rollups_cut_in_commit_are_uncertain() {
     let Some(databases) = Databases::new() else { return };
     let (proxy, through) = proxied(&databases.url().await).await;
-    let store = connect(settings(&through)).await;
+    let store = connect(options(&through)).await;
     let log = store.alert_log();
     let lease = log.acquire("a", Timestamp::EPOCH, Duration::from_secs(9)).await.unwrap().unwrap();
     for (i, cut) in [Cut::Before, Cut::After].into_iter().enumerate() {
@@ -128,7 +128,7 @@ async fn a_server_that_falls_under_commits_loses_nothing_acknowledged() {
     let Some(server) = PostgresServer::start("") else { return };
     let seed = seed();
     let partitions = Arc::new(partitions(&dense(seed)));
-    let store = connect(settings(&server.url())).await;
+    let store = connect(options(&server.url())).await;
     let mut writers = Vec::new();
     for p in 0..4u32 {
         let (history, partitions) = (store.history(), Arc::clone(&partitions));
@@ -162,7 +162,7 @@ async fn a_server_that_falls_under_commits_loses_nothing_acknowledged() {
 async fn two_writers_take_turns_by_epoch_only() {
     let Some(databases) = Databases::new() else { return };
     let url = databases.url().await;
-    let (one, two) = (connect(settings(&url)).await.history(), connect(settings(&url)).await.history());
+    let (one, two) = (connect(options(&url)).await.history(), connect(options(&url)).await.history());
     let old = one.claim(P0, "g").await.unwrap().epoch;
     let like = |offset: Offset| vec![event(offset, "a", &format!("p{offset}"), "like")];
     one.commit(Arc::new(small_batch(old, 0, 10, like(0)))).await.unwrap();
@@ -187,7 +187,7 @@ async fn two_writers_take_turns_by_epoch_only() {
 async fn a_zombie_in_mid_transaction_is_ended_by_the_server() {
     let Some(databases) = Databases::new() else { return };
     let url = databases.url().await;
-    let history = connect(settings(&url)).await.history();
+    let history = connect(options(&url)).await.history();
     history.claim(P0, "g").await.unwrap();
     let zombie = client(&url).await;
     zombie
@@ -205,7 +205,7 @@ async fn a_zombie_in_mid_transaction_is_ended_by_the_server() {
 async fn a_deadlock_is_tried_again() {
     let Some(databases) = Databases::new() else { return };
     let url = databases.url().await;
-    let store = connect(settings(&url)).await;
+    let store = connect(options(&url)).await;
     let rollups = Arc::new(store.rollups());
     rollups.apply(P0, &[entry(0, 10, &[("a", "p1", "like"), ("a", "p2", "like")])]).await.unwrap();
     rollups.close().await.unwrap();
@@ -244,7 +244,7 @@ async fn a_deadlock_is_tried_again() {
 async fn a_full_pool_makes_callers_wait_and_then_says_so() {
     let Some(databases) = Databases::new() else { return };
     let url = databases.url().await;
-    let mut few = settings(&url);
+    let mut few = options(&url);
     few.pool_size = 1;
     let patient = connect(few.clone()).await.history();
     let mut calls = Vec::new();
@@ -276,7 +276,7 @@ async fn a_full_pool_makes_callers_wait_and_then_says_so() {
 async fn a_statement_that_takes_too_long_is_given_up() {
     let Some(databases) = Databases::new() else { return };
     let url = databases.url().await;
-    let mut hurried = settings(&url);
+    let mut hurried = options(&url);
     hurried.statement_timeout = Duration::from_millis(300);
     let history = connect(hurried).await.history();
     let epoch = history.claim(P0, "g").await.unwrap().epoch;

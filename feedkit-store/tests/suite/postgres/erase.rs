@@ -9,14 +9,14 @@ use feedkit_core::source::Record;
 use feedkit_core::testkit::conformance::support::{at, batch, event, post, user};
 use feedkit_core::{AlertLog, History, Partition, Queries, Timestamp};
 
-use super::support::{Databases, client, connect, followed, settings};
+use super::support::{Databases, client, connect, followed, options};
 use crate::histories::NONE;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_is_erased_and_all_counts_stay() {
     let Some(databases) = Databases::new() else { return };
     let url = databases.url().await;
-    let store = connect(settings(&url)).await;
+    let store = connect(options(&url)).await;
     let followed = followed(&store);
     let epoch = followed.claim(Partition(0), "g").await.unwrap().epoch;
     let mut events = Vec::new();

@@ -7,7 +7,7 @@ use feedkit_core::memory::MemoryCounters;
 use feedkit_core::queries::Verification;
 use feedkit_store::postgres::{Postgres, PostgresHistory};
 
-use super::support::{Databases, client, connect_at, follow, settings};
+use super::support::{Databases, client, connect_at, follow, options};
 use crate::histories::{Opening, Store, Stores};
 
 crate::histories::tests!(Databases::new());
@@ -50,7 +50,7 @@ pub(super) struct Opened {
 
 impl Opened {
     async fn at(url: &str, opening: Opening) -> Opened {
-        let store = connect_at(settings(url), Arc::clone(&opening.clock)).await;
+        let store = connect_at(options(url), Arc::clone(&opening.clock)).await;
         let store = store.with_like_policy(opening.policy).with_trending(opening.trending);
         Opened { url: url.to_owned(), store, opening }
     }

@@ -9,7 +9,7 @@ use feedkit_core::testkit::conformance::support::{LOG, at, batch, event, rejecte
 use feedkit_core::{ErrorKind, EventId, History, Partition, Queries, Timestamp};
 use feedkit_store::postgres::PostgresHistory;
 
-use super::support::{Databases, client, connect, followed, settings};
+use super::support::{Databases, client, connect, followed, options};
 use crate::histories::NONE;
 
 const P0: Partition = Partition(0);
@@ -98,7 +98,7 @@ async fn rejected_records_are_handed_out_with_their_bytes_and_forgotten() {
 async fn the_views_add_up_rank_and_compare() {
     let Some(databases) = Databases::new() else { return };
     let url = databases.url().await;
-    let followed = followed(&connect(settings(&url)).await);
+    let followed = followed(&connect(options(&url)).await);
     let epoch = followed.claim(P0, "group").await.unwrap().epoch;
     let day = 86_400;
     // User, post, kind and day.

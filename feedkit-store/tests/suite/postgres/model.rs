@@ -12,7 +12,7 @@ use feedkit_core::{Follower, History, Offset, Partition, Queries};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::support::{Databases, connect, follow, settings};
+use super::support::{Databases, connect, follow, options};
 use crate::histories::NONE;
 use crate::histories::traffic::{Committer, dense, seed};
 
@@ -62,7 +62,7 @@ async fn rollups_written_by_several_at_once_are_there_once() {
     let partitions = partitions(&dense(seed));
     let model = model(&partitions, LikePolicy::Unique);
     let url = databases.url().await;
-    let (one, two) = (connect(settings(&url)).await, connect(settings(&url)).await);
+    let (one, two) = (connect(options(&url)).await, connect(options(&url)).await);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut committer = Committer::new(&partitions);
     let (first, second) = (one.rollups(), two.rollups());
@@ -86,7 +86,7 @@ async fn rollups_written_by_several_at_once_are_there_once() {
 async fn of_two_that_write_the_same_entries_at_once_one_counts() {
     let Some(databases) = Databases::new() else { return };
     let url = databases.url().await;
-    let (one, two) = (connect(settings(&url)).await, connect(settings(&url)).await);
+    let (one, two) = (connect(options(&url)).await, connect(options(&url)).await);
     let (first, second) = (one.rollups(), two.rollups());
     for i in 0..20 {
         let entries = [entry(i, i + 1, &[("a", &format!("p{i}"), "comment"), ("a", "p", "comment")])];

@@ -6,13 +6,13 @@ use feedkit_core::{History, Partition};
 use feedkit_test_services::eventually;
 use tokio_util::sync::CancellationToken;
 
-use super::support::{Databases, client, connect, settings};
+use super::support::{Databases, client, connect, options};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn others_hear_of_commits_also_after_the_connection_broke() {
     let Some(databases) = Databases::new() else { return };
     let url = databases.url().await;
-    let (here, there) = (connect(settings(&url)).await, connect(settings(&url)).await);
+    let (here, there) = (connect(options(&url)).await, connect(options(&url)).await);
     let (teller, hearer) = (here.notifier(), there.notifier());
     let (mut own, mut commits) = (teller.commits(), hearer.commits());
     let stop = CancellationToken::new();

@@ -5,26 +5,26 @@ use std::sync::Arc;
 use feedkit_core::testkit::ManualClock;
 use feedkit_core::testkit::conformance::support::{at, batch, event, post};
 use feedkit_core::{AlertLog, Error, ErrorKind, History, Partition, Queries, SystemClock};
-use feedkit_store::postgres::{Postgres, PostgresSettings};
+use feedkit_store::postgres::{Postgres, PostgresOptions};
 
-use super::support::{Databases, client, connect, connect_at, followed, reached, settings};
+use super::support::{Databases, client, connect, connect_at, followed, options, reached};
 use crate::histories::NONE;
 
-async fn refused(settings: PostgresSettings) -> Error {
-    Postgres::connect(settings, Arc::new(SystemClock)).await.unwrap_err()
+async fn refused(options: PostgresOptions) -> Error {
+    Postgres::connect(options, Arc::new(SystemClock)).await.unwrap_err()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_schema_is_refused_unless_it_says_that_it_will_do() {
     let Some(databases) = Databases::new() else { return };
     let url = databases.url().await;
-    let mut checking = settings(&url);
+    let mut checking = options(&url);
     checking.migrate = false;
     let error = refused(checking.clone()).await;
     assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
     assert!(error.to_string().contains("no feedkit schema"), "{error}");
     // Several processes start at once.
-    let starts = (0..4).map(|_| tokio::spawn(connect(settings(&url))));
+    let starts = (0..4).map(|_| tokio::spawn(connect(options(&url))));
     for start in starts.collect::<Vec<_>>() {
         start.await.unwrap();
     }
@@ -40,9 +40,9 @@ async fn a_newer_schema_is_refused_unless_it_says_that_it_will_do() {
         )
         .await
         .unwrap();
-    for settings in [settings(&url), checking.clone()] {
+    for options in [options(&url), checking.clone()] {
         // This program is the release before: it goes on beside the newer one.
-        let followed = followed(&connect(settings).await);
+        let followed = followed(&connect(options).await);
         let claim = followed.claim(Partition(0), "g").await.unwrap();
         let from = claim.position;
         let like = vec![event(from, "a", &format!("p{from}"), "like"), event(from + 1, "a", "q", "comment")];
@@ -52,8 +52,8 @@ async fn a_newer_schema_is_refused_unless_it_says_that_it_will_do() {
         followed.inner.rebuild_totals().await.unwrap();
     }
     admin.batch_execute("INSERT INTO schema_version (version, min_compatible) VALUES (3, 3)").await.unwrap();
-    for settings in [settings(&url), checking] {
-        let error = refused(settings).await;
+    for options in [options(&url), checking] {
+        let error = refused(options).await;
         assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
         assert!(error.to_string().contains("newer feedkit (version 3"), "{error}");
     }
@@ -63,7 +63,7 @@ async fn a_newer_schema_is_refused_unless_it_says_that_it_will_do() {
 async fn a_role_that_may_create_nothing_goes_on_over_the_turn_of_a_month() {
     let Some(databases) = Databases::new() else { return };
     let url = databases.url().await;
-    connect(settings(&url)).await;
+    connect(options(&url)).await;
     let admin = client(&url).await;
     let role = format!("feedkit_test_{:016x}", rand::random::<u64>());
     admin
@@ -75,7 +75,7 @@ async fn a_role_that_may_create_nothing_goes_on_over_the_turn_of_a_month() {
         ))
         .await
         .unwrap();
-    let mut limited = settings(&reached(&url, |config| {
+    let mut limited = options(&reached(&url, |config| {
         config.user(&role).password("secret");
     }));
     limited.migrate = false;
@@ -126,20 +126,20 @@ async fn what_keeps_a_store_from_connecting_is_told_apart() {
     let nowhere = reached(&url, |config| {
         config.host("127.0.0.1").port(1);
     });
-    let error = refused(settings(&nowhere)).await;
+    let error = refused(options(&nowhere)).await;
     assert_eq!(error.kind(), ErrorKind::Retriable, "{error}");
     let missing = reached(&url, |config| {
         config.dbname("feedkit_test_none");
     });
-    let error = refused(settings(&missing)).await;
+    let error = refused(options(&missing)).await;
     assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
     assert!(error.to_string().contains("3D000"), "{error}");
-    let error = refused(settings("postgres://host:port/x?y")).await;
+    let error = refused(options("postgres://host:port/x?y")).await;
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-    let shown = format!("{:?}", PostgresSettings::new("postgres://u:secret@h/d"));
+    let shown = format!("{:?}", PostgresOptions::new("postgres://u:secret@h/d"));
     assert!(!shown.contains("secret"), "{shown}");
 
-    let store = connect(settings(&url)).await;
+    let store = connect(options(&url)).await;
     store.ping().await.unwrap();
     store.close();
     let error = store.history().positions().await.unwrap_err();

@@ -6,7 +6,7 @@ use feedkit_core::follower::FollowerPosition;
 use feedkit_core::history::{CommitBatch, Committed, JournalRead};
 use feedkit_core::testkit::{Hooked, Hooks};
 use feedkit_core::{Clock, Follower, History, Result, SystemClock};
-use feedkit_store::postgres::{Postgres, PostgresHistory, PostgresRollups, PostgresSettings};
+use feedkit_store::postgres::{Postgres, PostgresHistory, PostgresOptions, PostgresRollups};
 use feedkit_test_services::{Database, given};
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, Config, NoTls};
@@ -41,7 +41,7 @@ impl Databases {
     }
 
     pub(super) async fn store(&self) -> Postgres {
-        connect(settings(&self.url().await)).await
+        connect(options(&self.url().await)).await
     }
 }
 
@@ -79,20 +79,20 @@ pub(super) async fn client(url: &str) -> Client {
 }
 
 /// Few connections: many tests share the server.
-pub(super) fn settings(url: &str) -> PostgresSettings {
-    let mut settings = PostgresSettings::new(url);
-    settings.pool_size = 4;
-    settings.pool_wait = std::time::Duration::from_secs(60);
-    settings.connect_timeout = std::time::Duration::from_secs(60);
-    settings
+pub(super) fn options(url: &str) -> PostgresOptions {
+    let mut options = PostgresOptions::new(url);
+    options.pool_size = 4;
+    options.pool_wait = std::time::Duration::from_secs(60);
+    options.connect_timeout = std::time::Duration::from_secs(60);
+    options
 }
 
-pub(super) async fn connect(settings: PostgresSettings) -> Postgres {
-    connect_at(settings, Arc::new(SystemClock)).await
+pub(super) async fn connect(options: PostgresOptions) -> Postgres {
+    connect_at(options, Arc::new(SystemClock)).await
 }
 
-pub(super) async fn connect_at(settings: PostgresSettings, clock: Arc<dyn Clock>) -> Postgres {
-    Postgres::connect(settings, clock).await.unwrap()
+pub(super) async fn connect_at(options: PostgresOptions, clock: Arc<dyn Clock>) -> Postgres {
+    Postgres::connect(options, clock).await.unwrap()
 }
 
 /// Brings the rollups to where the history stands, from its journal.

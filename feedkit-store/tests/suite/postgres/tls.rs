@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use feedkit_core::{ErrorKind, SystemClock};
-use feedkit_store::postgres::{Postgres, PostgresSettings, TlsMode, TlsSettings};
+use feedkit_store::postgres::{Postgres, PostgresOptions, TlsMode, TlsOptions};
 use feedkit_test_services::{PostgresServer, given, skip};
 
 use super::support::reached;
@@ -51,10 +51,10 @@ async fn connections_are_encrypted_and_the_server_is_checked() {
     let open = async |host: &str, mode, ca: Option<&str>| {
         let url = reached(&server.url(), |_| ()).replace("127.0.0.1", host);
         let url = format!("{url} hostaddr=127.0.0.1");
-        let mut settings = PostgresSettings::new(url);
-        settings.tls = TlsSettings { mode, ca: ca.map(|name| std::fs::read(dir.path().join(name)).unwrap()) };
-        settings.pool_size = 2;
-        Postgres::connect(settings, Arc::new(SystemClock)).await
+        let mut options = PostgresOptions::new(url);
+        options.tls = TlsOptions { mode, ca: ca.map(|name| std::fs::read(dir.path().join(name)).unwrap()) };
+        options.pool_size = 2;
+        Postgres::connect(options, Arc::new(SystemClock)).await
     };
     let right = Some("right-ca.pem");
     for (mode, ca) in [(TlsMode::Require, right), (TlsMode::Prefer, right), (TlsMode::Prefer, None)] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use feedkit_core::testkit::conformance::support::post;
 use feedkit_core::{AnswerCache, CounterStore, ErrorKind, RateLimiter};
-use feedkit_store::redis::{Redis, RedisSettings, Role, acl_rules};
+use feedkit_store::redis::{Redis, RedisOptions, Role, acl_rules};
 use feedkit_test_services::RedisServer;
 
 use super::support::{chunk, patient, server};
@@ -16,7 +16,7 @@ async fn user(server: &RedisServer, name: &str, role: Role) -> (Redis, redis::ai
     let url = format!("redis://{name}:secret@127.0.0.1:{}/", server.port);
     let client = redis::Client::open(url.as_str()).unwrap();
     let connection = client.get_multiplexed_async_connection().await.unwrap();
-    (Redis::connect(patient(RedisSettings::single(url))).await.unwrap(), connection)
+    (Redis::connect(patient(RedisOptions::single(url))).await.unwrap(), connection)
 }
 
 async fn is_refused(connection: &mut redis::aio::MultiplexedConnection, command: &[&str]) {

@@ -61,9 +61,9 @@ async fn keys_have_the_names_that_others_read() {
 async fn a_reply_lost_after_the_chunk_was_counted_counts_once() {
     let server = server!();
     let proxy = Proxy::to(format!("127.0.0.1:{}", server.port), Watch::Anything).await;
-    let mut settings = proxy.settings();
-    settings.connections = 1;
-    let counters = Redis::connect(settings).await.unwrap().counters();
+    let mut options = proxy.options();
+    options.connections = 1;
+    let counters = Redis::connect(options).await.unwrap().counters();
     for i in 0..20 {
         let chunk = chunk(i, i + 1, &[("a", "p", "like"), ("a", "q", "comment")]);
         if i % 2 == 1 {
@@ -81,9 +81,9 @@ async fn a_reply_lost_after_the_chunk_was_counted_counts_once() {
 async fn a_reply_that_never_comes_is_retriable_and_the_chunk_counts_once() {
     let server = server!();
     let proxy = Proxy::to(format!("127.0.0.1:{}", server.port), Watch::Anything).await;
-    let mut settings = proxy.settings();
-    (settings.connections, settings.response_timeout) = (1, Duration::from_millis(300));
-    let counters = Redis::connect(settings).await.unwrap().counters();
+    let mut options = proxy.options();
+    (options.connections, options.response_timeout) = (1, Duration::from_millis(300));
+    let counters = Redis::connect(options).await.unwrap().counters();
     // So that the server knows the script, and is asked once.
     assert_eq!(counters.apply(&chunk(0, 4, &[])).await.unwrap(), ChunkOutcome::Applied);
     let first = chunk(4, 5, &[("a", "p", "like")]);

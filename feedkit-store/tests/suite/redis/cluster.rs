@@ -6,7 +6,7 @@ use std::time::Duration;
 use feedkit_core::counters::ChunkOutcome;
 use feedkit_core::testkit::conformance::support::post;
 use feedkit_core::{AnswerCache, CounterStore, ErrorKind, Partition};
-use feedkit_store::redis::{Redis, RedisSettings, Role, acl_rules};
+use feedkit_store::redis::{Redis, RedisOptions, Role, acl_rules};
 use feedkit_test_services::{RedisServer, eventually, free_port, is_redis_installed};
 use rustix::process::Signal;
 
@@ -54,8 +54,8 @@ impl Cluster {
         panic!("no cluster can be made");
     }
 
-    fn settings(&self) -> RedisSettings {
-        patient(RedisSettings::cluster(self.nodes.iter().map(RedisServer::url)))
+    fn options(&self) -> RedisOptions {
+        patient(RedisOptions::cluster(self.nodes.iter().map(RedisServer::url)))
     }
 
     /// Waits until all slots are served and each master has its replica.
@@ -117,27 +117,27 @@ impl Cluster {
 }
 
 /// The one that the environment names, or one of one's own.
-async fn calm() -> Option<(Option<Cluster>, RedisSettings)> {
+async fn calm() -> Option<(Option<Cluster>, RedisOptions)> {
     if let Ok(urls) = std::env::var("FEEDKIT_TEST_REDIS_CLUSTER") {
-        return Some((None, patient(RedisSettings::cluster(urls.split(',')))));
+        return Some((None, patient(RedisOptions::cluster(urls.split(',')))));
     }
     if !is_redis_installed() {
         return None;
     }
     let cluster = Cluster::start(Duration::from_secs(60)).await;
-    let settings = cluster.settings();
-    Some((Some(cluster), settings))
+    let options = cluster.options();
+    Some((Some(cluster), options))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_contracts_hold_on_a_cluster() {
-    let Some((cluster, settings)) = calm().await else { return };
-    run_all(settings.clone()).await;
+    let Some((cluster, options)) = calm().await else { return };
+    run_all(options.clone()).await;
 
     let apart = || {
-        let mut settings = settings.clone();
-        settings.prefix = own_prefix();
-        settings
+        let mut options = options.clone();
+        options.prefix = own_prefix();
+        options
     };
     for seed in 0..2 {
         equals_memory(&Redis::connect(apart()).await.unwrap().counters(), seed).await;
@@ -184,7 +184,7 @@ async fn keys_and_users(cluster: &Cluster) {
     }
     let user = |name: &str| {
         let url = |node: &RedisServer| format!("redis://{name}:secret@127.0.0.1:{}/", node.port);
-        patient(RedisSettings::cluster(cluster.nodes.iter().map(url)))
+        patient(RedisOptions::cluster(cluster.nodes.iter().map(url)))
     };
     let processor = Redis::connect(user("processor")).await.unwrap();
     let gateway = Redis::connect(user("gateway")).await.unwrap();
@@ -218,9 +218,9 @@ async fn counts_are_exact_over_failovers_that_lose_writes() {
         return;
     }
     let mut cluster = Cluster::start(Duration::from_secs(2)).await;
-    let mut settings = cluster.settings();
-    settings.response_timeout = Duration::from_secs(2);
-    let counters = Redis::connect(settings.clone()).await.unwrap().counters();
+    let mut options = cluster.options();
+    options.response_timeout = Duration::from_secs(2);
+    let counters = Redis::connect(options.clone()).await.unwrap().counters();
     let world = World::new();
     let running = world.start(counters.clone());
     world.send(80, 1_500).await;
@@ -271,5 +271,5 @@ async fn counts_are_exact_over_failovers_that_lose_writes() {
     world.send(99, 500).await;
     world.agrees(&counters).await;
     running.stop().await;
-    world.check(&Redis::connect(settings).await.unwrap().counters()).await;
+    world.check(&Redis::connect(options).await.unwrap().counters()).await;
 }

@@ -3,26 +3,22 @@ use std::time::Duration;
 
 use feedkit_core::access::LocalRateLimiter;
 use feedkit_core::testkit::conformance;
-use feedkit_store::redis::{FallbackLimiter, Redis, RedisSettings};
+use feedkit_store::redis::{FallbackLimiter, Redis, RedisOptions};
 use feedkit_test_services::free_port;
 
 use super::support::{Reached, own_prefix, server};
 
 /// The counters of a key space of their own on one Redis.
-async fn apart(mut settings: RedisSettings) -> Redis {
-    settings.prefix = own_prefix();
-    Redis::connect(settings).await.unwrap()
+async fn apart(mut options: RedisOptions) -> Redis {
+    options.prefix = own_prefix();
+    Redis::connect(options).await.unwrap()
 }
 
-pub async fn run_all(settings: RedisSettings) {
-    conformance::counters(async || apart(settings.clone()).await.counters()).await;
+pub async fn run_all(options: RedisOptions) {
+    conformance::counters(async || apart(options.clone()).await.counters()).await;
     let hour = Duration::from_secs(3600);
     conformance::rate_limiter(async |limit| {
-        apart(settings.clone())
-            .await
-            .rate_limiter(limit, hour)
-            .unwrap()
-            .with_patience(Duration::from_secs(30))
+        apart(options.clone()).await.rate_limiter(limit, hour).unwrap().with_patience(Duration::from_secs(30))
     })
     .await;
 }
@@ -30,7 +26,7 @@ pub async fn run_all(settings: RedisSettings) {
 #[tokio::test(flavor = "multi_thread")]
 async fn counters_and_limiter_keep_their_contracts() {
     let server = server!();
-    run_all(server.settings()).await;
+    run_all(server.options()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,7 +34,7 @@ async fn the_limiter_with_a_fallback_keeps_its_contract() {
     let server = server!();
     let hour = Duration::from_secs(3600);
     conformance::rate_limiter(async |limit: NonZeroU32| {
-        let shared = apart(server.settings()).await.rate_limiter(limit, hour).unwrap();
+        let shared = apart(server.options()).await.rate_limiter(limit, hour).unwrap();
         FallbackLimiter::new(
             shared.with_patience(Duration::from_secs(30)),
             LocalRateLimiter::new(limit, hour).unwrap(),
@@ -48,7 +44,7 @@ async fn the_limiter_with_a_fallback_keeps_its_contract() {
     // And with nobody there.
     conformance::rate_limiter(async |limit: NonZeroU32| {
         let port = free_port();
-        let redis = Redis::lazy(RedisSettings::single(format!("redis://127.0.0.1:{port}/"))).unwrap();
+        let redis = Redis::lazy(RedisOptions::single(format!("redis://127.0.0.1:{port}/"))).unwrap();
         FallbackLimiter::new(
             redis.rate_limiter(limit, hour).unwrap(),
             LocalRateLimiter::new(limit, hour).unwrap(),

@@ -110,9 +110,9 @@ async fn two_pipelines_rebuild_one_after_the_other_when_the_journal_does_not_rea
     let world = World::new();
     let counters = server.redis().await.counters();
     let connect = async || {
-        let mut settings = server.settings();
-        settings.rebuild_patience = std::time::Duration::from_secs(5);
-        Redis::connect(settings).await.unwrap().counters()
+        let mut options = server.options();
+        options.rebuild_patience = std::time::Duration::from_secs(5);
+        Redis::connect(options).await.unwrap().counters()
     };
     let running = [world.start(connect().await), world.start(connect().await)];
     for seed in 13..15 {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use feedkit_core::testkit::conformance::support::post;
 use feedkit_core::{AnswerCache, CounterStore, ErrorKind};
-use feedkit_store::redis::{Redis, RedisSettings};
+use feedkit_store::redis::{Redis, RedisOptions};
 use feedkit_test_services::{eventually, free_port};
 use rustix::process::Signal;
 
@@ -14,12 +14,12 @@ use super::world::World;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_hangs_fails_reads_and_is_used_again_when_it_goes_on() {
     let server = server!();
-    let mut settings = server.settings();
-    (settings.response_timeout, settings.connect_timeout) =
+    let mut options = server.options();
+    (options.response_timeout, options.connect_timeout) =
         (Duration::from_millis(200), Duration::from_millis(200));
-    let redis = Redis::connect(server.settings()).await.unwrap();
+    let redis = Redis::connect(server.options()).await.unwrap();
     redis.counters().apply(&chunk(0, 5, &[("a", "p", "like")])).await.unwrap();
-    let redis = Redis::lazy(settings).unwrap();
+    let redis = Redis::lazy(options).unwrap();
     let counters = redis.counters();
     eventually("it answers", async || counters.top(5).await.is_ok()).await;
     server.signal(Signal::STOP);
@@ -41,9 +41,9 @@ async fn a_redis_that_hangs_fails_reads_and_is_used_again_when_it_goes_on() {
 async fn a_redis_that_hangs_holds_counting_up_and_no_more() {
     let server = server!();
     let world = World::new();
-    let mut settings = server.settings();
-    settings.response_timeout = Duration::from_millis(300);
-    let running = world.start(Redis::lazy(settings).unwrap().counters());
+    let mut options = server.options();
+    options.response_timeout = Duration::from_millis(300);
+    let running = world.start(Redis::lazy(options).unwrap().counters());
     world.send(40, 500).await;
     running.reached(&world).await;
     server.signal(Signal::STOP);
@@ -78,9 +78,9 @@ async fn a_restart_is_lived_through() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_there_is_retriable() {
-    let settings = RedisSettings::single(format!("redis://127.0.0.1:{}/", free_port()));
-    let error = Redis::connect(settings.clone()).await.unwrap_err();
+    let options = RedisOptions::single(format!("redis://127.0.0.1:{}/", free_port()));
+    let error = Redis::connect(options.clone()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Retriable, "{error:?}");
-    let redis = Redis::lazy(settings).unwrap();
+    let redis = Redis::lazy(options).unwrap();
     assert_eq!(redis.counters().top(5).await.unwrap_err().kind(), ErrorKind::Retriable);
 }

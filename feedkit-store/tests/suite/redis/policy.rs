@@ -1,16 +1,16 @@
 use feedkit_core::ErrorKind;
-use feedkit_store::redis::{Redis, RedisSettings};
+use feedkit_store::redis::{Redis, RedisOptions};
 
 use super::support::{Reached, server};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_may_evict_counters_is_refused() {
     let server = server!("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru");
-    let error = Redis::connect(server.settings()).await.unwrap_err();
+    let error = Redis::connect(server.options()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fatal);
     assert!(error.to_string().contains("allkeys-lru") && error.to_string().contains("noeviction"), "{error}");
     // Not by another way in, either; and not for ever.
-    let redis = Redis::lazy(server.settings()).unwrap();
+    let redis = Redis::lazy(server.options()).unwrap();
     assert_eq!(
         feedkit_core::CounterStore::top(&redis.counters(), 5).await.unwrap_err().kind(),
         ErrorKind::Fatal
@@ -18,28 +18,28 @@ async fn a_redis_that_may_evict_counters_is_refused() {
     for policy in ["volatile-lru", "noeviction"] {
         server.ask::<()>(&format!("CONFIG SET maxmemory-policy {policy}")).await;
         redis.check().await.unwrap();
-        Redis::connect(server.settings()).await.unwrap();
+        Redis::connect(server.options()).await.unwrap();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_that_cannot_be_right_are_refused() {
     let server = server!();
-    let mut settings = server.settings();
-    settings.urls.push(server.url());
-    assert_eq!(Redis::lazy(settings).unwrap_err().kind(), ErrorKind::Invalid);
-    let mut settings = server.settings();
-    settings.prefix = "a{b}".to_owned();
-    assert_eq!(Redis::lazy(settings).unwrap_err().kind(), ErrorKind::Invalid);
-    assert_eq!(Redis::lazy(RedisSettings::single("http://x/")).unwrap_err().kind(), ErrorKind::Invalid);
-    let secret = RedisSettings::single("redis://u:hush@127.0.0.1/");
+    let mut options = server.options();
+    options.urls.push(server.url());
+    assert_eq!(Redis::lazy(options).unwrap_err().kind(), ErrorKind::Invalid);
+    let mut options = server.options();
+    options.prefix = "a{b}".to_owned();
+    assert_eq!(Redis::lazy(options).unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(Redis::lazy(RedisOptions::single("http://x/")).unwrap_err().kind(), ErrorKind::Invalid);
+    let secret = RedisOptions::single("redis://u:hush@127.0.0.1/");
     assert!(!format!("{secret:?}").contains("hush"));
-    let wrong = RedisSettings::single(format!("redis://nobody:hush@127.0.0.1:{}/", server.port));
+    let wrong = RedisOptions::single(format!("redis://nobody:hush@127.0.0.1:{}/", server.port));
     let error = Redis::connect(wrong).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
     assert!(!error.to_string().contains("hush"));
-    let mut settings = RedisSettings::cluster([server.url()]);
-    settings.response_timeout = std::time::Duration::from_secs(5);
-    let error = Redis::connect(settings).await.unwrap_err();
+    let mut options = RedisOptions::cluster([server.url()]);
+    options.response_timeout = std::time::Duration::from_secs(5);
+    let error = Redis::connect(options).await.unwrap_err();
     println!("a single one taken for a cluster: {error}");
 }

@@ -40,10 +40,10 @@ async fn the_newest_of_several_programs_wins() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_at_work_is_left_alone_by_other_programs() {
     let server = server!();
-    let mut settings = server.settings();
-    settings.rebuild_patience = Duration::from_secs(3600);
-    let a = Redis::connect(settings.clone()).await.unwrap().counters();
-    let b = Redis::connect(settings).await.unwrap().counters();
+    let mut options = server.options();
+    options.rebuild_patience = Duration::from_secs(3600);
+    let a = Redis::connect(options.clone()).await.unwrap().counters();
+    let b = Redis::connect(options).await.unwrap().counters();
     let token = a.begin_rebuild().await.unwrap();
     let error = b.begin_rebuild().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Retriable);

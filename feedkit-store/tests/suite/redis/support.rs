@@ -6,7 +6,7 @@ use std::time::Duration;
 use feedkit_core::counters::{CounterChunk, chunks};
 use feedkit_core::testkit::conformance::support;
 use feedkit_core::trending::Trending;
-use feedkit_store::redis::{Redis, RedisSettings};
+use feedkit_store::redis::{Redis, RedisOptions};
 use feedkit_test_services::{Proxy, RedisServer};
 
 /// A server of one's own; `return`s from the test where there is none.
@@ -22,31 +22,31 @@ pub(crate) use server;
 
 /// A server, as the store reaches it.
 pub trait Reached {
-    fn settings(&self) -> RedisSettings;
+    fn options(&self) -> RedisOptions;
 
     async fn redis(&self) -> Redis {
-        Redis::connect(self.settings()).await.unwrap()
+        Redis::connect(self.options()).await.unwrap()
     }
 }
 
 impl Reached for RedisServer {
-    fn settings(&self) -> RedisSettings {
-        patient(RedisSettings::single(self.url()))
+    fn options(&self) -> RedisOptions {
+        patient(RedisOptions::single(self.url()))
     }
 }
 
 impl Reached for Proxy {
-    fn settings(&self) -> RedisSettings {
-        patient(RedisSettings::single(format!("redis://127.0.0.1:{}/", self.port)))
+    fn options(&self) -> RedisOptions {
+        patient(RedisOptions::single(format!("redis://127.0.0.1:{}/", self.port)))
     }
 }
 
 /// Settings for a machine that may be busy.
-pub fn patient(mut settings: RedisSettings) -> RedisSettings {
-    settings.response_timeout = Duration::from_secs(30);
-    settings.connect_timeout = Duration::from_secs(30);
-    settings.rebuild_patience = Duration::ZERO;
-    settings
+pub fn patient(mut options: RedisOptions) -> RedisOptions {
+    options.response_timeout = Duration::from_secs(30);
+    options.connect_timeout = Duration::from_secs(30);
+    options.rebuild_patience = Duration::ZERO;
+    options
 }
 
 /// A key prefix that no other test uses.

@@ -1,7 +1,7 @@
 use std::process::{Command, Stdio};
 
 use feedkit_core::{CounterStore, ErrorKind};
-use feedkit_store::redis::{Redis, RedisSettings};
+use feedkit_store::redis::{Redis, RedisOptions};
 use feedkit_test_services::{RedisServer, free_port, skip};
 
 use super::support::{chunk, patient};
@@ -43,14 +43,14 @@ async fn tls_is_spoken_with_servers_that_the_ca_vouches_for() {
         ["--tls-auth-clients", "no"],
     ];
     let Some(server) = RedisServer::start(&arguments.concat()).await else { return };
-    let mut settings = patient(RedisSettings::single(format!("rediss://localhost:{port}/")));
-    settings.tls_ca = Some(std::fs::read(dir.path().join("ca.pem")).unwrap());
-    let counters = Redis::connect(settings.clone()).await.unwrap().counters();
+    let mut options = patient(RedisOptions::single(format!("rediss://localhost:{port}/")));
+    options.tls_ca = Some(std::fs::read(dir.path().join("ca.pem")).unwrap());
+    let counters = Redis::connect(options.clone()).await.unwrap().counters();
     counters.apply(&chunk(0, 5, &[("a", "p", "like")])).await.unwrap();
     assert_eq!(server.ask::<i64>("GET post:p:likes").await, 1);
 
-    settings.tls_ca = None;
-    let error = Redis::connect(settings).await.unwrap_err();
+    options.tls_ca = None;
+    let error = Redis::connect(options).await.unwrap_err();
     println!("{error}");
     assert!(matches!(error.kind(), ErrorKind::Retriable | ErrorKind::Fatal));
     assert!(error.to_string().contains("ertificate"), "{error}");

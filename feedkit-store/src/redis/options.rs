@@ -6,7 +6,7 @@ use feedkit_core::{Error, Result};
 /// Where Redis is, and how it is asked.
 #[derive(Clone)]
 #[non_exhaustive]
-pub struct RedisSettings {
+pub struct RedisOptions {
     /// One URL of a single Redis, or those of some nodes of a cluster: `redis://user:password@host:port/database`,
     /// or `rediss://` for TLS. All nodes of a cluster take the same user and password.
     pub urls: Vec<String>,
@@ -32,10 +32,10 @@ pub struct RedisSettings {
     pub rebuild_patience: Duration,
 }
 
-impl RedisSettings {
+impl RedisOptions {
     /// The settings of a single Redis at `url`.
     pub fn single(url: impl Into<String>) -> Self {
-        RedisSettings {
+        RedisOptions {
             urls: vec![url.into()],
             password: None,
             cluster: false,
@@ -51,7 +51,7 @@ impl RedisSettings {
     /// The settings of a cluster, of which `urls` are some nodes.
     pub fn cluster<U: Into<String>>(urls: impl IntoIterator<Item = U>) -> Self {
         let urls = urls.into_iter().map(Into::into).collect();
-        RedisSettings { urls, cluster: true, ..RedisSettings::single("") }
+        RedisOptions { urls, cluster: true, ..RedisOptions::single("") }
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -74,10 +74,10 @@ impl RedisSettings {
     }
 }
 
-impl fmt::Debug for RedisSettings {
+impl fmt::Debug for RedisOptions {
     /// Without the URLs, which may hold passwords.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisSettings")
+        f.debug_struct("RedisOptions")
             .field("urls", &self.urls.len())
             .field("cluster", &self.cluster)
             .field("tls_ca", &self.tls_ca.is_some())
