@@ -12,8 +12,7 @@ mod error;
 mod event;
 pub mod failpoint;
 pub mod follower;
-#[cfg(feature = "gateway")]
-pub mod gateway;
+pub mod health;
 pub mod history;
 mod id;
 pub mod journal;
@@ -23,6 +22,8 @@ pub mod pipeline;
 mod position;
 pub mod queries;
 pub mod replay;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod sink;
 pub mod source;
 mod time;
@@ -44,6 +45,7 @@ pub use event::{
     Event, EventKind, MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_ATTRIBUTES, MAX_KIND_LEN, MAX_TEXT_CHARS,
 };
 pub use follower::Follower;
+pub use health::{Component, Condition, Health};
 pub use history::History;
 pub use id::{EventId, InvalidEventId, InvalidId, MAX_ID_LEN, PostId, UserId};
 pub use pipeline::Pipeline;

@@ -6,7 +6,7 @@ use crate::{PostId, Timestamp, UserId};
 
 /// Something worth telling somebody, as it is kept, published and pushed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "gateway", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Notification {
     /// Follows from the rule, its key and what was passed, so that the same alert raised again has the same id.
@@ -21,7 +21,7 @@ pub struct Notification {
     /// One line for people.
     pub title: String,
     /// The particulars, for programs.
-    #[cfg_attr(feature = "gateway", schema(value_type = Object))]
+    #[cfg_attr(feature = "schema", schema(value_type = Object))]
     pub data: serde_json::Map<String, serde_json::Value>,
     /// When, in the events' own time.
     pub occurred_at: Timestamp,
@@ -29,7 +29,7 @@ pub struct Notification {
 
 /// How grave a notification is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "gateway", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Good to know.
@@ -42,7 +42,7 @@ pub enum Severity {
 
 /// Whom a notification concerns.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "gateway", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Audience {
     /// One user.

@@ -93,7 +93,7 @@ impl PostView {
 
 /// A place in a list of posts.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(feature = "gateway", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RankedPost {
     /// The post.
@@ -126,7 +126,7 @@ impl Bucket {
 
 /// What happened to a post in one bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "gateway", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Activity {
     /// The bucket's start.
     pub start: Timestamp,
@@ -136,7 +136,7 @@ pub struct Activity {
 
 /// A comment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "gateway", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Comment {
     /// The event's id.
@@ -144,7 +144,7 @@ pub struct Comment {
     /// Who wrote it.
     pub user_id: UserId,
     /// What they wrote.
-    #[cfg_attr(feature = "gateway", schema(required))]
+    #[cfg_attr(feature = "schema", schema(required))]
     pub text: Option<String>,
     /// When.
     pub timestamp: Timestamp,

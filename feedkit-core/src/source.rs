@@ -52,9 +52,11 @@ pub trait EventSource: Send {
     async fn still_held(&mut self, partition: Partition) -> Result<bool>;
 }
 
-/// What a source has to tell.
+/// An event of a source.
+///
+/// The enum is exhaustive on purpose: a reader that ignored a new kind of event would lose records,
+/// so a new kind has to be a compile error.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum SourceEvent {
     /// A partition is ours; say where to go on.
     Assigned(Assigned),

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use feedkit_core::Result;
-use feedkit_core::gateway::{Component, Health};
+use feedkit_core::health::{Component, Health};
 use feedkit_kafka::KafkaSink;
 use feedkit_store::redis::Redis;
 use tokio_util::sync::CancellationToken;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use feedkit_core::gateway::jwt::JwksSource;
 use feedkit_core::{Error, Result};
+use feedkit_http::jwt::JwksSource;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::Uri;
 use hyper_rustls::HttpsConnector;

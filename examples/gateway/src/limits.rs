@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use feedkit_core::access::LocalRateLimiter;
-use feedkit_core::gateway::parts::Limits;
 use feedkit_core::{RateLimiter, Result};
+use feedkit_http::parts::Limits;
 use feedkit_server::gateway::WRITE_ANY_FACTOR;
 use feedkit_store::redis::{FallbackLimiter, Redis};
 

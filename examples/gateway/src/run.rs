@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use feedkit_core::access::ByOwnership;
-use feedkit_core::gateway::{Gateway, OpenSource, Parts};
 use feedkit_core::{Error, ErrorKind, EventSource, Result, SystemClock, TokenVerifier};
+use feedkit_http::{Gateway, OpenSource, Parts};
 use feedkit_kafka::{Kafka, SourceOptions, admin};
 use feedkit_server::gateway::{settings, verifier};
 use feedkit_server::{Signals, bind, output};

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use feedkit_core::follower::FollowerPosition;
-use feedkit_core::gateway::Visibility;
 use feedkit_core::{CounterStore, Error, Follower, Offset, Partition, Position, Positions, Result};
+use feedkit_http::Visibility;
 use feedkit_kafka::{Kafka, admin};
 use feedkit_store::redis::RedisCounters;
 use tokio::sync::{Notify, watch};

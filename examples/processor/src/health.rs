@@ -1,6 +1,6 @@
 //! Whether a processor gets on, component by component.
 
-use feedkit_core::gateway::{Component, Condition};
+use feedkit_core::health::{Component, Condition};
 use feedkit_core::pipeline::{PartitionState, PipelineStatus};
 use feedkit_kafka::SourceStats;
 

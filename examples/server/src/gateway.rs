@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use feedkit_core::access::LocalRateLimiter;
-use feedkit_core::gateway::jwt::{self, FileJwks, JwksSource, JwtKeys, JwtRules, JwtVerifier};
-use feedkit_core::gateway::parts::Limits;
-use feedkit_core::gateway::settings::{LiveSettings, Settings};
 use feedkit_core::{Error, EventPolicy, RateLimiter, Result};
+use feedkit_http::jwt::{self, FileJwks, JwksSource, JwtKeys, JwtRules, JwtVerifier};
+use feedkit_http::parts::Limits;
+use feedkit_http::settings::{LiveSettings, Settings};
 use ipnet::IpNet;
 
 use crate::settings::{ByteSize, Secret, choice};

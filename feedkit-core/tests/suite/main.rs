@@ -4,13 +4,7 @@
 mod any_bytes;
 mod conformance;
 mod faults;
-#[cfg(feature = "gateway")]
-mod gateway;
-#[cfg(feature = "gateway")]
-mod gateway_reads;
 mod json_lines;
-#[cfg(feature = "gateway")]
-mod live;
 mod memory_history;
 mod memory_log;
 mod mutants;

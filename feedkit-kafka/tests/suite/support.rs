@@ -181,7 +181,6 @@ impl Reader {
                 self.at.remove(&gap.partition);
                 self.gaps.push(gap);
             }
-            other => panic!("{other:?}"),
         }
     }
 

@@ -18,8 +18,8 @@ use crate::told::event;
 use crate::world::{Gateway, World, claims};
 
 const PRIVATE: &[u8] =
-    include_bytes!("../../../../feedkit-core/tests/suite/gateway_reads/keys/ed.private.pem");
-const PUBLIC: &str = include_str!("../../../../feedkit-core/tests/suite/gateway_reads/keys/ed.public.pem");
+    include_bytes!("../../../../feedkit-http/tests/suite/gateway_reads/keys/ed.private.pem");
+const PUBLIC: &str = include_str!("../../../../feedkit-http/tests/suite/gateway_reads/keys/ed.public.pem");
 
 /// Publishes keys by these names; nothing while it is down.
 struct Issuer {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use feedkit_core::access::ByOwnership;
-use feedkit_core::gateway::jwt::{JwtVerifier, NewToken, TokenSigner};
-use feedkit_core::gateway::{Gateway, LocalCache, Parts};
 use feedkit_core::{Clock, Error, Result, SystemClock, TokenVerifier, UserId};
+use feedkit_http::jwt::{JwtVerifier, NewToken, TokenSigner};
+use feedkit_http::{Gateway, LocalCache, Parts};
 use feedkit_server::gateway::{self, Algorithm, JwtSection, LocalLimits};
 use feedkit_server::settings::Secret;
 use feedkit_store::sqlite::USER_ACTIONS;

@@ -1,9 +1,10 @@
 //! What a gateway asks of the engine.
 
 use async_trait::async_trait;
-use feedkit_core::gateway::{Component, Health, OpenSource, Visibility};
+use feedkit_core::health::{Component, Health};
 use feedkit_core::pipeline::{PartitionState, PipelineHandle, PipelineStatus};
 use feedkit_core::{Error, EventSource, Position, Result};
+use feedkit_http::{OpenSource, Visibility};
 use feedkit_store::sqlite::{NOTIFICATIONS, SourceOptions, SqliteLog, USER_ACTIONS};
 use tokio::task::AbortHandle;
 
@@ -123,7 +124,7 @@ fn history(status: &PipelineStatus) -> Component {
 #[cfg(test)]
 mod tests {
     use feedkit_core::Partition;
-    use feedkit_core::gateway::Condition;
+    use feedkit_core::health::Condition;
     use feedkit_core::pipeline::{FollowerStatus, PartitionStatus};
 
     use super::*;

@@ -1,0 +1,134 @@
+//! A gateway, put together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use poem::{Endpoint, Response};
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::http::{self, Server};
+use super::state::State;
+use super::{Parts, Settings};
+use feedkit_core::health::Component;
+use feedkit_core::{Error, EventSink, Result};
+
+/// How long sockets have to hear that it is over, once the time to stop is.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// A gateway: routes to mount in a poem application, or to serve alone.
+///
+/// Clones are the same gateway.
+#[derive(Clone)]
+pub struct Gateway {
+    state: Arc<State>,
+}
+
+impl Gateway {
+    /// A gateway of these parts.
+    pub fn new(parts: Parts, settings: Settings) -> Self {
+        Gateway { state: Arc::new(State::new(parts, settings)) }
+    }
+
+    /// All its routes as one endpoint, to be mounted in a poem application: at `/`, or nested below another path.
+    ///
+    /// The application then has to bound connections, and to drive [`attend`](Gateway::attend) beside its server.
+    pub fn routes(&self) -> impl Endpoint<Output = Response> + use<> {
+        http::routes(&self.state)
+    }
+
+    /// Does what routes need done beside them, until `shutdown` is cancelled; then stops in order, as
+    /// [`run`](Gateway::run) does, but for the connections, which are the application's.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`run`](Gateway::run).
+    pub async fn attend(&self, shutdown: CancellationToken) -> Result<()> {
+        let stopped = self.stop(&shutdown, || {}, std::future::ready(()));
+        self.work_until(stopped).await
+    }
+
+    /// Serves connections of `listener` until `shutdown` is cancelled, then stops in order: it is not ready any
+    /// more; after [`drain`](Settings::drain) it accepts no more, and finishes the requests at hand; the log is
+    /// flushed; sockets are closed, with 1012; connections end. All of that takes at most
+    /// [`shutdown_deadline`](Settings::shutdown_deadline). Nothing that it has spawned is left when it returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Uncertain`](feedkit_core::ErrorKind::Uncertain) when something had to be cut off at the deadline; the log's own
+    /// when it cannot be flushed.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropped, it accepts no more, and connections are cut off.
+    pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
+        let server = Server::new(Arc::clone(&self.state), self.routes());
+        let stopping = CancellationToken::new();
+        // Also when this future is dropped.
+        let _cut_off = self.state.killed.clone().drop_guard();
+        let accepting = server.accept(listener, &stopping);
+        let stopped = self.stop(&shutdown, || stopping.cancel(), server.ended());
+        let (_, result) = tokio::join!(accepting, self.work_until(stopped));
+        result
+    }
+
+    /// How the fan-out is: part of `/health/ready`, and for programs that have a readiness of their own.
+    pub fn component(&self) -> Component {
+        self.state.live.component()
+    }
+
+    /// Runs what works beside the routes, for as long as `stopped` has not ended.
+    async fn work_until(&self, stopped: impl Future<Output = Result<()>>) -> Result<()> {
+        let done = CancellationToken::new();
+        let stopped = async {
+            let _done = done.clone().drop_guard();
+            stopped.await
+        };
+        let (worked, stopped) = tokio::join!(self.state.live.run(done.clone()), stopped);
+        stopped.and(worked)
+    }
+
+    /// Waits for `shutdown`, then stops in order.
+    async fn stop(
+        &self,
+        shutdown: &CancellationToken,
+        stop_accepting: impl FnOnce(),
+        connections_ended: impl Future<Output = ()>,
+    ) -> Result<()> {
+        let state = &*self.state;
+        shutdown.cancelled().await;
+        let deadline = Instant::now() + state.settings.shutdown_deadline;
+        state.drain();
+        tracing::info!("the gateway stops: it is not ready any more");
+        sleep_until(deadline.min(Instant::now() + state.settings.drain)).await;
+        stop_accepting();
+
+        let mut connections_ended = std::pin::pin!(connections_ended);
+        let in_order = async {
+            state.unanswered.close();
+            state.unanswered.wait().await;
+            let flushed = state.parts.sink.flush().await;
+            state.live.close().await;
+            connections_ended.as_mut().await;
+            flushed
+        };
+        match timeout_at(deadline, in_order).await {
+            Ok(flushed) => {
+                tracing::info!("the gateway has stopped");
+                flushed.map_err(|error| error.context("flushing the log"))
+            }
+            Err(_) => {
+                let requests = state.unanswered.len();
+                state.killed.cancel();
+                // Where sockets were not told yet, they are now; those that do not go at once are cut off.
+                let _ = timeout(LAST_WORDS, state.live.close()).await;
+                connections_ended.await;
+                let deadline = state.settings.shutdown_deadline;
+                Err(Error::uncertain(format!(
+                    "the gateway had to be cut off after {deadline:?}; {requests} requests were not answered"
+                )))
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! How much is let in: rate limits, and how many events wait for the log at once.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use tokio::sync::SemaphorePermit;
+
+use super::{Caller, Metrics};
+use crate::Problem;
+use crate::problem::Seldom;
+use crate::state::State;
+use feedkit_core::RateLimiter;
+use feedkit_core::access::{Identity, Spending, WRITE_ANY};
+
+/// What limits count over.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// When to come back after there was no room; what waits for the log is through in less.
+const NO_ROOM: Duration = Duration::from_secs(1);
+
+/// What the answer's head says about rate limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Allowance {
+    /// What may be spent at once.
+    pub(crate) limit: u32,
+    /// What is left of it.
+    pub(crate) remaining: u32,
+    /// When it is all back, or, after a refusal, when the same request would be allowed.
+    pub(crate) reset: Duration,
+}
+
+impl From<Spending> for Allowance {
+    fn from(Spending { limit, remaining, retry_after, .. }: Spending) -> Self {
+        let spent = limit.saturating_sub(remaining);
+        let reset = retry_after.unwrap_or_else(|| WINDOW.mul_f64(f64::from(spent) / f64::from(limit.max(1))));
+        Allowance { limit, remaining, reset }
+    }
+}
+
+impl State {
+    /// Spends what `events` writes cost of what this user, from this address, is allowed.
+    ///
+    /// The user's own limiter comes first: who is over it takes nothing from others behind the same address.
+    ///
+    /// # Errors
+    ///
+    /// 429 when it is refused, as a whole; 503 when a limiter is away and settings say not to pass then.
+    pub(crate) async fn spend(&self, who: &Identity, caller: &Caller, events: usize) -> Result<(), Problem> {
+        let limits = &self.parts.limits;
+        let cost = u32::try_from(events).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+        if who.scopes.iter().any(|scope| scope == WRITE_ANY) {
+            if let Some(limiter) = &limits.write_any {
+                let left = self.ask(&**limiter, "write_any", who.user.as_str(), cost, caller).await?;
+                left.into_iter().for_each(|left| caller.allowed(left));
+            }
+            return Ok(());
+        }
+        let mut tightest = None;
+        if let Some(limiter) = &limits.user {
+            tightest = self.ask(&**limiter, "user", who.user.as_str(), cost, caller).await?;
+        }
+        if let Some(limiter) = &limits.address {
+            let left = self.ask(&**limiter, "address", &caller.network(), cost, caller).await?;
+            tightest = tightest.into_iter().chain(left).min_by_key(|allowance| allowance.remaining);
+        }
+        tightest.into_iter().for_each(|left| caller.allowed(left));
+        Ok(())
+    }
+
+    /// Asks one limiter; `None` when it is away and writes pass then.
+    async fn ask(
+        &self,
+        limiter: &dyn RateLimiter,
+        name: &'static str,
+        key: &str,
+        cost: NonZeroU32,
+        caller: &Caller,
+    ) -> Result<Option<Allowance>, Problem> {
+        static AWAY: Seldom = Seldom::new();
+        // Limiters may share a store.
+        let key = format!("{name}:{key}");
+        let spending = match self.in_time("the limiter", limiter.spend(&key, cost)).await {
+            Ok(spending) => spending,
+            Err(error) => {
+                self.metrics.limiter_failures.inc();
+                if AWAY.due() {
+                    tracing::warn!(?error, limiter = name, "a rate limiter is away");
+                }
+                if self.parts.limits.pass_when_away {
+                    return Ok(None);
+                }
+                let problem = Problem::unavailable("it cannot be told now how much may be written");
+                return Err(problem.retry_after(NO_ROOM));
+            }
+        };
+        if spending.allowed {
+            return Ok(Some(spending.into()));
+        }
+        self.metrics.limited(name);
+        self.metrics.rejected("rate_limited", u64::from(cost.get()));
+        caller.allowed(spending.into());
+        let limit = spending.limit;
+        Err(match spending.retry_after {
+            Some(wait) => Problem::rate_limited(format!("{cost} more would be over the limit of {limit}"))
+                .retry_after(wait),
+            None => Problem::rate_limited(format!(
+                "{cost} events are more than the {limit} that are ever allowed at once; send fewer"
+            )),
+        })
+    }
+
+    /// Room for so many events to wait for the log.
+    ///
+    /// # Errors
+    ///
+    /// 503, at once, when there is none.
+    pub(crate) fn admit(&self, events: usize) -> Result<Admitted<'_>, Problem> {
+        let permit = u32::try_from(events).ok().and_then(|n| self.in_flight.try_acquire_many(n).ok());
+        let Some(_permit) = permit else {
+            self.metrics.rejected("overloaded", events as u64);
+            return Err(Problem::unavailable("too many events wait for the log").retry_after(NO_ROOM));
+        };
+        self.metrics.in_flight.add(events as i64);
+        Ok(Admitted { _permit, metrics: &self.metrics, events })
+    }
+}
+
+/// Room for events to wait for the log, until dropped.
+pub(crate) struct Admitted<'a> {
+    _permit: SemaphorePermit<'a>,
+    metrics: &'a Metrics,
+    events: usize,
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        self.metrics.in_flight.sub(self.events as i64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_spent_comes_back_within_the_window() {
+        let left = |remaining, retry_after| {
+            Allowance::from(Spending { allowed: true, limit: 100, remaining, retry_after }).reset.as_secs()
+        };
+        assert_eq!(left(100, None), 0);
+        assert_eq!(left(50, None), 30);
+        assert_eq!(left(0, None), 60);
+        assert_eq!(left(3, Some(Duration::from_secs(7))), 7);
+    }
+}

@@ -1,0 +1,110 @@
+//! `POST /api/events`: one event.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use poem::http::StatusCode;
+use poem::http::header::CONTENT_TYPE;
+use poem::{Endpoint, Request, Response};
+use serde::Serialize;
+
+use super::{Caller, body, decode};
+use crate::Problem;
+use crate::problem::Seldom;
+use crate::state::State;
+use feedkit_core::codec::InvalidEvent;
+use feedkit_core::sink::NewRecord;
+use feedkit_core::{Authorizer, Clock, Error, ErrorKind, EventId, EventSink, Position, Result};
+
+/// Takes one event in; answers when the log has acknowledged it.
+pub(crate) struct PostEvent(pub(crate) Arc<State>);
+
+/// What is answered.
+#[derive(Serialize)]
+struct Accepted {
+    id: EventId,
+    position: String,
+}
+
+impl Endpoint for PostEvent {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        Ok(self.answer(request).await?)
+    }
+}
+
+impl PostEvent {
+    async fn answer(&self, mut request: Request) -> Result<Response, Problem> {
+        let state = &*self.0;
+        body::media_type(&request, &["application/json"])?;
+        let who = state.identify(&request).await?;
+        let key = decode::idempotency_key(&request)?;
+        state.spend(&who, &Caller::of(&request), 1).await?;
+        let body = body::read(state, &mut request, state.settings.max_body_bytes).await?;
+
+        let now = state.parts.clock.now();
+        let event = decode::event(&state.settings.events, &body.bytes, now, key)
+            .map_err(|invalid| state.refused(invalid))?;
+        if !state.parts.authorizer.may_send(&who, &event) {
+            return Err(state.not_theirs(event.user.as_str()));
+        }
+        let _room = state.admit(1)?;
+        let outcome = state.send(vec![decode::record(&event)]).await.into_iter().next();
+        let outcome = outcome.unwrap_or_else(|| Err(Error::uncertain("the log said nothing")));
+        let position = state.taken(event.id, outcome)?;
+        state.metrics.accepted.inc();
+        let accepted = Accepted { id: event.id, position: position.to_string() };
+        Ok(json(StatusCode::ACCEPTED, &accepted))
+    }
+}
+
+/// An answer of JSON.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    let bytes = serde_json::to_vec(value).expect("answers have only string keys, and memory does not fail");
+    Response::builder().status(status).header(CONTENT_TYPE, "application/json").body(bytes)
+}
+
+impl State {
+    /// Hands records to the log and waits, but not for ever.
+    pub(super) async fn send(&self, records: Vec<NewRecord>) -> Vec<Result<Position>> {
+        let (count, timeout) = (records.len(), self.settings.answer_timeout);
+        let timer = self.metrics.acknowledged.start_timer();
+        let sent = tokio::time::timeout(timeout, self.parts.sink.send(records)).await;
+        timer.observe_duration();
+        sent.unwrap_or_else(|_| {
+            let late = || Err(Error::uncertain(format!("the log did not acknowledge within {timeout:?}")));
+            (0..count).map(|_| late()).collect()
+        })
+    }
+
+    /// What a client is told of the log's outcome for the event `id`.
+    pub(super) fn taken(&self, id: EventId, outcome: Result<Position>) -> Result<Position, Problem> {
+        static REFUSES: Seldom = Seldom::new();
+        outcome.map_err(|error| {
+            if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Data) {
+                self.metrics.rejected("invalid", 1);
+                return Problem::invalid(error.to_string());
+            }
+            self.metrics.rejected("unavailable", 1);
+            if REFUSES.due() {
+                tracing::warn!(?error, "the log takes nothing");
+            }
+            // Safe also when it was taken after all. The id may be one that the client has not heard of.
+            let detail = format!("the log did not acknowledge; send the event again with the id {id}");
+            Problem::unavailable(detail).retry_after(Duration::from_secs(1))
+        })
+    }
+
+    /// What a client is told of an event that is none.
+    pub(super) fn refused(&self, invalid: InvalidEvent) -> Problem {
+        self.metrics.rejected(invalid.reason.as_str(), 1);
+        Problem::from(invalid)
+    }
+
+    /// What a client is told who writes in another's name.
+    pub(super) fn not_theirs(&self, user: &str) -> Problem {
+        self.metrics.rejected("forbidden", 1);
+        Problem::forbidden(format!("this token may not write events of {user}")).field("userId")
+    }
+}

@@ -1,0 +1,158 @@
+//! Keys that are fetched, and fetched again as they rotate.
+
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use super::key::Key;
+use super::{JwksSource, JwtRules};
+use feedkit_core::{Error, Result};
+
+/// Keys that hold together, and their version: another version verifies other tokens.
+pub(super) struct KeySet {
+    pub(super) keys: Vec<Key>,
+    pub(super) version: u64,
+}
+
+impl KeySet {
+    pub(super) fn knows(&self, kid: Option<&str>) -> bool {
+        self.keys.iter().any(|key| key.may_be(kid))
+    }
+}
+
+/// The keys of a [`JwksSource`].
+pub(super) struct Fetched {
+    source: Arc<dyn JwksSource>,
+    rules: JwtRules,
+    /// `None` before the first fetch that succeeded.
+    current: RwLock<Option<Arc<KeySet>>>,
+    /// Whoever has the permit fetches; the others wait, and take what it got.
+    turn: Semaphore,
+    attempts: Mutex<Attempts>,
+}
+
+#[derive(Default)]
+struct Attempts {
+    /// How many there were.
+    count: u64,
+    /// When the last one began.
+    last: Option<Instant>,
+    /// Why the last one failed.
+    failure: Option<String>,
+    /// When the current keys were fetched.
+    fetched: Option<Instant>,
+    /// The document they are from.
+    document: Option<bytes::Bytes>,
+}
+
+/// How soon a first fetch is tried again, when no token can be verified at all.
+const FIRST_COOLDOWN: Duration = Duration::from_secs(1);
+
+impl Fetched {
+    pub(super) fn new(source: Arc<dyn JwksSource>, rules: JwtRules) -> Self {
+        let (current, attempts) = (RwLock::default(), Mutex::default());
+        Fetched { source, rules, current, turn: Semaphore::new(1), attempts }
+    }
+
+    /// The keys as they are known; fetched first if there are none yet, or if they are old.
+    pub(super) async fn current(&self) -> Result<Arc<KeySet>> {
+        let Some(current) = self.known() else {
+            self.fetch(FIRST_COOLDOWN.min(self.rules.fetch_cooldown)).await;
+            return self.known().ok_or_else(|| self.unavailable());
+        };
+        // One request fetches what has become old; the others go on with what is known.
+        if self.is_old()
+            && let Ok(_turn) = self.turn.try_acquire()
+        {
+            self.fetch_now().await;
+            return Ok(self.known().unwrap_or(current));
+        }
+        Ok(current)
+    }
+
+    /// The keys, after one more fetch where a token names a key that is not known.
+    pub(super) async fn renewed(&self) -> Result<Arc<KeySet>> {
+        self.fetch(self.rules.fetch_cooldown).await;
+        self.known().ok_or_else(|| self.unavailable())
+    }
+
+    /// Why a key that is not known may still be a good one, if the last fetch failed.
+    pub(super) fn failure(&self) -> Option<Error> {
+        let failed = self.attempts().failure.is_some();
+        failed.then(|| self.unavailable())
+    }
+
+    /// Fetches, unless another does so already or has within `cooldown`.
+    async fn fetch(&self, cooldown: Duration) {
+        let count = self.attempts().count;
+        // The semaphore is never closed.
+        let Ok(_turn) = self.turn.acquire().await else { return };
+        {
+            let attempts = self.attempts();
+            let cools = attempts.last.is_some_and(|last| last.elapsed() < cooldown);
+            if attempts.count != count || cools {
+                return;
+            }
+        }
+        self.fetch_now().await;
+    }
+
+    /// Fetches. The caller has the turn.
+    async fn fetch_now(&self) {
+        {
+            let mut attempts = self.attempts();
+            // Noted first: a fetch that is dropped half-way counts too.
+            attempts.count += 1;
+            attempts.last = Some(Instant::now());
+        }
+        let document = match timeout(self.rules.fetch_timeout, self.source.fetch()).await {
+            Ok(fetched) => fetched,
+            Err(_) => Err(Error::retriable(format!("no answer within {:?}", self.rules.fetch_timeout))),
+        };
+        let keys = document.and_then(|document| {
+            let unchanged = self.attempts().document.as_ref() == Some(&document);
+            let keys = if unchanged { None } else { Some(Key::of_jwks(&document, self.rules.algorithm)?) };
+            Ok((document, keys))
+        });
+        let mut attempts = self.attempts();
+        match keys {
+            Ok((document, keys)) => {
+                attempts.failure = None;
+                attempts.fetched = Some(Instant::now());
+                attempts.document = Some(document);
+                if let Some(keys) = keys {
+                    let version = attempts.count;
+                    tracing::info!(keys = keys.len(), "keys to verify tokens with have been fetched");
+                    let mut current = self.current.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    *current = Some(Arc::new(KeySet { keys, version }));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "keys to verify tokens with cannot be fetched");
+                attempts.failure = Some(error.to_string());
+            }
+        }
+    }
+
+    fn is_old(&self) -> bool {
+        let attempts = self.attempts();
+        let since = |time: Option<Instant>| time.map_or(Duration::MAX, |time| time.elapsed());
+        since(attempts.fetched) >= self.rules.max_key_age && since(attempts.last) >= self.rules.fetch_cooldown
+    }
+
+    fn known(&self) -> Option<Arc<KeySet>> {
+        self.current.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    fn unavailable(&self) -> Error {
+        let why = self.attempts().failure.clone().unwrap_or_else(|| "not fetched yet".to_owned());
+        Error::retriable(format!("keys to verify tokens with cannot be fetched: {why}"))
+    }
+
+    fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        // Every change is whole before anything can panic.
+        self.attempts.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}

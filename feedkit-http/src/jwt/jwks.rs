@@ -1,0 +1,57 @@
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use feedkit_core::{Error, Result};
+
+/// Where a JWKS document is.
+///
+/// # Contract
+///
+/// [`fetch`](JwksSource::fetch) gives the document as it is now. It is called once at a time, bounds the size of what
+/// it reads, and may be dropped at any time.
+///
+/// # Errors
+///
+/// Of any kind; keys fetched before stay in use.
+#[async_trait]
+pub trait JwksSource: Send + Sync + 'static {
+    /// Fetches the document.
+    async fn fetch(&self) -> Result<Bytes>;
+}
+
+/// A JWKS document in a file, which may be replaced while it is in use.
+#[derive(Debug, Clone)]
+pub struct FileJwks(PathBuf);
+
+impl FileJwks {
+    /// The document in this file.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        FileJwks(path.into())
+    }
+}
+
+/// Most bytes of a document.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+#[async_trait]
+impl JwksSource for FileJwks {
+    async fn fetch(&self) -> Result<Bytes> {
+        use std::io::Read;
+        let path = self.0.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut bytes = Vec::new();
+            std::fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+            Ok::<_, std::io::Error>(bytes)
+        });
+        let path = self.0.display();
+        let failed =
+            |e: std::io::Error| Error::retriable(format!("{path} cannot be read: {e}")).with_source(e);
+        let bytes = read.await.map_err(|e| failed(e.into()))?.map_err(failed)?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(Error::invalid(format!("{path} is larger than a MiB")));
+        }
+        Ok(bytes.into())
+    }
+}

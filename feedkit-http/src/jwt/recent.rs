@@ -1,0 +1,117 @@
+//! Tokens verified lately: clients send the same one with every request.
+
+use std::hash::BuildHasher;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use hashbrown::{DefaultHashBuilder, HashMap};
+
+use super::claims::Verified;
+
+/// Longer tokens are verified each time, so that the bound on their number is one on memory too.
+const MAX_TOKEN_BYTES: usize = 2048;
+const SHARDS: usize = 16;
+
+/// A bounded number of tokens with what they say.
+///
+/// Each shard has two generations. A token that is asked for moves to the young one; when that is full, it becomes
+/// the old one, and what was in the old one is forgotten.
+pub(super) struct Recent {
+    shards: [Mutex<Shard>; SHARDS],
+    hasher: DefaultHashBuilder,
+    /// Tokens of one generation of a shard.
+    generation_len: usize,
+}
+
+#[derive(Default)]
+struct Shard {
+    young: Generation,
+    old: Generation,
+}
+
+/// By the token itself: one that differs anywhere is another.
+type Generation = HashMap<Box<str>, Entry>;
+
+#[derive(Clone)]
+struct Entry {
+    verified: Arc<Verified>,
+    /// The version of the keys that it was verified with.
+    keys: u64,
+}
+
+impl Recent {
+    /// Room for `tokens`.
+    pub(super) fn new(tokens: usize) -> Self {
+        let generation_len = tokens.div_ceil(2 * SHARDS);
+        Recent { shards: Default::default(), hasher: DefaultHashBuilder::default(), generation_len }
+    }
+
+    /// What `token` says, if it was verified with this version of the keys.
+    pub(super) fn find(&self, token: &str, keys: u64) -> Option<Arc<Verified>> {
+        let mut shard = self.shard(token);
+        if let Some(entry) = shard.young.get(token) {
+            return (entry.keys == keys).then(|| Arc::clone(&entry.verified));
+        }
+        let (token, entry) = shard.old.remove_entry(token)?;
+        let verified = (entry.keys == keys).then(|| Arc::clone(&entry.verified))?;
+        shard.insert(token, entry, self.generation_len);
+        Some(verified)
+    }
+
+    pub(super) fn keep(&self, token: &str, verified: Arc<Verified>, keys: u64) {
+        if self.generation_len > 0 && token.len() <= MAX_TOKEN_BYTES {
+            self.shard(token).insert(token.into(), Entry { verified, keys }, self.generation_len);
+        }
+    }
+
+    fn shard(&self, token: &str) -> MutexGuard<'_, Shard> {
+        let at = (self.hasher.hash_one(token) >> 32) as usize % SHARDS;
+        // Every change to a shard is whole before anything can panic.
+        self.shards[at].lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Shard {
+    fn insert(&mut self, token: Box<str>, entry: Entry, generation_len: usize) {
+        if self.young.len() >= generation_len {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(token, entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use feedkit_core::access::Identity;
+    use feedkit_core::{Timestamp, UserId};
+
+    fn verified() -> Arc<Verified> {
+        let user = UserId::new("a").unwrap();
+        let identity = Identity { user, roles: vec![], scopes: vec![], expires_at: Timestamp::EPOCH };
+        Arc::new(Verified { identity, not_before: None })
+    }
+
+    #[test]
+    fn is_bounded_and_keeps_what_is_asked_for() {
+        let recent = Recent::new(320);
+        recent.keep("hot", verified(), 1);
+        for i in 0..10_000 {
+            recent.keep(&format!("token {i}"), verified(), 1);
+            assert!(recent.find("hot", 1).is_some(), "{i}");
+        }
+        let kept: usize =
+            recent.shards.iter().map(|s| s.lock().unwrap()).map(|s| s.young.len() + s.old.len()).sum();
+        assert!(kept <= 320, "{kept}");
+    }
+
+    #[test]
+    fn forgets_what_other_keys_verified() {
+        let recent = Recent::new(320);
+        recent.keep("a", verified(), 1);
+        assert!(recent.find("a", 2).is_none() && recent.find("b", 1).is_none());
+        recent.keep("a", verified(), 2);
+        assert!(recent.find("a", 2).is_some());
+        recent.keep(&"x".repeat(MAX_TOKEN_BYTES + 1), verified(), 1);
+        assert!(recent.find(&"x".repeat(MAX_TOKEN_BYTES + 1), 1).is_none());
+    }
+}

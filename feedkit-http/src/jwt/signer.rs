@@ -1,0 +1,82 @@
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::EncodingKey;
+use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
+
+use super::claims::{Audience, Claims};
+use super::key::check_secret;
+use feedkit_core::{Error, Result, Timestamp, UserId};
+
+/// Signs tokens with a shared secret (HS256): for trials, tests, and programs that are their own issuer.
+pub struct TokenSigner(EncodingKey);
+
+/// What a new token says.
+#[derive(Debug, Clone, Copy)]
+pub struct NewToken<'a> {
+    /// Whom it is for.
+    pub user: &'a UserId,
+    /// Their roles.
+    pub roles: &'a [&'a str],
+    /// What they may do. A scope has no spaces.
+    pub scopes: &'a [&'a str],
+    /// The `iss`, if it has to have one.
+    pub issuer: Option<&'a str>,
+    /// The `aud`, if it has to have one.
+    pub audience: Option<&'a str>,
+}
+
+impl<'a> NewToken<'a> {
+    /// A token for `user`, without roles or scopes.
+    pub fn of(user: &'a UserId) -> Self {
+        NewToken { user, roles: &[], scopes: &[], issuer: None, audience: None }
+    }
+}
+
+impl TokenSigner {
+    /// A signer with this secret, of at least 32 bytes.
+    pub fn new(secret: &[u8]) -> Result<Self> {
+        check_secret(secret)?;
+        Ok(TokenSigner(EncodingKey::from_secret(secret)))
+    }
+
+    /// A token that holds from `now` on for `ttl`, in whole seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) for a scope that is empty or has a space.
+    pub fn sign(&self, new: &NewToken<'_>, ttl: Duration, now: Timestamp) -> Result<String> {
+        if let Some(scope) = new.scopes.iter().find(|s| s.is_empty() || s.contains(char::is_whitespace)) {
+            return Err(Error::invalid(format!("{scope:?} is no scope")));
+        }
+        let now = now.as_millis().div_euclid(1000);
+        let exp = now.saturating_add(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX));
+        let claims = Claims {
+            sub: Some(new.user.as_str().to_owned()),
+            exp: Some(exp.into()),
+            nbf: None,
+            iat: Some(now.into()),
+            iss: new.issuer.map(str::to_owned),
+            aud: new.audience.map(|audience| Audience::One(audience.to_owned())),
+            scope: (!new.scopes.is_empty()).then(|| new.scopes.join(" ")),
+            roles: (!new.roles.is_empty()).then(|| new.roles.iter().map(|&role| role.to_owned()).collect()),
+        };
+        let failed = |e: &dyn fmt::Display| Error::fatal(format!("a token cannot be signed: {e}"));
+        let claims = serde_json::to_vec(&claims).map_err(|e| failed(&e))?;
+        let header = URL_SAFE_NO_PAD.encode(br#"{"alg":"HS256","typ":"JWT"}"#);
+        let message = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
+        // The provider is named, so that another in the same program cannot make the library choose none.
+        let signer = (DEFAULT_PROVIDER.signer_factory)(&jsonwebtoken::Algorithm::HS256, &self.0);
+        let signature =
+            signer.map_err(|e| failed(&e))?.try_sign(message.as_bytes()).map_err(|e| failed(&e))?;
+        Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    }
+}
+
+impl fmt::Debug for TokenSigner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenSigner(…)")
+    }
+}

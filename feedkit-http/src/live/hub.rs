@@ -1,0 +1,192 @@
+//! What all sockets and streams share.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::admission::Admission;
+use super::counts::Counts;
+use super::metrics::Metrics;
+use super::recovery::Recoveries;
+use super::registry::{ClientId, Registry};
+use super::{counts, reader};
+use crate::{Parts, Settings};
+use feedkit_core::health::Component;
+use feedkit_core::{Positions, Result};
+
+/// Bytes that a recovery from the log may hold, as a multiple of what may wait for a client.
+const RECOVERED_BYTES: usize = 4;
+
+/// Hands notifications and counts to sockets and streams.
+pub(crate) struct Hub {
+    pub(super) parts: Parts,
+    pub(super) settings: Settings,
+    registry: Mutex<Registry>,
+    /// The reader went on.
+    moved: Notify,
+    pub(super) counts: Counts,
+    pub(super) recoveries: Recoveries,
+    pub(super) admission: Arc<Admission>,
+    pub(super) metrics: Metrics,
+    next_client: AtomicU64,
+    /// The clients' tasks; `None` once the hub is closed.
+    tasks: Mutex<Option<JoinSet<()>>>,
+    closing: CancellationToken,
+    /// Ends with all clients who came before notifications were lost.
+    generation: Mutex<CancellationToken>,
+    trouble: Mutex<Trouble>,
+}
+
+/// What goes wrong, in words.
+#[derive(Debug)]
+struct Trouble {
+    reader: Option<String>,
+    counts: Option<String>,
+}
+
+impl Hub {
+    /// A hub without clients. It hands out nothing before it [runs](Hub::run).
+    pub(crate) fn new(parts: &Parts, settings: &Settings) -> Arc<Self> {
+        let live = &settings.live;
+        let closing = CancellationToken::new();
+        Arc::new(Hub {
+            registry: Mutex::new(Registry::new(live.tail)),
+            moved: Notify::new(),
+            counts: Counts::default(),
+            recoveries: Recoveries::new(
+                live.max_recovery,
+                live.max_client_bytes.saturating_mul(RECOVERED_BYTES),
+            ),
+            admission: Admission::new(live.max_clients, live.max_clients_of_user),
+            metrics: Metrics::new(&parts.metrics),
+            next_client: AtomicU64::new(0),
+            tasks: Mutex::new(Some(JoinSet::new())),
+            generation: Mutex::new(closing.child_token()),
+            closing,
+            trouble: Mutex::new(Trouble { reader: Some("not read yet".to_owned()), counts: None }),
+            parts: parts.clone(),
+            settings: settings.clone(),
+        })
+    }
+
+    /// Follows the notifications' log and asks for counts, until `shutdown`. What fails is tried again, with backoff.
+    pub(crate) async fn run(&self, shutdown: CancellationToken) -> Result<()> {
+        tokio::join!(reader::follow(self, &shutdown), counts::follow(self, &shutdown));
+        Ok(())
+    }
+
+    /// Tells every client to come back (1012), and waits until all are gone. Those that come now are sent away.
+    ///
+    /// Dropped before it has finished, it cuts off those that are left.
+    pub(crate) async fn close(&self) {
+        self.closing.cancel();
+        let tasks = lock(&self.tasks).take();
+        let Some(mut tasks) = tasks else { return };
+        while let Some(ended) = tasks.join_next().await {
+            note(ended);
+        }
+    }
+
+    /// How the fan-out is. It never keeps a gateway from being ready.
+    pub(crate) fn component(&self) -> Component {
+        let trouble = lock(&self.trouble);
+        match (&trouble.reader, &trouble.counts) {
+            (None, None) => Component::up("live"),
+            (Some(reader), _) => {
+                Component::degraded("live", format!("notifications cannot be read: {reader}"))
+            }
+            (None, Some(counts)) => Component::degraded("live", format!("counts cannot be read: {counts}")),
+        }
+    }
+
+    /// Runs a client's task; `false` if the hub is closed.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> bool {
+        let mut tasks = lock(&self.tasks);
+        let Some(tasks) = tasks.as_mut() else { return false };
+        while let Some(ended) = tasks.try_join_next() {
+            note(ended);
+        }
+        tasks.spawn(task);
+        true
+    }
+
+    /// Whether clients are sent away.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
+    /// Cancelled when a client who comes now has to go.
+    pub(super) fn generation(&self) -> CancellationToken {
+        lock(&self.generation).clone()
+    }
+
+    /// Sends all present clients away: notifications were lost, and their cursors will tell them so.
+    pub(super) fn send_away(&self) {
+        let next = self.closing.child_token();
+        std::mem::replace(&mut *lock(&self.generation), next).cancel();
+    }
+
+    pub(super) fn new_client(&self) -> ClientId {
+        self.next_client.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn registry(&self) -> MutexGuard<'_, Registry> {
+        lock(&self.registry)
+    }
+
+    /// Wakes those who wait for the reader to have come somewhere.
+    pub(super) fn has_moved(&self) {
+        self.moved.notify_waiters();
+    }
+
+    /// Waits until the reader has begun.
+    pub(super) async fn begun(&self) {
+        self.until(|registry| registry.standing().map(|_| ())).await;
+    }
+
+    /// Waits until the reader has come as far as `next`; `false` if it reads another log.
+    pub(super) async fn reached(&self, log: u128, next: &Positions) -> bool {
+        self.until(|registry| match registry.standing()? {
+            (present, _) if present != log => Some(false),
+            (_, standing) => standing.covers(next).then_some(true),
+        })
+        .await
+    }
+
+    async fn until<T>(&self, mut reached: impl FnMut(&Registry) -> Option<T>) -> T {
+        loop {
+            // Listening begins before looking, so that no move falls between the two.
+            let mut moved = std::pin::pin!(self.moved.notified());
+            moved.as_mut().enable();
+            if let Some(found) = reached(&self.registry()) {
+                return found;
+            }
+            moved.await;
+        }
+    }
+
+    /// What keeps the reader from reading; `None` when it reads.
+    pub(super) fn reader_trouble(&self, trouble: Option<String>) {
+        lock(&self.trouble).reader = trouble;
+    }
+
+    /// What keeps counts from being read; `None` when they are.
+    pub(super) fn counts_trouble(&self, trouble: Option<String>) {
+        lock(&self.trouble).counts = trouble;
+    }
+}
+
+fn note(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a client's task failed");
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every change is whole before anything can panic.
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

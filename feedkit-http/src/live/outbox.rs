@@ -1,0 +1,214 @@
+//! What waits to be sent to one client. Bounded: whoever is slower than what comes is told to come back.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use hashbrown::HashMap;
+use tokio::sync::Notify;
+
+use super::channel::channel_of;
+use super::cursor::Cursor;
+use super::frame::Frame;
+use super::tail::Entry;
+use feedkit_core::{Positions, PostId};
+
+/// Room for so many places is kept when all has been sent.
+const KEPT_ROOM: usize = 64;
+
+/// One client's queue. Filled by many, emptied by the client's own task.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    max_bytes: usize,
+    state: Mutex<State>,
+    /// Wakes the client's task, the only one that waits.
+    filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: VecDeque<Item>,
+    /// Bytes of the frames among `items`.
+    bytes: usize,
+    /// Counts not yet sent, the latest of each post.
+    counts: HashMap<PostId, Arc<Frame>>,
+    /// More came than there was room for.
+    full: bool,
+}
+
+#[derive(Debug)]
+enum Item {
+    Frame(Arc<Frame>),
+    Replay(Box<Replay>),
+}
+
+/// What a client missed, made into frames only when they are sent.
+///
+/// It is not among the bytes that are bounded here: the entries are shared with the tail, or were bounded when
+/// they were read from the log.
+#[derive(Debug)]
+pub(super) struct Replay {
+    /// The log's incarnation.
+    pub(super) log: u128,
+    /// Up to where the client has everything.
+    pub(super) at: Positions,
+    /// What follows.
+    pub(super) missed: std::vec::IntoIter<Arc<Entry>>,
+    /// Up to where it has everything after the last of them.
+    pub(super) end: Positions,
+}
+
+impl Outbox {
+    /// An empty one, for frames of at most `max_bytes` together.
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Outbox { max_bytes, state: Mutex::default(), filled: Notify::new() }
+    }
+
+    /// Puts a frame at the end. A single one finds room however large it is.
+    pub(super) fn push(&self, frame: Arc<Frame>) {
+        let mut state = self.state();
+        if state.full {
+            return;
+        }
+        let bytes = state.bytes + frame.text.len();
+        if bytes > self.max_bytes && state.bytes > 0 {
+            *state = State { full: true, ..State::default() };
+        } else {
+            state.bytes = bytes;
+            state.items.push_back(Item::Frame(frame));
+        }
+        drop(state);
+        self.filled.notify_one();
+    }
+
+    /// Puts what was missed at the end.
+    pub(super) fn replay(&self, replay: Replay) {
+        let mut state = self.state();
+        if !state.full && replay.missed.len() > 0 {
+            state.items.push_back(Item::Replay(Box::new(replay)));
+        }
+        drop(state);
+        self.filled.notify_one();
+    }
+
+    /// Replaces the counts of `post` that wait, if any.
+    pub(super) fn counts(&self, post: &PostId, frame: Arc<Frame>) {
+        let mut state = self.state();
+        if !state.full {
+            state.counts.insert(post.clone(), frame);
+        }
+        drop(state);
+        self.filled.notify_one();
+    }
+
+    /// The next frame, taken out when it is returned; `None` if there was not room for all.
+    pub(super) async fn next(&self) -> Option<Arc<Frame>> {
+        loop {
+            if let Some(frame) = self.try_next() {
+                return Some(frame);
+            }
+            if self.state().full {
+                return None;
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    /// The next frame, if there is one now. Counts come last.
+    pub(super) fn try_next(&self) -> Option<Arc<Frame>> {
+        let mut state = self.state();
+        let frame = state.next_item().or_else(|| state.next_counts());
+        if state.items.is_empty() && state.items.capacity() > KEPT_ROOM {
+            state.items = VecDeque::new();
+        }
+        frame
+    }
+
+    /// Returns once there was not room for all.
+    pub(super) async fn overflowed(&self) {
+        while !self.state().full {
+            self.filled.notified().await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change to the state is whole before anything can panic.
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl State {
+    fn next_item(&mut self) -> Option<Arc<Frame>> {
+        loop {
+            match self.items.pop_front()? {
+                Item::Frame(frame) => {
+                    self.bytes -= frame.text.len();
+                    return Some(frame);
+                }
+                Item::Replay(mut replay) => {
+                    let Some(frame) = replay.next_frame() else { continue };
+                    self.items.push_front(Item::Replay(replay));
+                    return Some(Arc::new(frame));
+                }
+            }
+        }
+    }
+
+    fn next_counts(&mut self) -> Option<Arc<Frame>> {
+        let post = self.counts.keys().next()?.clone();
+        let frame = self.counts.remove(&post);
+        if self.counts.is_empty() {
+            self.counts = HashMap::new();
+        }
+        frame
+    }
+}
+
+impl Replay {
+    fn next_frame(&mut self) -> Option<Frame> {
+        let entry = self.missed.next()?;
+        match self.missed.len() {
+            0 => self.at = std::mem::take(&mut self.end),
+            _ => self.at.advance(entry.partition, entry.offset + 1),
+        }
+        let cursor = Cursor::encode(self.log, &self.at);
+        Some(Frame::notification(&channel_of(&entry.audience), cursor.into(), &entry.body))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(text: &str) -> Arc<Frame> {
+        Arc::new(Frame { kind: "error", text: text.into(), cursor: None })
+    }
+
+    fn texts(outbox: &Outbox) -> Vec<String> {
+        std::iter::from_fn(|| outbox.try_next()).map(|f| f.text.to_string()).collect()
+    }
+
+    #[test]
+    fn order_is_kept_and_counts_are_the_latest() {
+        let outbox = Outbox::new(100);
+        let post = PostId::new("p9").unwrap();
+        outbox.counts(&post, frame("1 like"));
+        outbox.push(frame("a"));
+        outbox.push(frame("b"));
+        outbox.counts(&post, frame("2 likes"));
+        assert_eq!(texts(&outbox), ["a", "b", "2 likes"]);
+    }
+
+    #[tokio::test]
+    async fn too_much_is_dropped_as_a_whole_and_said() {
+        let outbox = Outbox::new(10);
+        outbox.push(frame("longer than ten bytes"));
+        assert_eq!(texts(&outbox).len(), 1, "one alone always has room");
+        outbox.push(frame("12345"));
+        outbox.push(frame("12345"));
+        outbox.push(frame("1"));
+        outbox.push(frame("after"));
+        assert_eq!(texts(&outbox), [] as [&str; 0]);
+        assert_eq!(outbox.next().await, None);
+        outbox.overflowed().await;
+    }
+}

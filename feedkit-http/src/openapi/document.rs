@@ -1,0 +1,100 @@
+//! The document, put together.
+
+use utoipa::ToSchema;
+use utoipa::openapi::schema::ComponentsBuilder;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{Components, InfoBuilder, OpenApi, OpenApiBuilder, RefOr, Schema};
+
+use super::{bodies, operations, responses};
+use crate::Settings;
+use crate::problem::ProblemBody;
+use crate::reads::{ActivityAnswer, AlertsAnswer, CommentsAnswer, LikedAnswer, PostAnswer, TopAnswer};
+use feedkit_core::codec::EventPolicy;
+use feedkit_core::{EventId, Position, PostId, Timestamp, UserId};
+
+/// The name under which the document knows bearer tokens.
+pub(super) const BEARER: &str = "bearer";
+
+/// The API of a gateway with the settings there are by default, as an OpenAPI 3.1 document.
+///
+/// ```
+/// let document = feedkit_http::openapi::openapi();
+/// assert!(document.paths.paths.contains_key("/api/posts/{id}"));
+/// ```
+pub fn openapi() -> OpenApi {
+    document(&Settings::default())
+}
+
+/// The API of a gateway with these settings.
+pub(super) fn document(settings: &Settings) -> OpenApi {
+    let info = InfoBuilder::new()
+        .title("feedkit")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "A real-time social feed: takes users' actions in, counts each exactly once, and tells those whom it \
+             concerns. Times are RFC 3339 in UTC. Whatever goes wrong is answered as `application/problem+json` (RFC \
+             9457) whose `type` never changes its meaning.",
+        ))
+        .license(Some(utoipa::openapi::License::new(env!("CARGO_PKG_LICENSE"))))
+        .build();
+    let tags = [
+        ("events", "Users' actions, on their way into the log."),
+        ("posts", "What has become of them. Counts are real-time, the rest comes from the history."),
+        ("alerts", "What the rules raised."),
+        ("live", "Notifications as they happen."),
+        ("operation", "For those who run a gateway, and for programs that read this."),
+    ];
+    let tags = tags.map(|(name, text)| TagBuilder::new().name(name).description(Some(text)).build());
+    OpenApiBuilder::new()
+        .info(info)
+        .tags(Some(tags))
+        .paths(operations::paths(settings))
+        .components(Some(components(&settings.events)))
+        .build()
+}
+
+fn components(policy: &EventPolicy) -> Components {
+    let mut schemas: Vec<(String, RefOr<Schema>)> = Vec::new();
+    with::<PostAnswer>(&mut schemas);
+    with::<CommentsAnswer>(&mut schemas);
+    with::<ActivityAnswer>(&mut schemas);
+    with::<TopAnswer>(&mut schemas);
+    with::<LikedAnswer>(&mut schemas);
+    with::<AlertsAnswer>(&mut schemas);
+    with::<bodies::AcceptedAnswer>(&mut schemas);
+    with::<bodies::BatchAnswer>(&mut schemas);
+    with::<bodies::LiveAnswer>(&mut schemas);
+    with::<bodies::ReadyAnswer>(&mut schemas);
+    with::<ProblemBody<'static>>(&mut schemas);
+    for (name, schema) in [
+        (UserId::name(), <UserId as utoipa::PartialSchema>::schema()),
+        (PostId::name(), <PostId as utoipa::PartialSchema>::schema()),
+        (EventId::name(), <EventId as utoipa::PartialSchema>::schema()),
+        (Position::name(), <Position as utoipa::PartialSchema>::schema()),
+        (Timestamp::name(), <Timestamp as utoipa::PartialSchema>::schema()),
+    ] {
+        schemas.push((name.into_owned(), schema));
+    }
+    schemas.push(("Event".to_owned(), bodies::event(policy).into()));
+
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .description(Some(
+            "A JSON Web Token with `sub` (the user) and `exp`; `scope` may hold `events:write:any`, `roles` may hold \
+             `moderator`.",
+        ))
+        .build();
+    responses::problems()
+        .fold(ComponentsBuilder::new(), |components, (name, response)| components.response(name, response))
+        .schemas_from_iter(schemas)
+        .security_scheme(BEARER, SecurityScheme::Http(bearer))
+        .build()
+}
+
+/// A type's schema, and those that it refers to.
+fn with<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+    schemas.push((T::name().into_owned(), T::schema()));
+    T::schemas(schemas);
+}

@@ -1,0 +1,49 @@
+//! `GET /api/users/me/likes`: which of some posts the asker likes.
+
+use std::sync::Arc;
+
+use poem::{Request, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::params::Params;
+use super::routes::{Reads, json, private};
+use crate::Problem;
+use feedkit_core::PostId;
+
+/// Most posts of one question.
+pub(crate) const MAX_POSTS: usize = 100;
+
+/// Those of the posts asked about that the asker likes.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct LikedAnswer {
+    /// In the order asked; each once.
+    liked: Vec<PostId>,
+}
+
+pub(super) async fn liked(reads: Arc<Reads>, request: Request) -> Result<Response, Problem> {
+    let who = reads.identify(&request).await?;
+    let params = Params::of(&request, &["posts", "after"])?;
+    let posts = posts(params.text("posts"))?;
+    reads.visible(params.after()?).await?;
+    let liked = reads.ask(reads.state.parts.queries.liked(&who.user, &posts)).await?;
+    Ok(private(json(&LikedAnswer { liked })?))
+}
+
+/// The posts in a list with commas.
+fn posts(list: Option<&str>) -> Result<Vec<PostId>, Problem> {
+    let invalid = |detail: String| Problem::invalid(detail).field("posts");
+    let list = list.ok_or_else(|| invalid("`posts` is missing: ids of posts, with commas between".into()))?;
+    let mut posts: Vec<PostId> = Vec::new();
+    for text in list.split(',') {
+        let post = PostId::new(text).map_err(|e| invalid(format!("an id in `posts` {e}")))?;
+        if posts.contains(&post) {
+            continue;
+        }
+        if posts.len() == MAX_POSTS {
+            return Err(invalid(format!("`posts` names more than {MAX_POSTS} posts")));
+        }
+        posts.push(post);
+    }
+    Ok(posts)
+}

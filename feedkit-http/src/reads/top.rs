@@ -1,0 +1,81 @@
+//! `GET /api/posts/top`: the most liked posts, for all time or lately, and those that trend.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use poem::{Request, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::params::Params;
+use super::post::Source;
+use super::routes::{Reads, answer, json};
+use crate::Problem;
+use feedkit_core::queries::RankedPost;
+
+/// A list of posts, the first the highest.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TopAnswer {
+    /// The posts.
+    posts: Vec<RankedPost>,
+    /// Where the list comes from.
+    source: Source,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum By {
+    Likes,
+    Trending,
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// How far back likes count, by name; `None` for all time.
+const WINDOWS: &[(&str, Option<Duration>)] = &[
+    ("1h", Some(HOUR)),
+    ("24h", Some(HOUR.saturating_mul(24))),
+    ("7d", Some(HOUR.saturating_mul(7 * 24))),
+    ("30d", Some(HOUR.saturating_mul(30 * 24))),
+    ("all", None),
+];
+
+pub(super) async fn top(reads: Arc<Reads>, request: Request) -> Result<Response, Problem> {
+    reads.admit(&request).await?;
+    let params = Params::of(&request, &["by", "window", "limit", "after"])?;
+    let by = params.choice("by", &[("likes", By::Likes), ("trending", By::Trending)])?;
+    let by = by.unwrap_or(By::Likes);
+    let window = params.choice("window", WINDOWS)?.flatten();
+    if by == By::Trending && window.is_some() {
+        let detail = "`window` goes with likes only: in trending, older likes count less anyway";
+        return Err(Problem::invalid(detail).field("window"));
+    }
+    let (limit, after) = (params.limit()?, params.after()?);
+    reads.visible(after).await?;
+
+    let now = reads.now();
+    if window.is_none() {
+        let counted = match by {
+            By::Likes => reads.count(|counters| counters.top(limit)).await,
+            By::Trending => reads.count(|counters| counters.trending(now, limit)).await,
+        };
+        if let Some(posts) = counted {
+            return Ok(answer(json(&TopAnswer { posts, source: Source::Counters })?));
+        }
+    }
+    let key = match by {
+        By::Likes => format!("top:{}:{limit}", params.text("window").unwrap_or("all")),
+        By::Trending => format!("trending:{limit}"),
+    };
+    let list = async {
+        let queries = &reads.state.parts.queries;
+        let posts = match by {
+            By::Likes => {
+                let since = window.map(|window| now.saturating_sub(window));
+                reads.ask(queries.top(since, limit)).await?
+            }
+            By::Trending => reads.ask(queries.trending(now, limit)).await?,
+        };
+        Ok(TopAnswer { posts, source: Source::History })
+    };
+    Ok(answer(reads.history(key, after.is_some(), list).await?))
+}
