@@ -12,7 +12,7 @@ use feedkit_core::effect::{Fold, LikePolicy, LoggedEvent};
 use feedkit_core::history::CommitBatch;
 use feedkit_core::journal::JournalEntry;
 use feedkit_core::source::Record;
-use feedkit_core::testkit::TrafficConfig;
+use feedkit_core::traffic::TrafficOptions;
 use feedkit_core::{Codec, History, JsonCodec, Partition, SystemClock, Timestamp};
 use feedkit_store::sqlite::{Sqlite, SqliteOptions};
 
@@ -20,15 +20,9 @@ const BATCH: u64 = 5_000;
 const PLACE: Place = Place { log: 1, partition: Partition(0) };
 
 fn records(seed: u64) -> Vec<Record> {
-    let config = TrafficConfig {
-        seed,
-        count: BATCH,
-        users: 100_000,
-        posts: 50_000,
-        malformed: 0.0,
-        ..Default::default()
-    };
-    let record = |(offset, item): (u64, feedkit_core::testkit::traffic::TrafficItem)| Record {
+    let config =
+        TrafficOptions::default().seed(seed).count(BATCH).users(100_000).posts(50_000).malformed(0.0);
+    let record = |(offset, item): (u64, feedkit_core::traffic::TrafficItem)| Record {
         offset,
         time: item.time,
         key: Some(Bytes::from(item.key)),

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use feedkit_core::memory::{JsonLinesSource, MemoryHistory};
+use feedkit_core::json_lines::JsonLinesSource;
+use feedkit_core::memory::MemoryHistory;
 use feedkit_core::sink::NewRecord;
 use feedkit_core::{
     Error, EventSink, Partition, Pipeline, Position, Positions, PostId, Queries, Result, SystemClock,

@@ -16,17 +16,19 @@ pub mod health;
 pub mod history;
 mod id;
 pub mod journal;
+pub mod json_lines;
 pub mod memory;
 pub mod notification;
 pub mod pipeline;
 mod position;
 pub mod queries;
-pub mod replay;
 #[cfg(feature = "schema")]
 mod schema;
 pub mod sink;
 pub mod source;
 mod time;
+#[cfg(feature = "traffic")]
+pub mod traffic;
 pub mod trending;
 pub mod wire;
 

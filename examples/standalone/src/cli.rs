@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use feedkit_core::replay::Speed;
+use feedkit_core::json_lines::Speed;
 use feedkit_core::{PostId, UserId};
 use feedkit_server::gateway::JwtSection;
 use feedkit_server::settings::{ConfigFile, Flags, Given, Value};

@@ -16,21 +16,20 @@ use feedkit_core::history::{
 use feedkit_core::journal::JournalEntry;
 use feedkit_core::memory::MemoryAlertLog;
 use feedkit_core::notification::{Audience, Notification, Severity};
+use feedkit_core::testkit::ManualClock;
 use feedkit_core::testkit::conformance::{FollowerHarness, alert_rule, follower};
-use feedkit_core::testkit::{Farm, ManualClock, Steady, TrafficConfig};
+use feedkit_core::traffic::{Farm, Steady, TrafficOptions};
 use feedkit_core::{AlertLog, Error, Offset, Partition, Positions, PostId, Result, Timestamp};
 
 use crate::support::{effects, post};
 
 fn some_effects() -> Vec<Effect> {
-    let config = TrafficConfig {
-        count: 6_000,
-        users: 200,
-        rate: 2.0,
-        steady: vec![Steady { post: post("s"), rate: 1.0 }],
-        farms: vec![Farm::new(post("s"), Duration::from_secs(900))],
-        ..TrafficConfig::default()
-    };
+    let config = TrafficOptions::default()
+        .count(6_000)
+        .users(200)
+        .rate(2.0)
+        .steady(vec![Steady { post: post("s"), rate: 1.0 }])
+        .farms(vec![Farm::new(post("s"), Duration::from_secs(900))]);
     effects(&config).map(|(effect, _)| effect).collect()
 }
 

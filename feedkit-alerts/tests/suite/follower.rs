@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use feedkit_core::follower::{Follower, FollowerPosition};
 use feedkit_core::history::{History, JournalRead, RetentionPolicy};
-use feedkit_core::testkit::TrafficConfig;
+use feedkit_core::traffic::TrafficOptions;
 use feedkit_core::{ErrorKind, Partition};
 use futures_util::future::join_all;
 
 use crate::world::{Driver, World, positions};
 
-fn traffic(seed: u64) -> TrafficConfig {
-    TrafficConfig { seed, count: 12_000, users: 600, posts: 200, rate: 40.0, ..TrafficConfig::default() }
+fn traffic(seed: u64) -> TrafficOptions {
+    TrafficOptions::default().seed(seed).count(12_000).users(600).posts(200).rate(40.0)
 }
 
 /// Runs all of some traffic, and compares what was raised with the oracle's.
@@ -112,7 +112,7 @@ async fn what_partitions_are_handed_at_one_moment_is_one_step() {
     let follower = world.follower_with(|o| o.max_step = 600);
     // Of each partition it is known that nothing was there, so that none is waited for.
     positions(&follower).await.unwrap();
-    world.fill(&TrafficConfig { count: 600, ..traffic(32) }).await;
+    world.fill(&traffic(32).count(600)).await;
     let all = world.history.positions().await.unwrap();
     let mut runs = Vec::new();
     for (partition, _) in all.iter() {
@@ -157,8 +157,8 @@ async fn more_than_may_wait_is_not_waited_with() {
 #[tokio::test]
 async fn is_rebuilt_from_totals_when_the_journal_is_gone() {
     let world = World::new(32);
-    let config = TrafficConfig { unlikes: 0.0, comments: 0.11, ..traffic(32) };
-    world.fill(&TrafficConfig { count: 5_000, ..config.clone() }).await;
+    let config = traffic(32).unlikes(0.0).comments(0.11);
+    world.fill(&config.clone().count(5_000)).await;
     let follower = world.follower();
     let at = positions(&follower).await.unwrap();
     for partition in [Partition(0), Partition(1)] {

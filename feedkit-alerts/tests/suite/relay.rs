@@ -8,7 +8,7 @@ use feedkit_core::history::JournalRead;
 use feedkit_core::memory::MemoryLog;
 use feedkit_core::notification::Notification;
 use feedkit_core::sink::NewRecord;
-use feedkit_core::testkit::TrafficConfig;
+use feedkit_core::traffic::TrafficOptions;
 use feedkit_core::{Error, EventSink, Follower, History, Partition, Position, Result};
 use rand::{RngExt, SeedableRng};
 use tokio_util::sync::CancellationToken;
@@ -18,8 +18,7 @@ use crate::world::{AtMost, Driver, TestLog, World, positions};
 /// A world whose outbox is full, and a log for the notifications.
 async fn full(seed: u64) -> (World, MemoryLog) {
     let world = World::new(seed);
-    let config =
-        TrafficConfig { seed, count: 4_000, users: 300, posts: 100, rate: 40.0, ..TrafficConfig::default() };
+    let config = TrafficOptions::default().seed(seed).count(4_000).users(300).posts(100).rate(40.0);
     world.fill(&config).await;
     Driver::new(seed).finish(&world).await;
     let notifications = MemoryLog::new(3, world.clock.clone());
@@ -166,7 +165,7 @@ async fn all_at_once(world: &World, follower: &impl Follower) {
 /// An alert log that was restored from an old backup has nothing to publish at first, and raises then what is out.
 #[tokio::test]
 async fn what_a_restored_log_raises_again_is_not_published_again() {
-    let config = TrafficConfig { seed: 11, count: 4_000, users: 300, posts: 100, ..TrafficConfig::default() };
+    let config = TrafficOptions::default().seed(11).count(4_000).users(300).posts(100);
     let (before, restored) = (World::new(11), World::new(11));
     let log = MemoryLog::new(3, before.clock.clone());
     let mut raised = Vec::new();

@@ -4,7 +4,7 @@ use feedkit_alerts::RuleSet;
 use feedkit_alerts::rules::{Spike, SpikeConfig};
 use feedkit_core::effect::Effect;
 use feedkit_core::notification::{Audience, Notification, Severity};
-use feedkit_core::testkit::{Farm, Steady, TrafficConfig, Viral};
+use feedkit_core::traffic::{Farm, Steady, TrafficOptions, Viral};
 use feedkit_core::{EventKind, Timestamp};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -17,7 +17,7 @@ fn set() -> RuleSet {
 
 /// A day with its rhythm: a base of Zipf posts, posts with a steady following, and three that go viral
 /// over hours.
-fn ordinary(seed: u64) -> TrafficConfig {
+fn ordinary(seed: u64) -> TrafficOptions {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5eed);
     let hours = |h: f64| Duration::from_secs_f64(h * 3600.0);
     let mut viral = |name: &str, peak: f64| Viral {
@@ -27,22 +27,20 @@ fn ordinary(seed: u64) -> TrafficConfig {
         halving: hours(rng.random_range(1.0..3.0)),
         ..Viral::new(post(name), hours(rng.random_range(0.0..10.0)), peak)
     };
-    TrafficConfig {
-        seed,
-        count: u64::MAX,
-        duration: Some(hours(24.0)),
-        users: 20_000,
-        posts: 2_000,
-        rate: 0.1,
-        daily_rhythm: true,
-        viral: vec![viral("v1", 0.5), viral("v2", 1.0), viral("v3", 2.0)],
-        steady: vec![
+    TrafficOptions::default()
+        .seed(seed)
+        .count(u64::MAX)
+        .duration(hours(24.0))
+        .users(20_000)
+        .posts(2_000)
+        .rate(0.1)
+        .daily_rhythm(true)
+        .viral(vec![viral("v1", 0.5), viral("v2", 1.0), viral("v3", 2.0)])
+        .steady(vec![
             Steady { post: post("s1"), rate: 0.05 },
             Steady { post: post("s2"), rate: 0.2 },
             Steady { post: post("s3"), rate: 0.4 },
-        ],
-        ..TrafficConfig::default()
-    }
+        ])
 }
 
 #[test]
@@ -66,7 +64,7 @@ fn ordinary_traffic_raises_nothing() {
 }
 
 /// An hour in which six farms act, one after the other, on posts of different rates.
-fn farmed(seed: u64) -> TrafficConfig {
+fn farmed(seed: u64) -> TrafficOptions {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xfa12);
     let (mut steady, mut farms) = (Vec::new(), Vec::new());
     for i in 0..6u64 {
@@ -77,17 +75,15 @@ fn farmed(seed: u64) -> TrafficConfig {
         let start = Duration::from_secs_f64(600.0 + 500.0 * i as f64 + rng.random_range(0.0..250.0));
         farms.push(Farm::new(post(&name), start));
     }
-    TrafficConfig {
-        seed,
-        count: u64::MAX,
-        duration: Some(Duration::from_secs(3_600)),
-        users: 20_000,
-        posts: 2_000,
-        rate: 1.0,
-        steady,
-        farms,
-        ..TrafficConfig::default()
-    }
+    TrafficOptions::default()
+        .seed(seed)
+        .count(u64::MAX)
+        .duration(Duration::from_secs(3_600))
+        .users(20_000)
+        .posts(2_000)
+        .rate(1.0)
+        .steady(steady)
+        .farms(farms)
 }
 
 #[test]

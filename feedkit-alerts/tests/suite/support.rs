@@ -5,7 +5,8 @@ use feedkit_alerts::engine::{Limits, Rules};
 use feedkit_core::effect::Effect;
 use feedkit_core::notification::Notification;
 use feedkit_core::source::Record;
-use feedkit_core::testkit::{Label, Model, TrafficConfig};
+use feedkit_core::testkit::Model;
+use feedkit_core::traffic::{Label, TrafficOptions};
 use feedkit_core::{EventKind, JsonCodec, Partition, PostId, Timestamp, UserId};
 
 pub(crate) fn user(name: &str) -> UserId {
@@ -22,7 +23,7 @@ pub(crate) fn effect(who: &str, what: &str, kind: EventKind, millis: i64) -> Eff
 }
 
 /// The effects of some traffic, one at a time, as one partition would have them.
-pub(crate) fn effects(config: &TrafficConfig) -> impl Iterator<Item = (Effect, Label)> {
+pub(crate) fn effects(config: &TrafficOptions) -> impl Iterator<Item = (Effect, Label)> {
     let mut model = Model::new(JsonCodec::default(), 1);
     config.traffic().enumerate().filter_map(move |(offset, item)| {
         let record = Record { offset: offset as u64, time: item.time, key: None, value: item.value.clone() };

@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use feedkit_core::follower::{Follower, FollowerPosition};
 use feedkit_core::history::{History, JournalRead};
-use feedkit_core::testkit::TrafficConfig;
+use feedkit_core::traffic::TrafficOptions;
 use feedkit_core::{ErrorKind, Partition};
 
 use crate::world::{Driver, PARTITIONS, TestFollower, World, positions};
 
 async fn world(seed: u64) -> World {
     let world = World::new(seed);
-    let config =
-        TrafficConfig { seed, count: 6_000, users: 300, posts: 100, rate: 40.0, ..TrafficConfig::default() };
+    let config = TrafficOptions::default().seed(seed).count(6_000).users(300).posts(100).rate(40.0);
     world.fill(&config).await;
     world
 }

@@ -21,7 +21,8 @@ use feedkit_core::history::{CommitBatch, History, JournalRead};
 use feedkit_core::memory::{MemoryAlertLog, MemoryHistory};
 use feedkit_core::notification::{Audience, Notification, Severity};
 use feedkit_core::source::Record;
-use feedkit_core::testkit::{ManualClock, TrafficConfig};
+use feedkit_core::testkit::ManualClock;
+use feedkit_core::traffic::TrafficOptions;
 use feedkit_core::{Error, ErrorKind, JsonCodec, Offset, Partition, Positions, Result, Timestamp};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -52,7 +53,7 @@ impl World {
     }
 
     /// Commits some traffic, in batches of random sizes, the last of each partition at the log's end.
-    pub(crate) async fn fill(&self, config: &TrafficConfig) {
+    pub(crate) async fn fill(&self, config: &TrafficOptions) {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         let mut events: BTreeMap<Partition, Vec<LoggedEvent>> = BTreeMap::new();
         let mut next: BTreeMap<Partition, Offset> = BTreeMap::new();

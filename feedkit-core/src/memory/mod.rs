@@ -3,11 +3,9 @@
 mod alert_log;
 mod counters;
 mod history;
-mod json_lines;
 mod log;
 
 pub use alert_log::MemoryAlertLog;
 pub use counters::MemoryCounters;
 pub use history::MemoryHistory;
-pub use json_lines::JsonLinesSource;
 pub use log::{MemoryLog, MemoryReader};

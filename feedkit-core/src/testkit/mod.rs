@@ -9,10 +9,8 @@ mod model;
 pub mod mutants;
 pub mod split;
 mod tally;
-pub mod traffic;
 
 pub use clock::ManualClock;
 pub use hooked::{Hooked, Hooks};
 pub use model::{Model, ModelPost};
 pub use tally::Tally;
-pub use traffic::{Farm, Label, Steady, Traffic, TrafficConfig, TrafficItem, Viral};

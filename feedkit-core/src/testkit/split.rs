@@ -1,17 +1,18 @@
 //! Seeded traffic as a log's records in four partitions, what they are decoded to, and the model that was fed them.
 
-use super::{Model, TrafficConfig};
+use super::Model;
 use crate::codec::{Codec, JsonCodec, Place};
 use crate::effect::{LikePolicy, LoggedEvent};
 use crate::history::{CommitBatch, Rejected};
 use crate::source::Record;
+use crate::traffic::TrafficOptions;
 use crate::{Epoch, Offset, Partition};
 
 /// The log that the records are of.
 pub const LOG: u128 = 7;
 
 /// The traffic's records in four partitions, by user.
-pub fn partitions(config: &TrafficConfig) -> Vec<Vec<Record>> {
+pub fn partitions(config: &TrafficOptions) -> Vec<Vec<Record>> {
     let mut partitions = vec![Vec::new(); 4];
     for item in config.traffic() {
         let hash: usize = item.key.bytes().map(usize::from).sum();

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use feedkit_core::codec::{Codec, Defaults, EventPolicy, JsonCodec, Place};
 use feedkit_core::journal::JournalEntry;
 use feedkit_core::source::Record;
-use feedkit_core::testkit::TrafficConfig;
+use feedkit_core::traffic::TrafficOptions;
 use feedkit_core::wire::{self, UnknownFields};
 use feedkit_core::{EventId, Partition, Position, PostId, Timestamp, UserId};
 use proptest::prelude::*;
@@ -57,7 +57,7 @@ fn near_json() -> impl Strategy<Value = String> {
 }
 
 fn lines() -> Vec<Bytes> {
-    TrafficConfig { count: 300, malformed: 0.3, ..Default::default() }.traffic().map(|i| i.value).collect()
+    TrafficOptions::default().count(300).malformed(0.3).traffic().map(|i| i.value).collect()
 }
 
 proptest! {
@@ -81,7 +81,7 @@ proptest! {
             bytes[at] = byte;
             bytes.truncate(cut.index(bytes.len()) + 1);
         }
-        decode(&bytes, TrafficConfig::default().start.as_millis(), 0);
+        decode(&bytes, TrafficOptions::default().start.as_millis(), 0);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use feedkit_core::memory::JsonLinesSource;
+use feedkit_core::json_lines::JsonLinesSource;
 use feedkit_core::source::{Batch, GapReason, Resume, SourceEvent};
 use feedkit_core::testkit::ManualClock;
 use feedkit_core::{ErrorKind, EventSource, Offset, Partition, Timestamp};

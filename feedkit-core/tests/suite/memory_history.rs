@@ -8,8 +8,9 @@ use feedkit_core::effect::LikePolicy;
 use feedkit_core::history::{CommitCounts, JournalRead, RetentionPolicy};
 use feedkit_core::memory::{MemoryCounters, MemoryHistory};
 use feedkit_core::source::Record;
+use feedkit_core::testkit::ManualClock;
 use feedkit_core::testkit::split::{LOG, batch, model, partitions};
-use feedkit_core::testkit::{ManualClock, TrafficConfig};
+use feedkit_core::traffic::TrafficOptions;
 use feedkit_core::trending::Trending;
 use feedkit_core::{CounterStore, History, Offset, Partition, PostId, Queries, Timestamp, UserId};
 use proptest::prelude::*;
@@ -45,7 +46,7 @@ async fn commit_all(
 
 async fn check(seed: u64, policy: LikePolicy) {
     let malformed = 0.03;
-    let config = TrafficConfig { seed, users: 40, posts: 30, count: 3_000, malformed, ..Default::default() };
+    let config = TrafficOptions::default().seed(seed).users(40).posts(30).count(3_000).malformed(malformed);
     let partitions = partitions(&config);
     let model = model(&partitions, policy);
     let history = MemoryHistory::new().with_likes(policy);
@@ -121,7 +122,7 @@ proptest! {
 
 #[tokio::test]
 async fn retention_keeps_totals_and_what_followers_need() {
-    let config = TrafficConfig { count: 2_000, rate: 0.005, ..Default::default() };
+    let config = TrafficOptions::default().count(2_000).rate(0.005);
     let partitions = partitions(&config);
     let day = Duration::from_secs(86_400);
     let clock = ManualClock::at(config.start.saturating_add(5 * day));

@@ -14,7 +14,8 @@ use feedkit_core::source::Record;
 use feedkit_core::testkit::conformance::support::{at, user};
 use feedkit_core::testkit::conformance::{self, FollowerHarness, LogHarness, MemoryLogHarness, Named};
 use feedkit_core::testkit::mutants::*;
-use feedkit_core::testkit::{Model, Tally, TrafficConfig};
+use feedkit_core::testkit::{Model, Tally};
+use feedkit_core::traffic::TrafficOptions;
 use feedkit_core::{Event, EventSink, EventSource, Offset, Partition};
 
 /// Runs a suite against each mutant; all must be rejected, with a sentence of the contract.
@@ -190,7 +191,7 @@ fn follower() {
 
 /// Effects of seeded traffic, in the order of time.
 fn effects() -> Vec<Effect> {
-    let config = TrafficConfig { count: 5_000, ..Default::default() };
+    let config = TrafficOptions::default().count(5_000);
     let mut model = Model::new(JsonCodec::default(), 1);
     for (offset, item) in (0..).zip(config.traffic()) {
         model.feed(Partition(0), &Record { offset, time: item.time, key: None, value: item.value });

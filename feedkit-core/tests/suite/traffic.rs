@@ -3,49 +3,48 @@ use std::time::Duration;
 
 use feedkit_core::codec::{Codec, JsonCodec, Place};
 use feedkit_core::source::Record;
-use feedkit_core::testkit::{Farm, Label, Model, Steady, TrafficConfig, TrafficItem, Viral};
+use feedkit_core::testkit::Model;
+use feedkit_core::traffic::{Farm, Label, Steady, TrafficItem, TrafficOptions, Viral};
 use feedkit_core::{Partition, PostId};
 
 fn record(offset: u64, item: &TrafficItem) -> Record {
     Record { offset, time: item.time, key: Some(item.key.clone().into()), value: item.value.clone() }
 }
 
-fn full(seed: u64) -> TrafficConfig {
+fn full(seed: u64) -> TrafficOptions {
     let hours = |h: u64| Duration::from_secs(3600 * h);
-    TrafficConfig {
-        seed,
-        count: u64::MAX,
-        duration: Some(hours(12)),
-        rate: 1.0,
-        daily_rhythm: true,
-        malformed: 0.05,
-        steady: vec![Steady { post: PostId::new("s").unwrap(), rate: 0.2 }],
-        viral: vec![Viral::new(PostId::new("w").unwrap(), hours(1), 2.0)],
-        farms: vec![Farm {
+    TrafficOptions::default()
+        .seed(seed)
+        .count(u64::MAX)
+        .duration(hours(12))
+        .rate(1.0)
+        .daily_rhythm(true)
+        .malformed(0.05)
+        .steady(vec![Steady { post: PostId::new("s").unwrap(), rate: 0.2 }])
+        .viral(vec![Viral::new(PostId::new("w").unwrap(), hours(1), 2.0)])
+        .farms(vec![Farm {
             duration: hours(1),
             accounts: 4_000,
             ..Farm::new(PostId::new("s").unwrap(), hours(6))
-        }],
-        ..TrafficConfig::default()
-    }
+        }])
 }
 
 #[test]
 fn a_seed_gives_the_same_bytes_in_the_order_of_time() {
     let hours = Some(Duration::from_secs(7 * 3600));
     for seed in 1..3 {
-        let config = TrafficConfig { duration: hours, rate: 0.1, ..full(seed) };
+        let config = full(seed).duration(hours).rate(0.1);
         let items: Vec<_> = config.traffic().collect();
         assert!(config.traffic().eq(items.iter().cloned()), "seed {seed}");
         assert!(items.is_sorted_by_key(|i| i.time), "seed {seed}");
-        let other = TrafficConfig { seed: seed + 10, ..config };
+        let other = config.seed(seed + 10);
         assert!(!other.traffic().eq(items.iter().cloned()), "seed {seed}");
     }
 }
 
 #[test]
 fn a_farm_changes_nothing_else() {
-    let without = TrafficConfig { farms: vec![], ..full(5) };
+    let without = full(5).farms(vec![]);
     let others = full(5).traffic().filter(|i| !matches!(i.label, Label::Farm { .. }));
     assert!(without.traffic().eq(others));
 }
@@ -103,7 +102,7 @@ fn rates_are_those_asked_for() {
 
 #[test]
 fn a_post_is_published_before_anything_else_or_never() {
-    let config = TrafficConfig { repeats: 0.0, malformed: 0.0, count: 20_000, ..TrafficConfig::default() };
+    let config = TrafficOptions::default().repeats(0.0).malformed(0.0).count(20_000);
     let mut first: HashMap<String, String> = HashMap::new();
     let mut published: HashMap<String, bool> = HashMap::new();
     for item in config.traffic() {

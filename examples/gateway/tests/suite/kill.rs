@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use feedkit_core::testkit::TrafficConfig;
+use feedkit_core::traffic::TrafficOptions;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -99,7 +99,7 @@ async fn killed_again_and_again_the_servers_lose_and_repeat_nothing() {
 }
 
 fn made_up(seed: u64) -> Vec<Vec<u8>> {
-    let config = TrafficConfig { seed, count: 8_000, malformed: 0.0, ..Default::default() };
+    let config = TrafficOptions::default().seed(seed).count(8_000).malformed(0.0);
     config.traffic().map(|item| item.value.to_vec()).collect()
 }
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use feedkit_core::Clock;
 use feedkit_core::sink::NewRecord;
-use feedkit_core::testkit::TrafficConfig;
 use feedkit_test_services::{eventually, free_port, unique};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -17,7 +16,7 @@ use crate::world::{World, bare};
 /// A world with some traffic, and everything caught up with it.
 async fn with_traffic() -> Option<World> {
     let world = World::new().await?;
-    let config = TrafficConfig { count: 600, ..lively(seed()) };
+    let config = lively(seed()).count(600);
     Sender::to(&world.events).send(config.traffic().map(|item| item.record()).collect()).await;
     world.catch_up().await;
     Some(world)
@@ -190,7 +189,7 @@ async fn health_and_metrics_are_answered() {
     for name in ["log", "history", "counters", "rollups", "alerts"] {
         assert!(names.contains(&name), "{name} is not in {names:?}");
     }
-    let sample = TrafficConfig { count: 200, ..lively(1) };
+    let sample = lively(1).count(200);
     Sender::to(&world.events).send(sample.traffic().map(|item| item.record()).collect()).await;
     eventually("the records are counted", async || {
         let (status, text) = get(address, "/metrics").await.unwrap();

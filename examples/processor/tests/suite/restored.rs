@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use feedkit_core::testkit::TrafficConfig;
 use feedkit_test_services::eventually;
 
 use crate::oracle::{alerts, judge, published};
@@ -12,7 +11,7 @@ use crate::world::World;
 /// Sends so many items, and lets everything catch up with them. Likes stand, so that which milestones are reached does
 /// not depend on the order in which partitions were read.
 async fn more(world: &World, seed: u64, items: u64) {
-    let config = TrafficConfig { unlikes: 0.0, ..lively(seed) };
+    let config = lively(seed).unlikes(0.0);
     let flow = Flow::start(&world.events, &config, 50, Duration::from_millis(1));
     eventually("all is sent", async || flow.sent() >= items).await;
     flow.stop().await;

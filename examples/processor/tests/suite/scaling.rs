@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use feedkit_core::Partition;
-use feedkit_core::testkit::TrafficConfig;
 use feedkit_test_services::eventually;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
@@ -31,8 +30,7 @@ async fn from_four_to_eight_partitions() {
     // Producers and processors notice soon.
     world.events.properties.insert("topic.metadata.refresh.interval.ms".to_owned(), "300".to_owned());
     // Few users who change their minds often: most pairs are touched before and after.
-    let config =
-        TrafficConfig { users: 40, posts: 8, likes: 0.5, unlikes: 0.45, comments: 0.03, ..lively(seed) };
+    let config = lively(seed).users(40).posts(8).likes(0.5).unlikes(0.45).comments(0.03);
     let (one, _) = world.started().await;
     let (two, _) = world.started().await;
     let flow = Flow::start(&world.events, &config, 40, Duration::from_millis(20));

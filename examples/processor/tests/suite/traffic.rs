@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use feedkit_core::sink::NewRecord;
-use feedkit_core::testkit::TrafficConfig;
-use feedkit_core::testkit::traffic::{Farm, Steady};
+use feedkit_core::traffic::{Farm, Steady, TrafficOptions};
 use feedkit_core::{EventSink, PostId};
 use feedkit_kafka::{Kafka, KafkaSink, SinkOptions};
 use feedkit_test_services::DEADLINE;
@@ -16,22 +15,20 @@ use tokio::task::JoinHandle;
 
 /// Everything at once: repeats, unlikes, lines that are no events, ids made by clients and none, a post that is liked
 /// steadily, and a farm.
-pub(crate) fn lively(seed: u64) -> TrafficConfig {
+pub(crate) fn lively(seed: u64) -> TrafficOptions {
     let post = PostId::new("promoted").unwrap();
-    TrafficConfig {
-        seed,
-        count: u64::MAX,
-        users: 300,
-        posts: 60,
-        rate: 2.0,
-        malformed: 0.01,
-        repeats: 0.03,
-        without_id: 0.2,
-        without_time: 0.05,
-        steady: vec![Steady { post: post.clone(), rate: 0.5 }],
-        farms: vec![Farm::new(post, Duration::from_secs(900))],
-        ..Default::default()
-    }
+    TrafficOptions::default()
+        .seed(seed)
+        .count(u64::MAX)
+        .users(300)
+        .posts(60)
+        .rate(2.0)
+        .malformed(0.01)
+        .repeats(0.03)
+        .without_id(0.2)
+        .without_time(0.05)
+        .steady(vec![Steady { post: post.clone(), rate: 0.5 }])
+        .farms(vec![Farm::new(post, Duration::from_secs(900))])
 }
 
 /// The seed of this run: `FEEDKIT_SEED`, or a new one. It is printed.
@@ -78,7 +75,7 @@ pub(crate) struct Flow {
 impl Flow {
     /// Sends `portion` items, pauses, and so on. Now and then a client has not heard the answer, and sends a portion
     /// again.
-    pub(crate) fn start(kafka: &Kafka, config: &TrafficConfig, portion: usize, pause: Duration) -> Flow {
+    pub(crate) fn start(kafka: &Kafka, config: &TrafficOptions, portion: usize, pause: Duration) -> Flow {
         let (sender, mut traffic) = (Sender::to(kafka), config.traffic());
         let mut rng = ChaCha8Rng::seed_from_u64(!config.seed);
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));

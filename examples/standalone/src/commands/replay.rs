@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use feedkit_core::history::CommitCounts;
-use feedkit_core::replay::{Origin, Progress, Replay};
+use feedkit_core::json_lines::{Origin, Progress, Replay};
 use feedkit_core::{Clock, Error, Positions, Result, SystemClock};
 use feedkit_server::Signals;
 use feedkit_store::sqlite::USER_ACTIONS;

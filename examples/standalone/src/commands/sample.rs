@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use feedkit_core::testkit::traffic::{Farm, Steady, TrafficConfig, Viral};
+use feedkit_core::traffic::{Farm, Steady, TrafficOptions, Viral};
 use feedkit_core::{Error, PostId, Result};
 
 use crate::cli;
@@ -14,24 +14,22 @@ pub fn sample(args: &cli::Sample) -> Result<ExitCode> {
     let name = |text: &str| PostId::new(text).map_err(|e| Error::fatal(format!("{text} {e}")));
     let hours = |n: f64| Duration::from_secs_f64(3600.0 * n);
     // The bursts are of one size; the rest makes up the number.
-    let config = TrafficConfig {
-        seed: args.seed,
-        users: 2_000,
-        posts: 500,
-        rate: 0.3,
-        malformed: 0.001,
-        steady: vec![Steady { post: name("promoted")?, rate: 0.3 }],
-        viral: vec![Viral::new(name("viral")?, hours(1.0), 0.5)],
-        farms: vec![Farm::new(name("promoted")?, hours(2.0))],
-        ..TrafficConfig::default()
-    };
+    let config = TrafficOptions::default()
+        .seed(args.seed)
+        .users(2_000)
+        .posts(500)
+        .rate(0.3)
+        .malformed(0.001)
+        .steady(vec![Steady { post: name("promoted")?, rate: 0.3 }])
+        .viral(vec![Viral::new(name("viral")?, hours(1.0), 0.5)])
+        .farms(vec![Farm::new(name("promoted")?, hours(2.0))]);
     let mut out = BufWriter::new(std::io::stdout().lock());
     // Whoever wrote the two posts will hear of their milestones.
     let published = ["viral", "promoted"].map(|post| {
         let (user, time) = (format!("author-of-{post}"), config.start);
         format!("{{\"userId\":\"{user}\",\"postId\":\"{post}\",\"type\":\"post\",\"timestamp\":\"{time}\"}}")
     });
-    let made_up = TrafficConfig { count: args.count.saturating_sub(2), ..config }.traffic();
+    let made_up = config.count(args.count.saturating_sub(2)).traffic();
     let lines = published.into_iter().map(Into::into).chain(made_up.map(|item| item.value));
     for line in lines.take(usize::try_from(args.count).unwrap_or(usize::MAX)) {
         let written = out.write_all(&line).and_then(|()| out.write_all(b"\n"));

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use feedkit_core::testkit::TrafficConfig;
+use feedkit_core::traffic::TrafficOptions;
 use serde_json::{Value, json};
 
 use crate::program::{Place, arg, said};
@@ -69,8 +69,7 @@ fn tables_show_the_same_and_do_not_steer_the_terminal() {
 #[test]
 fn a_second_replay_changes_nothing() {
     let place = Place::new();
-    let config =
-        TrafficConfig { seed: 5, count: 3_000, without_id: 0.5, without_time: 0.3, ..Default::default() };
+    let config = TrafficOptions::default().seed(5).count(3_000).without_id(0.5).without_time(0.3);
     let file = place.traffic("t.jsonl", &config);
     let first = place.json(&["replay", arg(&file)]);
     let before = (place.json(&["top", "-n", "1000"]), place.json(&["alerts"]));

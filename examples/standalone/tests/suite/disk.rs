@@ -9,7 +9,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use feedkit_core::Partition;
-use feedkit_core::testkit::TrafficConfig;
+use feedkit_core::traffic::TrafficOptions;
 use feedkit_store::sqlite::USER_ACTIONS;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -200,15 +200,13 @@ impl Calm {
     fn new(count: u64) -> Calm {
         let place = Place::new();
         // All of it is in the lines, nothing follows from when and from where they came: so logs can be compared.
-        let config = TrafficConfig {
-            seed: 9,
-            count,
-            malformed: 0.01,
-            repeats: 0.02,
-            without_id: 0.0,
-            without_time: 0.0,
-            ..Default::default()
-        };
+        let config = TrafficOptions::default()
+            .seed(9)
+            .count(count)
+            .malformed(0.01)
+            .repeats(0.02)
+            .without_id(0.0)
+            .without_time(0.0);
         let file = place.traffic("events.jsonl", &config);
         let accepted = place.json(&["replay", arg(&file)])["accepted"].clone();
         let totals = place.json(&["top", "-n", "100000"]);

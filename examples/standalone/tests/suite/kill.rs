@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use feedkit_core::failpoint::stage;
-use feedkit_core::testkit::traffic::{Farm, Steady};
-use feedkit_core::testkit::{Model, TrafficConfig};
+use feedkit_core::testkit::Model;
+use feedkit_core::traffic::{Farm, Steady, TrafficOptions};
 use feedkit_core::{JsonCodec, PostId};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -104,33 +104,29 @@ impl Campaign {
     fn new(rng: &mut ChaCha8Rng) -> Self {
         let place = Place::new();
         let post = PostId::new("promoted").unwrap();
-        let config = TrafficConfig {
-            seed: rng.next_u64(),
-            count: 3_000,
-            users: 300,
-            posts: 60,
-            rate: 2.0,
-            malformed: 0.01,
-            repeats: 0.03,
-            steady: vec![Steady { post: post.clone(), rate: 0.5 }],
-            farms: vec![Farm::new(post, Duration::from_secs(900))],
-            ..Default::default()
-        };
+        let config = TrafficOptions::default()
+            .seed(rng.next_u64())
+            .count(3_000)
+            .users(300)
+            .posts(60)
+            .rate(2.0)
+            .malformed(0.01)
+            .repeats(0.03)
+            .steady(vec![Steady { post: post.clone(), rate: 0.5 }])
+            .farms(vec![Farm::new(post, Duration::from_secs(900))]);
         let file = place.traffic("events.jsonl", &config);
         let old = place.path("old.jsonl");
         std::fs::write(&old, old_events(rng)).unwrap();
         let short = place.path("short.toml");
         std::fs::write(&short, "[retention]\nevents_days = 60\njournal_days = 1\n").unwrap();
         // With ids that the clients have made, so that it can be told what became of each.
-        let config = TrafficConfig {
-            seed: rng.next_u64(),
-            count: 1_500,
-            users: 200,
-            posts: 50,
-            malformed: 0.0,
-            without_id: 0.0,
-            ..Default::default()
-        };
+        let config = TrafficOptions::default()
+            .seed(rng.next_u64())
+            .count(1_500)
+            .users(200)
+            .posts(50)
+            .malformed(0.0)
+            .without_id(0.0);
         let sent = place.traffic("sent.jsonl", &config);
         // Of other users than the file's: who likes first what another unlikes must not depend on the kills.
         let text = std::fs::read_to_string(&sent).unwrap().replace("\"userId\":\"u", "\"userId\":\"w");

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::process::{Child, Stdio};
 
-use feedkit_core::testkit::TrafficConfig;
+use feedkit_core::traffic::TrafficOptions;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -61,7 +61,7 @@ fn any_bytes_are_counted_or_rejected() {
 
 #[test]
 fn a_signal_ends_it_and_the_same_command_completes_it() {
-    let config = TrafficConfig { seed: 4, count: 2_000, ..Default::default() };
+    let config = TrafficOptions::default().seed(4).count(2_000);
     let calm = Place::new();
     let file = calm.traffic("events.jsonl", &config);
     let summary = calm.json(&["replay", arg(&file)]);

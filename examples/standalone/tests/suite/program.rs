@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use feedkit_core::testkit::TrafficConfig;
+use feedkit_core::traffic::TrafficOptions;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -33,7 +33,7 @@ impl Place {
     }
 
     /// Writes a file of made-up events.
-    pub(crate) fn traffic(&self, name: &str, config: &TrafficConfig) -> PathBuf {
+    pub(crate) fn traffic(&self, name: &str, config: &TrafficOptions) -> PathBuf {
         let path = self.path(name);
         let mut file = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
         for item in config.traffic() {

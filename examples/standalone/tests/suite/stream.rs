@@ -2,7 +2,7 @@
 //!
 //! `FEEDKIT_STREAM` names a file of events to be sent instead of made-up ones; `FEEDKIT_SEED` repeats a run.
 
-use feedkit_core::testkit::TrafficConfig;
+use feedkit_core::traffic::TrafficOptions;
 use rand::Rng;
 
 use crate::clients::Sending;
@@ -23,7 +23,7 @@ async fn a_stream_over_http_comes_to_what_a_replay_comes_to() {
             let seed = std::env::var("FEEDKIT_SEED").ok().map(|text| text.parse().unwrap());
             let seed = seed.unwrap_or_else(|| rand::rng().next_u64() >> 16);
             println!("seed {seed}: repeat with FEEDKIT_SEED={seed}");
-            let config = TrafficConfig { seed, count: 10_000, malformed: 0.01, ..Default::default() };
+            let config = TrafficOptions::default().seed(seed).count(10_000).malformed(0.01);
             calm.traffic("stream.jsonl", &config)
         }
     };

@@ -3,7 +3,7 @@ use bytes::Bytes;
 use super::sentence::Sentence;
 use crate::codec::{Codec, Place};
 use crate::source::Record;
-use crate::testkit::TrafficConfig;
+use crate::traffic::TrafficOptions;
 use crate::{Offset, Partition};
 
 /// Tries [`Codec`]'s contract with lines of traffic, whole and damaged; a codec of another form refuses most of
@@ -13,7 +13,7 @@ use crate::{Offset, Partition};
 ///
 /// With the sentence that does not hold, or as the codec does.
 pub fn codec(codec: &dyn Codec, samples: &[Bytes]) {
-    let config = TrafficConfig { count: 500, malformed: 0.2, ..TrafficConfig::default() };
+    let config = TrafficOptions::default().count(500).malformed(0.2);
     let place = Place { log: 3, partition: Partition(1) };
     let record =
         |offset, value: &Bytes| Record { offset, time: config.start, key: None, value: value.clone() };

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use feedkit_core::memory::{MemoryCounters, MemoryHistory, MemoryLog};
 use feedkit_core::pipeline::{Backoff, CounterFollower, PipelineBuilder, PipelineHandle};
-use feedkit_core::testkit::{ManualClock, Model, TrafficConfig};
+use feedkit_core::testkit::{ManualClock, Model};
+use feedkit_core::traffic::TrafficOptions;
 use feedkit_core::trending::Trending;
 use feedkit_core::{EventSink, History, JsonCodec, Partition, Pipeline, Positions, Result, Timestamp};
 use tokio::task::JoinHandle;
@@ -67,8 +68,7 @@ impl World {
     /// Sends seeded traffic, a few records at a time, the clock moving with it.
     pub(super) async fn send(&self, seed: u64, count: u64) {
         println!("traffic of seed {seed}");
-        let config =
-            TrafficConfig { seed, count, users: 60, posts: 40, malformed: 0.02, ..Default::default() };
+        let config = TrafficOptions::default().seed(seed).count(count).users(60).posts(40).malformed(0.02);
         let items: Vec<_> = config.traffic().collect();
         for some in items.chunks(37) {
             self.clock.set(some[some.len() - 1].time);

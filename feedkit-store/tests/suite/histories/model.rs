@@ -5,8 +5,8 @@ use std::time::Duration;
 use feedkit_core::counters::chunks;
 use feedkit_core::effect::LikePolicy;
 use feedkit_core::history::{CommitCounts, JournalRead};
+use feedkit_core::testkit::Model;
 use feedkit_core::testkit::split::{LOG, model, partitions};
-use feedkit_core::testkit::{Model, TrafficConfig};
 use feedkit_core::trending::Trending;
 use feedkit_core::{CounterStore, History, Partition, Queries, Timestamp};
 use rand::{RngExt, SeedableRng};
@@ -19,7 +19,7 @@ use super::{NONE, Opening, Store, Stores};
 async fn check(stores: &impl Stores, seed: u64, policy: LikePolicy) {
     let trending = Trending::new(Duration::from_secs(1));
     // Scores pass through several landmarks.
-    let config = TrafficConfig { rate: 5.0, ..dense(seed) };
+    let config = dense(seed).rate(5.0);
     let partitions = partitions(&config);
     let model = model(&partitions, policy);
     let place = stores.place().await;

@@ -7,7 +7,8 @@ use feedkit_core::effect::LikePolicy;
 use feedkit_core::history::{JournalRead, PostTotals, Retained, RetentionPolicy};
 use feedkit_core::source::Record;
 use feedkit_core::testkit::split::{batch, model, partitions};
-use feedkit_core::testkit::{ManualClock, Model, TrafficConfig};
+use feedkit_core::testkit::{ManualClock, Model};
+use feedkit_core::traffic::TrafficOptions;
 use feedkit_core::{Clock, History, Offset, Partition, Queries};
 
 use super::{Opening, Store, Stores};
@@ -15,19 +16,17 @@ use super::{Opening, Store, Stores};
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
 /// Traffic from January 2025 into April.
-pub(crate) fn four_months(seed: u64) -> TrafficConfig {
-    TrafficConfig {
-        seed,
-        count: 3_000,
-        users: 30,
-        posts: 40,
-        likes: 0.5,
-        unlikes: 0.3,
-        repeats: 0.05,
-        without_id: 0.0,
-        rate: 3_000.0 / (115.0 * 86_400.0),
-        ..Default::default()
-    }
+pub(crate) fn four_months(seed: u64) -> TrafficOptions {
+    TrafficOptions::default()
+        .seed(seed)
+        .count(3_000)
+        .users(30)
+        .posts(40)
+        .likes(0.5)
+        .unlikes(0.3)
+        .repeats(0.05)
+        .without_id(0.0)
+        .rate(3_000.0 / (115.0 * 86_400.0))
 }
 
 /// Four months of traffic, committed fifty records at a time, and the time after it.

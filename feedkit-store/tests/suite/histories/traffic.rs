@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use feedkit_core::history::CommitCounts;
 use feedkit_core::source::Record;
-use feedkit_core::testkit::TrafficConfig;
 use feedkit_core::testkit::split::batch;
+use feedkit_core::traffic::TrafficOptions;
 use feedkit_core::{History, Offset, Partition, Timestamp};
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -19,18 +19,16 @@ pub(crate) fn seed() -> u64 {
 }
 
 /// Few users and posts, so that likes meet unlikes, repeats meet what they repeat, and batches touch the same posts.
-pub(crate) fn dense(seed: u64) -> TrafficConfig {
-    TrafficConfig {
-        seed,
-        users: 30,
-        posts: 20,
-        count: 2_500,
-        likes: 0.5,
-        unlikes: 0.3,
-        repeats: 0.05,
-        malformed: 0.03,
-        ..Default::default()
-    }
+pub(crate) fn dense(seed: u64) -> TrafficOptions {
+    TrafficOptions::default()
+        .seed(seed)
+        .users(30)
+        .posts(20)
+        .count(2_500)
+        .likes(0.5)
+        .unlikes(0.3)
+        .repeats(0.05)
+        .malformed(0.03)
 }
 
 /// Commits what is left of each partition in batches of random sizes, several partitions at once.

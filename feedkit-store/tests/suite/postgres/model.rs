@@ -5,7 +5,6 @@ use std::sync::Arc;
 use feedkit_core::effect::LikePolicy;
 use feedkit_core::history::CommitCounts;
 use feedkit_core::source::Record;
-use feedkit_core::testkit::TrafficConfig;
 use feedkit_core::testkit::conformance::support::{entry, post};
 use feedkit_core::testkit::split::{batch, model, partitions};
 use feedkit_core::{Follower, History, Offset, Partition, Queries};
@@ -21,7 +20,7 @@ use crate::histories::traffic::{Committer, dense, seed};
 async fn partitions_that_write_the_same_at_once_count_it_once() {
     let Some(databases) = Databases::new() else { return };
     let seed = seed();
-    let config = TrafficConfig { malformed: 0.0, without_id: 0.0, repeats: 0.0, ..dense(seed) };
+    let config = dense(seed).malformed(0.0).without_id(0.0).repeats(0.0);
     let records: Vec<Record> = (0..)
         .zip(config.traffic())
         .map(|(offset, item)| Record { offset, time: item.time, key: None, value: item.value })

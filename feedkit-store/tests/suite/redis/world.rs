@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use feedkit_core::memory::{MemoryHistory, MemoryLog};
 use feedkit_core::pipeline::{Backoff, CounterFollower, PipelineHandle};
-use feedkit_core::testkit::{ManualClock, Model, TrafficConfig};
+use feedkit_core::testkit::{ManualClock, Model};
+use feedkit_core::traffic::TrafficOptions;
 use feedkit_core::trending::Trending;
 use feedkit_core::{CounterStore, EventSink, History, JsonCodec, Pipeline, Positions, Result, Timestamp};
 use feedkit_test_services::DEADLINE;
@@ -54,7 +55,7 @@ impl World {
 
     pub async fn send(&self, seed: u64, count: u64) {
         println!("traffic of seed {seed}");
-        let config = TrafficConfig { seed, count, users: 200, posts: 150, ..Default::default() };
+        let config = TrafficOptions::default().seed(seed).count(count).users(200).posts(150);
         let items: Vec<_> = config.traffic().collect();
         for some in items.chunks(37) {
             self.clock.set(some[some.len() - 1].time);

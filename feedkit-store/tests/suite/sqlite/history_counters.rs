@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use feedkit_core::pipeline::CounterFollower;
-use feedkit_core::testkit::TrafficConfig;
+use feedkit_core::traffic::TrafficOptions;
 use feedkit_core::trending::Trending;
 use feedkit_core::{Clock, CounterStore, Pipeline, PostId, Queries, SystemClock};
 use feedkit_store::sqlite::{SourceOptions, USER_ACTIONS};
@@ -24,7 +24,7 @@ async fn what_is_committed_is_counted_and_a_follower_finds_it_done() {
     let handle = pipeline.handle();
     let running = tokio::spawn(pipeline.run(Default::default()));
 
-    let traffic = TrafficConfig { seed: 71, count: 2_000, posts: 50, ..Default::default() };
+    let traffic = TrafficOptions::default().seed(71).count(2_000).posts(50);
     let sent = send(&store, traffic.traffic().map(|item| item.record()).collect()).await;
     let ends = sent.into_iter().fold(feedkit_core::Positions::new(), |mut ends, (partition, offset)| {
         ends.advance(partition, offset);

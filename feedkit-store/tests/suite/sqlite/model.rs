@@ -9,7 +9,6 @@ use feedkit_core::history::JournalRead;
 use feedkit_core::memory::MemoryHistory;
 use feedkit_core::pipeline::CounterFollower;
 use feedkit_core::source::Record;
-use feedkit_core::testkit::TrafficConfig;
 use feedkit_core::testkit::split::{batch, model, partitions};
 use feedkit_core::trending::Trending;
 use feedkit_core::{CounterStore, History, Partition, Queries};
@@ -22,7 +21,7 @@ use crate::histories::traffic::{dense, seed};
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_kept_under_another_partition_is_found() {
     let seed = seed();
-    let config = TrafficConfig { malformed: 0.0, without_id: 0.0, ..dense(seed) };
+    let config = dense(seed).malformed(0.0).without_id(0.0);
     let records: Vec<Record> = (0..)
         .zip(config.traffic())
         .map(|(offset, item)| Record { offset, time: item.time, key: None, value: item.value })

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use feedkit_core::pipeline::Backoff;
 use feedkit_core::sink::NewRecord;
-use feedkit_core::testkit::traffic::{Farm, Steady, TrafficConfig, Viral};
+use feedkit_core::traffic::{Farm, Steady, TrafficOptions, Viral};
 use feedkit_core::{Clock, Error, ErrorKind, EventSink, PostId, Result, SystemClock, Timestamp};
 use feedkit_store::sqlite::{Sqlite, SqliteOptions, SqliteSink, USER_ACTIONS};
 use tokio_util::sync::CancellationToken;
@@ -181,13 +181,7 @@ impl Chapter {
         let hit = flat(post("last-hours-hit")?, PAST / 2, hit_rate, PAST / 6);
         // The second of its kind, so that it is liked by other users than in the chapter.
         let usual = flat(self.promoted.clone(), PAST - USUAL, USUAL_RATE, USUAL);
-        let config = TrafficConfig {
-            start: begun,
-            duration: Some(PAST),
-            rate,
-            viral: vec![hit, usual],
-            ..self.usual()
-        };
+        let config = self.usual().start(begun).duration(PAST).rate(rate).viral(vec![hit, usual]);
         let published = self.start.saturating_sub(USUAL);
         let post = published_post("shop", &self.promoted, published);
         let items = config.traffic().map(|item| (item.time, item.record()));
@@ -210,31 +204,28 @@ impl Chapter {
         };
         let farm =
             Farm { factor: 20.0, duration: seconds(40), ..Farm::new(self.promoted.clone(), seconds(25)) };
-        let config = TrafficConfig {
-            start: self.start,
-            duration: Some(CHAPTER),
-            rate: 20.0,
-            steady: vec![Steady { post: self.promoted.clone(), rate: USUAL_RATE }],
-            viral: vec![viral],
-            farms: vec![farm],
-            ..self.usual()
-        };
+        let config = self
+            .usual()
+            .start(self.start)
+            .duration(CHAPTER)
+            .rate(20.0)
+            .steady(vec![Steady { post: self.promoted.clone(), rate: USUAL_RATE }])
+            .viral(vec![viral])
+            .farms(vec![farm]);
         let photo = published_post(USER, &self.photo, self.start);
         let items = config.traffic().map(|item| (item.time, item.record()));
         Ok(std::iter::once((self.start, photo)).chain(items))
     }
 
     /// What past and present have in common.
-    fn usual(&self) -> TrafficConfig {
-        TrafficConfig {
-            seed: self.start.as_millis().unsigned_abs(),
-            count: u64::MAX,
-            users: 100_000,
-            posts: 200,
-            malformed: 0.0,
-            without_id: 0.0,
-            ..TrafficConfig::default()
-        }
+    fn usual(&self) -> TrafficOptions {
+        TrafficOptions::default()
+            .seed(self.start.as_millis().unsigned_abs())
+            .count(u64::MAX)
+            .users(100_000)
+            .posts(200)
+            .malformed(0.0)
+            .without_id(0.0)
     }
 }
 

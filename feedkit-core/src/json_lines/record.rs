@@ -1,4 +1,4 @@
-//! One line made into a record.
+//! Turns one line into a record.
 
 use std::time::Duration;
 
@@ -10,27 +10,28 @@ use crate::sink::NewRecord;
 use crate::wire::{self, UnknownFields};
 use crate::{EventId, Timestamp};
 
-/// How far back lines without a time begin: that many milliseconds' worth of them never lie in the future.
+/// How far before the first sighting of a source its lines without a time begin. Each takes one millisecond, and
+/// the lead keeps them out of the future.
 const LEAD: Duration = Duration::from_secs(86_400);
 
-/// Where lines come from, which decides the ids and times that they get.
+/// The origin of some lines. It determines the ids and times of lines that have none.
 #[derive(Debug, Clone)]
 pub struct Origin {
     seed: u64,
     first_seen: Timestamp,
-    /// The time of the line before.
+    /// The time of the previous line.
     last: Timestamp,
 }
 
 impl Origin {
-    /// Lines of the source `name`, which was first seen at `first_seen`. The same two give the same ids.
+    /// The source `name`, first seen at `first_seen`. Equal arguments give equal ids.
     pub fn new(name: &str, first_seen: Timestamp) -> Self {
         let seed = xxhash_rust::xxh3::xxh3_64(name.as_bytes());
         Origin { seed, first_seen, last: first_seen.saturating_sub(LEAD) }
     }
 
-    /// The record for the next line, and its event's time. Lines must be given in order.
-    pub fn record(&mut self, line: &NumberedLine) -> (NewRecord, Timestamp) {
+    /// The record for the next line, and its event's time. The caller passes the lines in order.
+    pub(super) fn record(&mut self, line: &NumberedLine) -> (NewRecord, Timestamp) {
         let follows = Timestamp::from_millis(self.last.as_millis().saturating_add(1)).min(self.first_seen);
         let Ok(event) = wire::parse(&line.bytes, UnknownFields::Ignore) else {
             return (NewRecord { key: None, value: line.bytes.clone() }, self.last);
@@ -44,7 +45,7 @@ impl Origin {
             added.push_str(&format!("\"timestamp\":\"{follows}\","));
         }
         let time = own_time.unwrap_or(follows);
-        // One that claims to come from far ahead will be rejected; the next does not follow it there.
+        // The pipeline rejects an event from the future. The next line must not follow it there.
         if own_time.is_none_or(|t| t <= self.first_seen) {
             self.last = time;
         }
@@ -53,7 +54,7 @@ impl Origin {
         (NewRecord { key, value }, time)
     }
 
-    /// An id whose time goes up by a millisecond a line, so that ids are in the lines' order.
+    /// An id whose time increases by a millisecond per line, so that the ids are in the order of the lines.
     fn id(&self, line: &NumberedLine) -> EventId {
         let since = i64::try_from(line.number).unwrap_or(i64::MAX);
         let start = self.first_seen.saturating_sub(LEAD).as_millis();
@@ -66,7 +67,7 @@ impl Origin {
     }
 }
 
-/// The JSON object `json` with members `added` in front. A member that stands there as `null` gives way.
+/// The JSON object `json` with the members `added` in front. A member whose value is `null` is removed.
 fn with(json: &Bytes, added: &str) -> Bytes {
     let open = json.iter().position(|b| *b == b'{').unwrap_or(0);
     let (head, rest) = json.split_at((open + 1).min(json.len()));

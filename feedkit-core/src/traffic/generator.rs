@@ -1,8 +1,10 @@
+//! The generator: which item comes next, and what it contains.
+
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::TrafficConfig;
+use super::TrafficOptions;
 use super::arrivals::{Origin, Rates, Span, next_arrival};
 use super::line::{self, Draft};
 use crate::sink::NewRecord;
@@ -11,17 +13,17 @@ use crate::{EventId, Timestamp};
 /// How many earlier events a repeat or an unlike is drawn from.
 const REMEMBERED: usize = 4096;
 
-/// Items in the order of their times; the same configuration gives the same bytes on the same platform.
+/// An iterator over items, in the order of their times. The same options give the same bytes on the same platform.
 ///
-/// Each of the base traffic, the steady posts, the viral ones and the farms has its own random numbers: adding a
-/// farm changes nothing else.
+/// The base traffic, each steady post, each viral post and each farm have random numbers of their own. Adding a farm
+/// therefore changes no other item.
 #[derive(Debug)]
 pub struct Traffic {
-    config: TrafficConfig,
-    /// Sums of the Zipf weights of the posts up to each.
+    options: TrafficOptions,
+    /// For each post, the sum of the Zipf weights up to it.
     zipf: Vec<f64>,
     streams: Vec<Stream>,
-    /// Whether somebody has acted on the post before.
+    /// Whether an event has referred to the post before.
     touched: Vec<bool>,
     earlier: Vec<Draft>,
     liked: Vec<(String, String)>,
@@ -31,13 +33,13 @@ pub struct Traffic {
 /// One line of traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrafficItem {
-    /// The key of its record: the user, also where the line is malformed.
+    /// The key of its record: the user, even if the line is malformed.
     pub key: String,
     /// The line in wire form, without a newline.
     pub value: Bytes,
-    /// When it is sent; a malformed line's own time may differ, as may a repeat's.
+    /// When it is sent. The line of a repeat or of a malformed item may contain another time.
     pub time: Timestamp,
-    /// Why it is there.
+    /// Why the generator made it.
     pub label: Label,
 }
 
@@ -48,20 +50,20 @@ impl TrafficItem {
     }
 }
 
-/// Why an item is there.
+/// Why the generator made an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Label {
     /// Ordinary traffic.
     Ordinary,
-    /// Id and user of an earlier item.
+    /// A repeat, with the id and the user of an earlier item.
     Repeat,
-    /// No event.
+    /// Not a valid event.
     Malformed,
     /// A like of a post that goes viral.
     Viral,
     /// A like by an account of a farm.
     Farm {
-        /// Which: its index in [`TrafficConfig::farms`].
+        /// The farm's index in `TrafficOptions::farms`.
         episode: usize,
     },
 }
@@ -72,29 +74,29 @@ struct Stream {
     rng: ChaCha8Rng,
     /// Seconds since the start; `None` when the stream has ended.
     next: Option<f64>,
-    /// How many items it has given.
+    /// How many items it has produced.
     given: u64,
 }
 
 impl Traffic {
-    /// The traffic of this configuration, from its beginning.
-    pub fn new(config: TrafficConfig) -> Self {
+    /// Starts the traffic of these options from its beginning.
+    pub fn new(options: TrafficOptions) -> Self {
         let mut total = 0.0;
-        let weight = |k: u32| (f64::from(k) + 1.0).powf(-config.zipf);
-        let zipf: Vec<f64> = (0..config.posts.max(1))
+        let weight = |k: u32| (f64::from(k) + 1.0).powf(-options.zipf);
+        let zipf: Vec<f64> = (0..options.posts.max(1))
             .map(|k| {
                 total += weight(k);
                 total
             })
             .collect();
         let origins = std::iter::once(Origin::Base)
-            .chain((0..config.steady.len()).map(Origin::Steady))
-            .chain((0..config.viral.len()).map(Origin::Viral))
-            .chain((0..config.farms.len()).map(Origin::Farm));
+            .chain((0..options.steady.len()).map(Origin::Steady))
+            .chain((0..options.viral.len()).map(Origin::Viral))
+            .chain((0..options.farms.len()).map(Origin::Farm));
         let touched = vec![false; zipf.len()];
         let mut traffic = Traffic {
-            streams: origins.map(|o| Stream::new(config.seed, o)).collect(),
-            config,
+            streams: origins.map(|o| Stream::new(options.seed, o)).collect(),
+            options,
             zipf,
             touched,
             earlier: Vec::new(),
@@ -108,7 +110,7 @@ impl Traffic {
     }
 
     fn schedule(&mut self, stream: usize, after: f64) {
-        let rates = Rates { config: &self.config, zipf_total: self.zipf[self.zipf.len() - 1] };
+        let rates = Rates { options: &self.options, zipf_total: self.zipf[self.zipf.len() - 1] };
         let stream = &mut self.streams[stream];
         let span: Span = rates.span(stream.origin);
         stream.next = next_arrival(&mut stream.rng, after, &span, |t| rates.at(stream.origin, t));
@@ -116,11 +118,11 @@ impl Traffic {
 
     /// An item of the base traffic.
     fn base(&mut self, time: Timestamp) -> (Draft, Label) {
-        let c = &self.config;
+        let o = &self.options;
         let rng = &mut self.streams[0].rng;
-        let (repeated, broken) = (rng.random::<f64>() < c.repeats, rng.random::<f64>() < c.malformed);
+        let (repeated, broken) = (rng.random::<f64>() < o.repeats, rng.random::<f64>() < o.malformed);
         if broken {
-            let (user, rank) = (rng.random_range(0..c.users.max(1)), rng.random_range(0..self.zipf.len()));
+            let (user, rank) = (rng.random_range(0..o.users.max(1)), rng.random_range(0..self.zipf.len()));
             let draft = self.draft(0, time, format!("u{user}"), format!("p{rank}"), "like", None);
             return (draft, Label::Malformed);
         }
@@ -149,12 +151,12 @@ impl Traffic {
     }
 
     fn ordinary(&mut self, time: Timestamp) -> Draft {
-        let (seed, users) = (self.config.seed, self.config.users.max(1));
+        let (seed, users) = (self.options.seed, self.options.users.max(1));
         let rng = &mut self.streams[0].rng;
         let rank = zipf_rank(&self.zipf, rng.random());
         let mut user = rng.random_range(0..users);
-        let mut kind = kind_of(&self.config, rng.random());
-        let published = unit_hash(seed, rank as u64) >= self.config.unpublished;
+        let mut kind = kind_of(&self.options, rng.random());
+        let published = unit_hash(seed, rank as u64) >= self.options.unpublished;
         let first = !std::mem::replace(&mut self.touched[rank], true);
         if first && published {
             kind = "post";
@@ -170,11 +172,11 @@ impl Traffic {
         self.draft(0, time, user, post, kind, text)
     }
 
-    /// A like by a user who comes up once only.
+    /// A like by a user who occurs only once in this stream.
     fn like_by_another(&mut self, stream: usize, post: String, time: Timestamp) -> Draft {
-        let (given, users) = (self.streams[stream].given, u64::from(self.config.users.max(1)));
+        let (given, users) = (self.streams[stream].given, u64::from(self.options.users.max(1)));
         let user = match given < users {
-            // Each user once, in an order that looks like none.
+            // Each user once, in an order without a visible pattern.
             true => format!("u{}", (given * coprime(users) + stream as u64 * 7919) % users),
             false => format!("x{stream}-{given}"),
         };
@@ -182,7 +184,7 @@ impl Traffic {
     }
 
     fn farmed(&mut self, stream: usize, episode: usize, time: Timestamp) -> Draft {
-        let farm = &self.config.farms[episode];
+        let farm = &self.options.farms[episode];
         let accounts = u64::from(farm.accounts.max(1));
         let given = self.streams[stream].given;
         let user =
@@ -203,8 +205,8 @@ impl Traffic {
     ) -> Draft {
         let rng = &mut self.streams[stream].rng;
         let id = EventId::derived(time, rng.random());
-        let id = (rng.random::<f64>() >= self.config.without_id).then_some(id);
-        let time = (rng.random::<f64>() >= self.config.without_time).then_some(time);
+        let id = (rng.random::<f64>() >= self.options.without_id).then_some(id);
+        let time = (rng.random::<f64>() >= self.options.without_time).then_some(time);
         Draft { id, user, post, kind, time, text }
     }
 }
@@ -213,25 +215,25 @@ impl Iterator for Traffic {
     type Item = TrafficItem;
 
     fn next(&mut self) -> Option<TrafficItem> {
-        if self.made >= self.config.count {
+        if self.made >= self.options.count {
             return None;
         }
         let due = |s: &Stream| s.next.unwrap_or(f64::INFINITY);
         let stream = (0..self.streams.len())
             .min_by(|a, b| due(&self.streams[*a]).total_cmp(&due(&self.streams[*b])))?;
         let t = self.streams[stream].next?;
-        if self.config.duration.is_some_and(|d| t >= d.as_secs_f64()) {
+        if self.options.duration.is_some_and(|d| t >= d.as_secs_f64()) {
             return None;
         }
-        let time = Timestamp::from_millis(self.config.start.as_millis() + (t * 1000.0) as i64);
+        let time = Timestamp::from_millis(self.options.start.as_millis() + (t * 1000.0) as i64);
         let (draft, label) = match self.streams[stream].origin {
             Origin::Base => self.base(time),
             Origin::Steady(i) => {
-                let post = self.config.steady[i].post.to_string();
+                let post = self.options.steady[i].post.to_string();
                 (self.like_by_another(stream, post, time), Label::Ordinary)
             }
             Origin::Viral(i) => {
-                let post = self.config.viral[i].post.to_string();
+                let post = self.options.viral[i].post.to_string();
                 (self.like_by_another(stream, post, time), Label::Viral)
             }
             Origin::Farm(i) => (self.farmed(stream, i, time), Label::Farm { episode: i }),
@@ -260,28 +262,28 @@ impl Stream {
     }
 }
 
-fn kind_of(c: &TrafficConfig, uniform: f64) -> &'static str {
+fn kind_of(o: &TrafficOptions, uniform: f64) -> &'static str {
     match uniform {
-        x if x < c.likes => "like",
-        x if x < c.likes + c.unlikes => "unlike",
-        x if x < c.likes + c.unlikes + c.comments => "comment",
+        x if x < o.likes => "like",
+        x if x < o.likes + o.unlikes => "unlike",
+        x if x < o.likes + o.unlikes + o.comments => "comment",
         _ => "post",
     }
 }
 
-/// The rank that a uniform number picks.
+/// The rank that a uniform random number selects.
 fn zipf_rank(sums: &[f64], uniform: f64) -> usize {
     let wanted = uniform * sums[sums.len() - 1];
     sums.partition_point(|sum| *sum <= wanted).min(sums.len() - 1)
 }
 
-/// A number in `0..1` that follows from two others.
+/// A hash of two numbers, as a number in `0..1`.
 fn unit_hash(seed: u64, n: u64) -> f64 {
     let hash = xxhash_rust::xxh3::xxh3_64_with_seed(&n.to_le_bytes(), seed);
     (hash >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// Keeps a bounded number, the newcomer in a random place when full.
+/// Adds an item to a bounded list. In a full list it replaces a random item.
 fn remember<T>(rng: &mut ChaCha8Rng, list: &mut Vec<T>, item: T) {
     match list.len() < REMEMBERED {
         true => list.push(item),
@@ -289,7 +291,7 @@ fn remember<T>(rng: &mut ChaCha8Rng, list: &mut Vec<T>, item: T) {
     }
 }
 
-/// A number with no divisor in common with `n`, near its golden section.
+/// A number near `0.618 n` that has no divisor in common with `n`.
 fn coprime(n: u64) -> u64 {
     let gcd = |mut a: u64, mut b: u64| {
         while b != 0 {

@@ -5,17 +5,17 @@ use std::f64::consts::TAU;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::{TrafficConfig, Viral};
+use super::{TrafficOptions, Viral};
 use crate::PostId;
 
 /// Rates as functions of seconds since the traffic's start.
 pub(super) struct Rates<'c> {
-    pub(super) config: &'c TrafficConfig,
+    pub(super) options: &'c TrafficOptions,
     /// The sum of all posts' Zipf weights.
     pub(super) zipf_total: f64,
 }
 
-/// Where an item comes from: all of these run side by side.
+/// Where an item comes from. All of these run at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     Base,
@@ -24,7 +24,7 @@ pub(super) enum Origin {
     Farm(usize),
 }
 
-/// A span of time, in seconds since the start, and the highest rate within it.
+/// A span of time in seconds since the start, and the highest rate within it.
 pub(super) struct Span {
     pub(super) from: f64,
     pub(super) to: f64,
@@ -33,32 +33,32 @@ pub(super) struct Span {
 
 impl Rates<'_> {
     pub(super) fn at(&self, origin: Origin, t: f64) -> f64 {
-        let c = self.config;
+        let o = self.options;
         match origin {
-            Origin::Base => c.rate * self.rhythm(t),
-            Origin::Steady(i) => c.steady[i].rate * self.rhythm(t),
-            Origin::Viral(i) => c.viral[i].rate(t),
-            Origin::Farm(i) => (c.farms[i].factor - 1.0).max(0.0) * self.own(&c.farms[i].post, t),
+            Origin::Base => o.rate * self.rhythm(t),
+            Origin::Steady(i) => o.steady[i].rate * self.rhythm(t),
+            Origin::Viral(i) => o.viral[i].rate(t),
+            Origin::Farm(i) => (o.farms[i].factor - 1.0).max(0.0) * self.own(&o.farms[i].post, t),
         }
     }
 
     pub(super) fn span(&self, origin: Origin) -> Span {
-        let c = self.config;
-        let swing = if c.daily_rhythm { 1.75 } else { 1.0 };
+        let o = self.options;
+        let swing = if o.daily_rhythm { 1.75 } else { 1.0 };
         let always = |rate: f64| Span { from: 0.0, to: f64::INFINITY, highest: rate * swing };
         match origin {
-            Origin::Base => always(c.rate),
-            Origin::Steady(i) => always(c.steady[i].rate),
+            Origin::Base => always(o.rate),
+            Origin::Steady(i) => always(o.steady[i].rate),
             Origin::Viral(i) => {
-                let viral = &c.viral[i];
+                let viral = &o.viral[i];
                 Span { from: viral.start.as_secs_f64(), to: viral.end(), highest: viral.peak_rate }
             }
             Origin::Farm(i) => {
-                let farm = &c.farms[i];
+                let farm = &o.farms[i];
                 let from = farm.start.as_secs_f64();
-                let own = self.base_share(&farm.post) * c.rate * swing
-                    + c.steady.iter().filter(|s| s.post == farm.post).map(|s| s.rate * swing).sum::<f64>()
-                    + c.viral.iter().filter(|v| v.post == farm.post).map(|v| v.peak_rate).sum::<f64>();
+                let own = self.base_share(&farm.post) * o.rate * swing
+                    + o.steady.iter().filter(|s| s.post == farm.post).map(|s| s.rate * swing).sum::<f64>()
+                    + o.viral.iter().filter(|v| v.post == farm.post).map(|v| v.peak_rate).sum::<f64>();
                 Span {
                     from,
                     to: from + farm.duration.as_secs_f64(),
@@ -68,27 +68,27 @@ impl Rates<'_> {
         }
     }
 
-    /// Likes a second of one post, farms left out.
+    /// Likes per second of one post, without those of farms.
     fn own(&self, post: &PostId, t: f64) -> f64 {
-        let c = self.config;
-        let steady: f64 = c.steady.iter().filter(|s| s.post == *post).map(|s| s.rate).sum();
-        let viral: f64 = c.viral.iter().filter(|v| v.post == *post).map(|v| v.rate(t)).sum();
-        (self.base_share(post) * c.rate + steady) * self.rhythm(t) + viral
+        let o = self.options;
+        let steady: f64 = o.steady.iter().filter(|s| s.post == *post).map(|s| s.rate).sum();
+        let viral: f64 = o.viral.iter().filter(|v| v.post == *post).map(|v| v.rate(t)).sum();
+        (self.base_share(post) * o.rate + steady) * self.rhythm(t) + viral
     }
 
     /// The share of base events that are likes of `post`.
     fn base_share(&self, post: &PostId) -> f64 {
-        let c = self.config;
+        let o = self.options;
         let rank = post.as_str().strip_prefix('p').and_then(|k| k.parse::<u32>().ok());
-        match rank.filter(|k| *k < c.posts) {
-            Some(k) => (f64::from(k) + 1.0).powf(-c.zipf) / self.zipf_total * c.likes,
+        match rank.filter(|k| *k < o.posts) {
+            Some(k) => (f64::from(k) + 1.0).powf(-o.zipf) / self.zipf_total * o.likes,
             None => 0.0,
         }
     }
 
     fn rhythm(&self, t: f64) -> f64 {
-        match self.config.daily_rhythm {
-            // Lowest at the traffic's start, highest twelve hours later.
+        match self.options.daily_rhythm {
+            // The rate is lowest at the traffic's start and highest twelve hours later.
             true => 1.0 - 0.75 * (t / 86_400.0 * TAU).cos(),
             false => 1.0,
         }
@@ -121,7 +121,7 @@ impl Viral {
     }
 }
 
-/// The next arrival after `t` of a process with this rate, by thinning one of its highest rate.
+/// The next arrival after `t` of a Poisson process with this rate, found by thinning one with the highest rate.
 pub(super) fn next_arrival(
     rng: &mut ChaCha8Rng,
     mut t: f64,

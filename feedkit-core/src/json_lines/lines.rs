@@ -1,35 +1,35 @@
-//! Lines of a reader, numbered and bounded.
+//! Reads lines of bounded length.
 
 use std::io::{self, BufRead};
 
 use bytes::Bytes;
 
-/// Longest line, in bytes; of a longer one the rest is passed over, and it will be rejected.
-pub const MAX_LINE: usize = 1 << 20;
+/// Maximum length of a replayed line, in bytes. The rest of a longer line is skipped, so that the pipeline rejects it.
+const MAX_LINE: usize = 1 << 20;
 
-/// Some programs begin a UTF-8 file with it; it is no part of the first line.
+/// Some programs begin a UTF-8 file with it. It is not part of the first line.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// A line and its place.
+/// A line and its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NumberedLine {
-    /// Its number, from 0, blank lines counted.
-    pub number: u64,
-    /// Its bytes, without the line end.
-    pub bytes: Bytes,
+pub(super) struct NumberedLine {
+    /// Its number, from 0. Blank lines count.
+    pub(super) number: u64,
+    /// Its bytes, without white space at the end.
+    pub(super) bytes: Bytes,
 }
 
-/// Reads up to `most` lines, numbered from `*next` on; blank ones are left out. Also how many bytes were read: 0 at
-/// the end.
-pub fn number_lines(
+/// Reads up to `max` lines, numbered from `*next` on, and leaves out blank lines. Also returns how many bytes it read:
+/// 0 at the end of the file.
+pub(super) fn number_lines(
     reader: &mut dyn BufRead,
     next: &mut u64,
-    most: usize,
+    max: usize,
 ) -> io::Result<(Vec<NumberedLine>, u64)> {
-    let (mut lines, mut read) = (Vec::with_capacity(most), 0);
-    while lines.len() < most {
+    let (mut lines, mut read) = (Vec::with_capacity(max), 0);
+    while lines.len() < max {
         let mut line = Vec::new();
-        let n = bounded_line(reader, &mut line)?;
+        let n = read_line(reader, &mut line, MAX_LINE)?;
         if n == 0 {
             break;
         }
@@ -47,8 +47,9 @@ pub fn number_lines(
     Ok((lines, read))
 }
 
-/// Appends one line to `line`, at most [`MAX_LINE`] of it; how many bytes were taken from the reader.
-fn bounded_line(reader: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
+/// Appends the next line to `line` without its newline. Skips what exceeds `max` bytes. Returns how many bytes it took
+/// from the reader: 0 at the end of the file.
+pub(super) fn read_line(reader: &mut dyn BufRead, line: &mut Vec<u8>, max: usize) -> io::Result<u64> {
     let mut taken = 0;
     loop {
         let buffer = match reader.fill_buf() {
@@ -56,13 +57,13 @@ fn bounded_line(reader: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<u64>
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(e) => return Err(e),
         };
-        let end = memchr::memchr(b'\n', buffer);
-        let used = end.map_or(buffer.len(), |at| at + 1);
-        let room = MAX_LINE - line.len();
-        line.extend_from_slice(&buffer[..used.min(room)]);
+        let newline = memchr::memchr(b'\n', buffer);
+        let content = &buffer[..newline.unwrap_or(buffer.len())];
+        line.extend_from_slice(&content[..content.len().min(max - line.len())]);
+        let used = newline.map_or(buffer.len(), |at| at + 1);
         reader.consume(used);
         taken += used as u64;
-        if end.is_some() || used == 0 {
+        if newline.is_some() || used == 0 {
             return Ok(taken);
         }
     }

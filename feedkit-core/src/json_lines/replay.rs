@@ -1,4 +1,4 @@
-//! Sends lines into a log, as fast as it takes them or at the events' own pace.
+//! Sends lines into a log, at full speed or at the events' own pace.
 
 use std::io::BufRead;
 use std::sync::Arc;
@@ -8,40 +8,40 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::line::Origin;
 use super::lines::number_lines;
+use super::record::Origin;
 use crate::sink::NewRecord;
 use crate::{Error, EventSink, Positions, Result, Timestamp};
 
-/// Lines read, made into records and sent together.
+/// How many lines are read and sent at once.
 const CHUNK: usize = 4_000;
-/// Chunks read ahead of the one being sent.
+/// How many chunks are read ahead of the one being sent.
 const AHEAD: usize = 2;
 
 /// How fast events are sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Speed {
-    /// As fast as the log takes them.
+    /// As fast as the log accepts them.
     Max,
-    /// At so many times their own pace: 60 sends an hour's events in a minute.
+    /// This many times faster than they happened. 60 sends an hour of events in a minute.
     Times(f64),
 }
 
 /// How far a replay has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
-    /// Bytes of the source sent.
+    /// How many bytes of the file are sent.
     pub bytes: u64,
-    /// Lines sent.
+    /// How many lines are sent.
     pub lines: u64,
 }
 
-/// What a replay has sent.
+/// The result of a replay.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Replayed {
-    /// Lines sent.
+    /// How many lines are sent.
     pub lines: u64,
-    /// Where the log stands after them, of the partitions that got any.
+    /// The end of each partition that received lines.
     pub positions: Positions,
 }
 
@@ -51,7 +51,7 @@ pub struct Replay {
     speed: Speed,
 }
 
-/// Records made of some lines.
+/// The records of some lines.
 struct Chunk {
     records: Vec<(NewRecord, Timestamp)>,
     progress: Progress,
@@ -63,16 +63,16 @@ impl Replay {
         Replay { sink, speed }
     }
 
-    /// Sends all of `reader`'s lines. `progress` is told after each portion.
+    /// Sends all lines of `reader`. Calls `progress` after each chunk.
     ///
     /// # Errors
     ///
-    /// When the reader fails, or the sink does so for good; what was sent stays sent, and sending the source again
-    /// adds only the rest.
+    /// Fails if the reader fails, or if the sink fails with an error that will not pass. What was sent stays sent.
+    /// Sending the file again adds only the rest.
     ///
     /// # Cancellation
     ///
-    /// `shutdown` ends it after the portion under way, as an error-free result of fewer lines.
+    /// `shutdown` ends the replay after the current portion. The result is then `Ok` and counts fewer lines.
     pub async fn run(
         &self,
         reader: Box<dyn BufRead + Send>,
@@ -105,13 +105,15 @@ impl Replay {
                 break;
             }
         }
-        // A reader that waits for room ends when the channel does.
+        // A reader that waits for room in the channel ends when the channel closes.
         drop(read);
-        reading.await.map_err(|e| Error::fatal(format!("reading failed: {e}")))??;
+        reading
+            .await
+            .map_err(|e| Error::fatal(format!("the thread that reads the file ended early: {e}")))??;
         Ok(replayed)
     }
 
-    /// Sends until every record is taken.
+    /// Sends the records again until the sink has accepted each of them.
     async fn send(&self, records: Vec<NewRecord>, positions: &mut Positions) -> Result<()> {
         let mut waits = crate::pipeline::Backoff::default().waits();
         let mut todo = records;
@@ -130,7 +132,7 @@ impl Replay {
                 }
             }
             if let Some(error) = trouble {
-                tracing::warn!(%error, "the log does not take events, trying again");
+                tracing::warn!(%error, "the log does not accept events, trying again");
                 waits.sleep().await;
             }
             todo = again;
@@ -139,7 +141,7 @@ impl Replay {
     }
 }
 
-/// Events bear ids, so sending one again is safe.
+/// Whether sending again may help. It is safe, because each event has an id.
 fn may_pass(error: &Error) -> bool {
     matches!(error.kind(), crate::ErrorKind::Retriable | crate::ErrorKind::Uncertain)
 }
@@ -165,15 +167,15 @@ fn read_chunks(
     }
 }
 
-/// Ties the events' time to the clock on the wall.
+/// Maps the events' time to the clock.
 struct Pace {
     speed: Speed,
-    /// The first event's time, and when it was sent.
+    /// The first event's time, and the instant it was sent.
     start: Option<(Timestamp, Instant)>,
 }
 
 impl Pace {
-    /// How many of `records` are due now; at least one.
+    /// How many of `records` are due now, but at least one.
     fn due(&mut self, records: &[(NewRecord, Timestamp)]) -> usize {
         let Some((_, first)) = records.first() else { return 0 };
         let now = Instant::now();

@@ -1,4 +1,4 @@
-//! The lines themselves: JSON, and what only looks like it.
+//! The lines: valid JSON, and malformed variants of it.
 
 use std::fmt::Write;
 
@@ -59,14 +59,14 @@ const WORDS: [&str; 16] = [
     "thanks",
 ];
 
-/// What somebody might write: also quotes, escapes and characters of several bytes.
+/// A text such as a user might write, with quotes, escapes and characters of several bytes.
 pub(super) fn text(rng: &mut ChaCha8Rng) -> String {
     let words = rng.random_range(1..12);
     let words: Vec<_> = (0..words).map(|_| WORDS[rng.random_range(0..WORDS.len())]).collect();
     words.join(" ")
 }
 
-/// Something that no codec can take for an event, made from one.
+/// A line that no codec can decode as an event, made from a valid one.
 pub(super) fn malformed(rng: &mut ChaCha8Rng, draft: &Draft) -> Bytes {
     let mut draft = draft.clone();
     let line = draft.line();
