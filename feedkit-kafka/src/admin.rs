@@ -9,8 +9,8 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-use crate::config::Kafka;
 use crate::failure::failed;
+use crate::kafka::Kafka;
 use crate::librdkafka;
 use crate::probe::Probe;
 

@@ -3,11 +3,14 @@
 pub mod admin;
 mod config;
 mod failure;
+mod kafka;
 mod librdkafka;
 mod probe;
+mod properties;
 mod sink;
 mod source;
 
-pub use config::{GroupProtocol, Kafka, SinkOptions, SourceOptions};
+pub use config::{GroupProtocol, SinkOptions, SourceOptions};
+pub use kafka::Kafka;
 pub use sink::{KafkaSink, SinkStats};
 pub use source::{KafkaSource, PartitionStats, SourceHandle, SourceStats};

@@ -16,12 +16,12 @@ use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset as Place, TopicPartitionList};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::config::Kafka;
 use crate::failure::failed;
+use crate::kafka::Kafka;
 use crate::librdkafka;
 
 /// The longest that a question may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long lines are waited for.
 const LINES: Duration = Duration::from_millis(20);
@@ -78,7 +78,7 @@ impl Probe {
     }
 
     pub(crate) async fn ends_async(probe: Arc<Probe>) -> Result<Positions> {
-        Self::blocking(probe, |probe| probe.ends(&probe.partitions()?)).await
+        Self::blocking(probe, |probe| probe.ends(&probe.partitions()?, PATIENCE)).await
     }
 
     /// The partitions that the topic has.
@@ -128,20 +128,17 @@ impl Probe {
         Ok(xxh3_128(format!("{cluster}\0{}\0{id}", self.topic).as_bytes()))
     }
 
-    pub(crate) fn ends(&self, partitions: &[Partition]) -> Result<Positions> {
-        self.ends_within(partitions, PATIENCE)
-    }
-
     /// Where partitions end, if the brokers say so in time.
-    pub(crate) fn ends_within(&self, partitions: &[Partition], patience: Duration) -> Result<Positions> {
+    pub(crate) fn ends(&self, partitions: &[Partition], patience: Duration) -> Result<Positions> {
         let ends = partitions.iter().map(|partition| (*partition, Place::End));
-        Ok(self.places_within(ends, patience)?.into_iter().collect())
+        Ok(self.places(ends, patience)?.into_iter().collect())
     }
 
     /// What is held of each partition.
     pub(crate) fn held(&self, partitions: &[Partition]) -> Result<BTreeMap<Partition, Range<Offset>>> {
-        let starts = self.places(partitions.iter().map(|partition| (*partition, Place::Beginning)))?;
-        let ends = self.places(partitions.iter().map(|partition| (*partition, Place::End)))?;
+        let starts =
+            self.places(partitions.iter().map(|partition| (*partition, Place::Beginning)), PATIENCE)?;
+        let ends = self.places(partitions.iter().map(|partition| (*partition, Place::End)), PATIENCE)?;
         Ok(starts
             .into_iter()
             .filter_map(|(partition, start)| Some((partition, start..*ends.get(&partition)?)))
@@ -150,24 +147,17 @@ impl Probe {
 
     pub(crate) fn positions_at(&self, time: Timestamp) -> Result<Positions> {
         let partitions = self.partitions()?;
-        let mut positions = self.ends(&partitions)?;
+        let mut positions = self.ends(&partitions, PATIENCE)?;
         let wanted = partitions.iter().map(|p| (*p, Place::Offset(time.as_millis().max(0))));
-        for (partition, offset) in self.places(wanted)? {
+        for (partition, offset) in self.places(wanted, PATIENCE)? {
             positions.set(partition, offset);
         }
         Ok(positions)
     }
 
-    fn places(
-        &self,
-        wanted: impl Iterator<Item = (Partition, Place)>,
-    ) -> Result<BTreeMap<Partition, Offset>> {
-        self.places_within(wanted, PATIENCE)
-    }
-
     /// Translates places (the beginning, the end, a time in milliseconds) into offsets, all at once. As a consumer
     /// that reads committed sees it: a transaction that is under way lies behind the end.
-    fn places_within(
+    fn places(
         &self,
         wanted: impl Iterator<Item = (Partition, Place)>,
         patience: Duration,

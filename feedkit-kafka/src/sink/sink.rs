@@ -13,8 +13,9 @@ use tokio::time::Instant;
 
 use super::delivery::{Deliveries, Send, SinkStats};
 use super::producer::{Producer, Producers};
-use crate::config::{Kafka, SinkOptions};
+use crate::config::SinkOptions;
 use crate::failure::{breaks_producer, failed, undelivered};
+use crate::kafka::Kafka;
 
 /// librdkafka has reported by its own time-out; this is for its being late.
 const GRACE: Duration = Duration::from_secs(5);

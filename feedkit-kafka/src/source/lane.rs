@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use feedkit_core::source::{Batch, Gap, Record, RecordMark, Resume};
+use feedkit_core::source::{Gap, RecordMark, Resume};
 use feedkit_core::{Offset, Partition, Timestamp};
 use tokio::sync::oneshot;
 use xxhash_rust::xxh3::xxh3_64;
+
+use super::records::{Records, Untied};
 
 /// The longest that the consumer waits for a full lane before it pauses the partition.
 pub(super) const PATIENCE: Duration = Duration::from_millis(250);
@@ -55,23 +56,6 @@ pub(super) enum Phase {
     Reading,
     /// Given up by who reads, or stopped at a gap.
     Stopped,
-}
-
-/// Records, their bytes in one piece.
-#[derive(Debug, Default)]
-struct Records {
-    bytes: Vec<u8>,
-    entries: Vec<Entry>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    offset: Offset,
-    time: Timestamp,
-    /// Where the key begins, if there is one. It ends where the value begins.
-    key: Option<usize>,
-    value: usize,
-    end: usize,
 }
 
 impl Lane {
@@ -146,11 +130,11 @@ impl Lane {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.records.entries.len()
+        self.records.len()
     }
 
     pub(super) fn is_full(&self, records: usize, bytes: usize) -> bool {
-        self.records.entries.len() >= records || self.records.bytes.len() >= bytes
+        self.records.len() >= records || self.records.bytes() >= bytes
     }
 
     /// Whether there is something to be taken.
@@ -175,9 +159,9 @@ impl Lane {
         let mut records = std::mem::take(&mut self.records);
         let mut to = self.next;
         if self.unmeasured
-            && let Some(last) = records.split_last()
+            && let Some((offset, last)) = records.split_last()
         {
-            to = last.entries[0].offset;
+            to = offset;
             self.records = last;
         }
         let from = std::mem::replace(&mut self.from, to);
@@ -189,60 +173,6 @@ impl Lane {
 pub(super) enum Taken {
     Records(Untied),
     Gap(Gap),
-}
-
-/// A batch whose records are still in one piece: they are told apart outside of the lock.
-pub(super) struct Untied {
-    partition: Partition,
-    from: Offset,
-    to: Offset,
-    at_end: bool,
-    records: Records,
-}
-
-impl Untied {
-    pub(super) fn count(&self) -> (u64, u64) {
-        (self.records.entries.len() as u64, self.records.bytes.len() as u64)
-    }
-
-    pub(super) fn into_batch(self) -> Batch {
-        let Untied { partition, from, to, at_end, records } = self;
-        Batch { partition, from, to, at_end, records: records.untie() }
-    }
-}
-
-impl Records {
-    fn push(&mut self, offset: Offset, time: Timestamp, key: Option<&[u8]>, value: &[u8]) {
-        let key = key.map(|key| {
-            let at = self.bytes.len();
-            self.bytes.extend_from_slice(key);
-            at
-        });
-        let at = self.bytes.len();
-        self.bytes.extend_from_slice(value);
-        self.entries.push(Entry { offset, time, key, value: at, end: self.bytes.len() });
-    }
-
-    /// The last record by itself.
-    fn split_last(&mut self) -> Option<Records> {
-        let mut entry = self.entries.pop()?;
-        let start = entry.key.unwrap_or(entry.value);
-        let bytes = self.bytes.split_off(start);
-        entry.key = entry.key.map(|_| 0);
-        (entry.value, entry.end) = (entry.value - start, entry.end - start);
-        Some(Records { bytes, entries: vec![entry] })
-    }
-
-    fn untie(self) -> Vec<Record> {
-        let bytes = Bytes::from(self.bytes);
-        let record = |entry: Entry| Record {
-            offset: entry.offset,
-            time: entry.time,
-            key: entry.key.map(|key| bytes.slice(key..entry.value)),
-            value: bytes.slice(entry.value..entry.end),
-        };
-        self.entries.into_iter().map(record).collect()
-    }
 }
 
 #[cfg(test)]

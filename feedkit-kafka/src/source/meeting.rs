@@ -8,7 +8,8 @@ use feedkit_core::source::{Assigned, Revoked, SourceEvent};
 use feedkit_core::{Error, Partition, Result};
 use tokio::sync::{Notify, oneshot};
 
-use super::lane::{Lane, Taken, Untied};
+use super::lane::{Lane, Taken};
+use super::records::Untied;
 use super::stats::Counters;
 
 #[derive(Debug, Default)]

@@ -6,12 +6,17 @@
 mod answers;
 mod consumer;
 mod context;
+mod ends;
+mod gaps;
+mod group;
+mod held;
 mod lane;
 mod meeting;
+mod records;
+mod room;
 #[allow(clippy::module_inception, reason = "it holds the source")]
 mod source;
 mod stats;
-mod watch;
 
 pub use source::KafkaSource;
 pub use stats::{PartitionStats, SourceHandle, SourceStats};

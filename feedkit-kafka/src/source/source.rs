@@ -12,7 +12,8 @@ use tokio::sync::oneshot;
 use super::consumer::Consumer;
 use super::meeting::{Meeting, Question};
 use super::stats::SourceHandle;
-use crate::config::{Kafka, SourceOptions};
+use crate::config::SourceOptions;
+use crate::kafka::Kafka;
 use crate::probe::Probe;
 
 /// Reads a topic, as a member of a group or beside all others.

@@ -1,13 +1,11 @@
-//! What lies between a lane's records and the log's end: nothing, holes, or a gap.
+//! What lies between a lane's records and the log's end: nothing, or holes.
 
 use std::time::{Duration, Instant};
 
 use feedkit_core::Partition;
-use feedkit_core::source::GapReason;
-use rdkafka::consumer::Consumer as _;
 
-use super::consumer::{Consumer, place};
-use crate::probe::number;
+use super::consumer::Consumer;
+use crate::probe::PATIENCE;
 
 /// Ends are asked for at most so often; records that come in between wait for it.
 const MEASURE: Duration = Duration::from_millis(4);
@@ -43,7 +41,7 @@ impl Consumer {
 
     fn measure(&mut self, partitions: &[Partition]) {
         self.measured = Instant::now();
-        let ends = self.probe.ends(partitions);
+        let ends = self.probe.ends(partitions, PATIENCE);
         self.measured = self.measured.max(Instant::now());
         let mut inner = self.meeting.lock();
         for partition in partitions {
@@ -71,7 +69,7 @@ impl Consumer {
         if held.is_empty() {
             return;
         }
-        match self.probe.ends_within(&held, HELD_BACK) {
+        match self.probe.ends(&held, HELD_BACK) {
             Ok(ends) => self.meeting.counters.measured(ends.iter()),
             Err(error) => tracing::debug!(%error, "where partitions end that are held back is not known"),
         }
@@ -86,71 +84,6 @@ impl Consumer {
             && lane.is_reading()
         {
             lane.skip_to(end);
-        }
-    }
-
-    fn read_again(&self, partition: Partition, next: u64) -> bool {
-        let sought = self.client.seek(&self.topic, number(partition), place(next), Duration::from_secs(1));
-        if let Err(error) = &sought {
-            tracing::debug!(partition = partition.0, %error, "reading once more from {next} failed");
-        }
-        sought.is_ok()
-    }
-
-    /// Some partition's position is not held by the log; librdkafka does not tell which.
-    pub(super) fn look_for_gaps(&mut self) {
-        if !self.out_of_range || Instant::now() < self.ask_again {
-            return;
-        }
-        let inner = self.meeting.lock();
-        let reading = inner.lanes.iter().filter(|(_, lane)| lane.is_reading());
-        let reading: Vec<_> = reading.map(|(partition, lane)| (*partition, lane.next)).collect();
-        drop(inner);
-        let partitions: Vec<_> = reading.iter().map(|(partition, _)| *partition).collect();
-        let held = match self.probe.held(&partitions) {
-            Ok(held) => held,
-            Err(error) => return self.cannot_ask(error),
-        };
-        self.out_of_range = false;
-        for (partition, next) in reading {
-            let Some(held) = held.get(&partition).cloned() else { continue };
-            if next < held.start {
-                self.stop_at_gap(partition, Some(held), GapReason::Expired);
-            } else if next > held.end {
-                self.stop_at_gap(partition, Some(held), GapReason::Truncated);
-            } else {
-                // The one compared with has expired since, or this was not the partition meant, or the broker has
-                // forgotten how far an earlier leader had come.
-                if let Some(lane) = self.meeting.lock().lanes.get_mut(&partition) {
-                    lane.expected = None;
-                }
-                self.out_of_range |= !self.read_again(partition, next);
-            }
-        }
-    }
-
-    /// What librdkafka reads from here on is of the topic with this id: not what was to be read, unless it is the one
-    /// that partitions were assigned from.
-    pub(super) fn is_now(&mut self, id: &str) {
-        let log = match self.probe.incarnation_of(id) {
-            Ok(log) => log,
-            Err(error) => return self.cannot_ask(error),
-        };
-        let mut inner = self.meeting.lock();
-        let mut reading = Vec::new();
-        for (partition, lane) in inner.lanes.iter_mut().filter(|(_, lane)| lane.log != log) {
-            lane.gone = true;
-            if lane.is_reading() {
-                reading.push(*partition);
-            }
-        }
-        drop(inner);
-        if reading.is_empty() {
-            return;
-        }
-        let held = self.probe.held(&reading).unwrap_or_default();
-        for partition in reading {
-            self.stop_at_gap(partition, held.get(&partition).cloned(), GapReason::Recreated);
         }
     }
 }

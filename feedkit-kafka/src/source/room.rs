@@ -1,0 +1,80 @@
+//! A lane that is full: the reader is waited for, then the partition is paused.
+
+use std::sync::MutexGuard;
+use std::time::{Duration, Instant};
+
+use feedkit_core::Partition;
+use rdkafka::consumer::Consumer as _;
+use rdkafka::topic_partition_list::Offset as Place;
+
+use super::consumer::Consumer;
+use super::lane::PATIENCE;
+use super::meeting::Inner;
+use super::stats::Counters;
+
+impl Consumer {
+    /// Waits for the reader first. Pausing throws away what was fetched, so it comes last.
+    pub(super) fn wait_for_room<'m>(
+        &'m self,
+        mut inner: MutexGuard<'m, Inner>,
+        partition: Partition,
+    ) -> MutexGuard<'m, Inner> {
+        let (records, bytes) = (self.options.max_records, self.options.max_bytes);
+        if let Some(lane) = inner.lanes.get_mut(&partition) {
+            // There is another record at hand.
+            (lane.ready, lane.unmeasured, lane.at_end) = (true, false, false);
+        }
+        self.meeting.tell();
+        let start = Instant::now();
+        while !inner.closing
+            && let Some(lane) = inner.lanes.get_mut(&partition)
+            && lane.is_full(records, bytes)
+        {
+            let left = lane.patience.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                lane.patience /= 4;
+                lane.held_back = true;
+                Counters::one(&self.meeting.counters.held_back);
+                self.pause(partition);
+                return inner;
+            }
+            inner = self.meeting.wait(inner, left);
+        }
+        if let Some(lane) = inner.lanes.get_mut(&partition) {
+            lane.patience = (lane.patience * 2 + Duration::from_millis(5)).min(PATIENCE);
+        }
+        inner
+    }
+    /// Resumes what was paused for want of room, once half of it is free.
+    pub(super) fn resume_lanes(&self) {
+        let mut inner = self.meeting.lock();
+        let (records, bytes) = (self.options.max_records / 2, self.options.max_bytes / 2);
+        let mut roomy = Vec::new();
+        for (partition, lane) in &mut inner.lanes {
+            if lane.held_back && !lane.is_full(records.max(1), bytes.max(1)) {
+                lane.held_back = false;
+                roomy.push(*partition);
+            }
+        }
+        drop(inner);
+        self.resume(&roomy);
+    }
+
+    pub(super) fn pause(&self, partition: Partition) {
+        match self.client.pause(&self.list([(partition, Place::Invalid)])) {
+            Ok(()) => drop(self.paused.borrow_mut().insert(partition)),
+            Err(error) => tracing::debug!(partition = partition.0, %error, "pausing a partition failed"),
+        }
+    }
+
+    /// Resumes those of the partitions that are paused.
+    pub(super) fn resume(&self, partitions: &[Partition]) {
+        let mut paused = self.paused.borrow_mut();
+        let resumed = self.list(partitions.iter().filter(|p| paused.remove(p)).map(|p| (*p, Place::Invalid)));
+        if resumed.count() > 0
+            && let Err(error) = self.client.resume(&resumed)
+        {
+            tracing::debug!(%error, "resuming partitions failed");
+        }
+    }
+}
