@@ -84,12 +84,7 @@ impl<L: AlertLog, S: EventSink> Relay<L, S> {
                     backoff = policy.build();
                     POLL
                 }
-                Err(e)
-                    if matches!(
-                        e.kind(),
-                        ErrorKind::Retriable | ErrorKind::Uncertain | ErrorKind::Fenced
-                    ) =>
-                {
+                Err(e) if e.kind().may_pass() || e.kind() == ErrorKind::Fenced => {
                     tracing::warn!(error = %e, "notifications could not be published yet");
                     backoff.next().unwrap_or(POLL)
                 }
@@ -151,7 +146,7 @@ impl<L: AlertLog, S: EventSink> Relay<L, S> {
                     self.published.advance(position.partition, position.offset);
                     self.out.insert(row.notification.id.clone());
                 }
-                Err(e) if matches!(e.kind(), ErrorKind::Invalid | ErrorKind::Data) => {
+                Err(e) if e.kind().must_set_aside() => {
                     // It will never go out; the others shall.
                     tracing::error!(id = row.notification.id, error = %e, "a notification cannot be published");
                     self.out.insert(row.notification.id.clone());

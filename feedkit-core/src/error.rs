@@ -22,6 +22,26 @@ pub struct Error {
 }
 
 /// What a caller can do about an [`Error`].
+///
+/// Four questions group the kinds by what the caller does next:
+///
+/// | kind | [`may_pass`] | [`must_reread`] | [`must_reclaim`] | [`must_set_aside`] |
+/// |---|---|---|---|---|
+/// | [`Retriable`](Self::Retriable) | yes | | | |
+/// | [`Uncertain`](Self::Uncertain) | yes | yes | | |
+/// | [`Fenced`](Self::Fenced) | | yes | yes | |
+/// | [`Gap`](Self::Gap) | | yes | yes | |
+/// | [`Data`](Self::Data) | | | | yes |
+/// | [`Invalid`](Self::Invalid) | | | | yes |
+/// | [`Corrupt`](Self::Corrupt) | | | | |
+/// | [`Fatal`](Self::Fatal) | | | | |
+///
+/// An error of the last two kinds, and of every kind that a later version adds, ends the work: report it.
+///
+/// [`may_pass`]: Self::may_pass
+/// [`must_reread`]: Self::must_reread
+/// [`must_reclaim`]: Self::must_reclaim
+/// [`must_set_aside`]: Self::must_set_aside
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -41,6 +61,31 @@ pub enum ErrorKind {
     Corrupt,
     /// Nothing the caller does will help (closed, misconfigured, not permitted).
     Fatal,
+}
+
+impl ErrorKind {
+    /// The fault may pass by itself. A call that is harmless when it takes effect twice may be repeated as it is.
+    ///
+    /// Any other call may be repeated only if the kind is [`Retriable`](Self::Retriable).
+    pub fn may_pass(self) -> bool {
+        matches!(self, ErrorKind::Retriable | ErrorKind::Uncertain)
+    }
+
+    /// The caller no longer knows what is stored. It must read the position or the state again before it writes.
+    pub fn must_reread(self) -> bool {
+        matches!(self, ErrorKind::Uncertain | ErrorKind::Fenced | ErrorKind::Gap)
+    }
+
+    /// The caller has lost its place. It must stop, or claim the partition or the lease again.
+    pub fn must_reclaim(self) -> bool {
+        matches!(self, ErrorKind::Fenced | ErrorKind::Gap)
+    }
+
+    /// The input itself is at fault, and repeating the call never helps. The caller must set the value aside, or
+    /// reject it.
+    pub fn must_set_aside(self) -> bool {
+        matches!(self, ErrorKind::Data | ErrorKind::Invalid)
+    }
 }
 
 impl Error {
@@ -136,3 +181,28 @@ impl StdError for Error {
 
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::ErrorKind::{self, *};
+
+    #[test]
+    fn the_groups_are_those_of_the_table() {
+        let groups = |kind: ErrorKind| {
+            [kind.may_pass(), kind.must_reread(), kind.must_reclaim(), kind.must_set_aside()].map(u8::from)
+        };
+        let table = [
+            (Retriable, [1, 0, 0, 0]),
+            (Uncertain, [1, 1, 0, 0]),
+            (Fenced, [0, 1, 1, 0]),
+            (Gap, [0, 1, 1, 0]),
+            (Data, [0, 0, 0, 1]),
+            (Invalid, [0, 0, 0, 1]),
+            (Corrupt, [0; 4]),
+            (Fatal, [0; 4]),
+        ];
+        for (kind, expected) in table {
+            assert_eq!(groups(kind), expected, "{kind:?}");
+        }
+    }
+}

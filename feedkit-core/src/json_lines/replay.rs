@@ -124,7 +124,7 @@ impl Replay {
             for (record, outcome) in todo.into_iter().zip(outcomes) {
                 match outcome {
                     Ok(at) => positions.advance(at.partition, at.offset),
-                    Err(error) if may_pass(&error) => {
+                    Err(error) if error.kind().may_pass() => {
                         trouble = Some(error);
                         again.push(record);
                     }
@@ -139,11 +139,6 @@ impl Replay {
         }
         Ok(())
     }
-}
-
-/// Whether sending again may help. It is safe, because each event has an id.
-fn may_pass(error: &Error) -> bool {
-    matches!(error.kind(), crate::ErrorKind::Retriable | crate::ErrorKind::Uncertain)
 }
 
 fn read_chunks(

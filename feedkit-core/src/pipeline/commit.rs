@@ -65,7 +65,7 @@ pub(super) async fn commit(
 async fn settle(history: &dyn History, batch: &CommitBatch, waits: &mut Waits) -> Result<Option<Committed>> {
     loop {
         match settled(history, batch).await {
-            Err(error) if matches!(error.kind(), ErrorKind::Retriable | ErrorKind::Uncertain) => {
+            Err(error) if error.kind().may_pass() => {
                 tracing::warn!(partition = batch.partition.0, %error, "cannot settle a commit yet");
                 waits.sleep().await;
             }

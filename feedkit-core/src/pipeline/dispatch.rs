@@ -13,7 +13,7 @@ use super::status::PartitionState;
 use super::worker::{Request, Shared, Worker};
 use crate::codec::Place;
 use crate::source::{Assigned, RevokeGuard, SourceEvent};
-use crate::{Error, ErrorKind, EventSource, Partition, Result};
+use crate::{Error, EventSource, Partition, Result};
 
 /// After a failure a source that says nothing for so long is asked whether it can be read: on a quiet log nothing else
 /// would tell.
@@ -185,12 +185,10 @@ impl Dispatcher {
             source.pause(partition);
             self.release(partition, None);
         }
-        match error.kind() {
-            ErrorKind::Fenced | ErrorKind::Gap => {
-                tracing::error!(partition = partition.0, %error, "a partition stops");
-                Ok(())
-            }
-            _ => Err(error.context(format!("partition {partition}"))),
+        if error.kind().must_reclaim() {
+            tracing::error!(partition = partition.0, %error, "a partition stops");
+            return Ok(());
         }
+        Err(error.context(format!("partition {partition}")))
     }
 }

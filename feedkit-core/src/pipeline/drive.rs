@@ -124,10 +124,8 @@ impl Driver {
         failpoint::reach(stage::FOLLOWER);
         match self.follower.apply(partition, &entries).await {
             Ok(next) => Handed::Taken(partition, next),
-            Err(error) => match error.kind() {
-                ErrorKind::Gap | ErrorKind::Fenced | ErrorKind::Uncertain => Handed::Refused(error),
-                _ => Handed::Failed(error),
-            },
+            Err(error) if error.kind().must_reread() => Handed::Refused(error),
+            Err(error) => Handed::Failed(error),
         }
     }
 }
@@ -163,7 +161,7 @@ impl Drive {
             };
             match round.map(drop).and(tick) {
                 Ok(()) => self.waits.reset(),
-                Err(error) if may_pass(error.kind()) => {
+                Err(error) if may_mend(error.kind()) => {
                     self.trouble(&error);
                     if stopping {
                         return Ok(());
@@ -203,7 +201,7 @@ impl Drive {
                 Cursor::Unknown => match self.locate(partition).await {
                     Ok(Some(at)) => due.push((partition, at)),
                     Ok(None) => {}
-                    Err(error) if may_pass(error.kind()) => failed = Some(error),
+                    Err(error) if may_mend(error.kind()) => failed = Some(error),
                     Err(error) => return Err(error),
                 },
             }
@@ -216,7 +214,7 @@ impl Drive {
         for handed in taken.into_iter().chain(others) {
             match self.settle(handed).await {
                 Ok(some) => progress |= some,
-                Err(error) if may_pass(error.kind()) => failed = Some(error),
+                Err(error) if may_mend(error.kind()) => failed = Some(error),
                 Err(error) => return Err(error),
             }
         }
@@ -372,7 +370,7 @@ impl Drive {
     }
 }
 
-/// What another try, or another look at the position, may mend.
-fn may_pass(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Retriable | ErrorKind::Uncertain | ErrorKind::Gap | ErrorKind::Fenced)
+/// Whether another attempt, or another look at the position, may mend the fault.
+fn may_mend(kind: ErrorKind) -> bool {
+    kind.may_pass() || kind.must_reread()
 }

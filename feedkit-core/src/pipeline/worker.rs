@@ -14,7 +14,7 @@ use crate::codec::Place;
 use crate::effect::LoggedEvent;
 use crate::history::{Claim, CommitBatch, Rejected};
 use crate::source::{Assigned, Batch, Resume};
-use crate::{Clock, Codec, Error, ErrorKind, History, Offset, Partition, Positions, Result};
+use crate::{Clock, Codec, Error, History, Offset, Partition, Positions, Result};
 
 /// Decoding goes on for so many records before others get their turn.
 const DECODE_RUN: usize = 512;
@@ -212,7 +212,7 @@ impl Worker {
                     }
                     return Ok(claim);
                 }
-                Err(error) if matches!(error.kind(), ErrorKind::Retriable | ErrorKind::Uncertain) => {
+                Err(error) if error.kind().may_pass() => {
                     self.trouble(&error);
                     waits.sleep().await;
                 }
@@ -256,7 +256,7 @@ impl Worker {
                     claim.position = prepared.to;
                     return Ok(Some(claim));
                 }
-                Err(error) if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Gap) => {
+                Err(error) if error.kind().must_reclaim() => {
                     // Others have theirs meanwhile: claiming waits for whoever holds the partition.
                     *turn = None;
                     claim = self.reclaim(&error).await?;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use feedkit_core::pipeline::Backoff;
 use feedkit_core::sink::NewRecord;
 use feedkit_core::traffic::{Farm, Steady, TrafficOptions, Viral};
-use feedkit_core::{Clock, Error, ErrorKind, EventSink, PostId, Result, SystemClock, Timestamp};
+use feedkit_core::{Clock, Error, EventSink, PostId, Result, SystemClock, Timestamp};
 use feedkit_store::sqlite::{Sqlite, SqliteOptions, SqliteSink, USER_ACTIONS};
 use tokio_util::sync::CancellationToken;
 
@@ -125,9 +125,7 @@ impl Demo {
             for (record, outcome) in records.into_iter().zip(outcomes) {
                 match outcome {
                     Ok(_) => {}
-                    Err(e) if matches!(e.kind(), ErrorKind::Retriable | ErrorKind::Uncertain) => {
-                        left.push(record);
-                    }
+                    Err(e) if e.kind().may_pass() => left.push(record),
                     Err(error) => return Err(error),
                 }
             }

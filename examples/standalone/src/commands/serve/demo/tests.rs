@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use feedkit_core::ErrorKind;
 use feedkit_core::alert_log::AlertLog;
 use feedkit_core::notification::{Audience, Notification};
 use feedkit_server::settings::{Given, Layers};
