@@ -61,8 +61,8 @@ impl RulesConfig {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) names the value that is out of range.
-    pub fn rule_set(&self) -> Result<RuleSet> {
+    /// Names the setting whose value is out of range.
+    pub fn rule_set(&self) -> Result<RuleSet, InvalidSetting> {
         let mut set = RuleSet::empty();
         if self.milestone.enabled {
             set = set.with(Milestone::new(&self.milestone)?);
@@ -74,6 +74,31 @@ impl RulesConfig {
             set = set.with(UserRate::new(&self.user_rate)?);
         }
         Ok(set)
+    }
+}
+
+/// A setting of a rule has a value that it cannot have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InvalidSetting {
+    /// The setting's path in a configuration: `rules.spike.window`.
+    pub path: String,
+    /// What is wrong with its value: `is 5ms, it must be from 1s to 1h`.
+    pub fault: String,
+}
+
+impl fmt::Display for InvalidSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.path, self.fault)
+    }
+}
+
+impl std::error::Error for InvalidSetting {}
+
+impl From<InvalidSetting> for Error {
+    /// [`Invalid`](feedkit_core::ErrorKind::Invalid).
+    fn from(invalid: InvalidSetting) -> Self {
+        Error::invalid(invalid.to_string()).with_source(invalid)
     }
 }
 
@@ -100,18 +125,24 @@ pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
 }
 
 /// The fault of one key of one rule.
-pub(crate) fn invalid(rule: &str, key: &str, fault: impl fmt::Display) -> Error {
-    Error::invalid(format!("rules.{rule}.{key} {fault}"))
+pub(crate) fn invalid(rule: &str, key: &str, fault: impl fmt::Display) -> InvalidSetting {
+    InvalidSetting { path: format!("rules.{rule}.{key}"), fault: fault.to_string() }
 }
 
 /// A window's length in milliseconds.
-pub(crate) fn window(rule: &str, window: Duration) -> Result<i64> {
+pub(crate) fn window(rule: &str, window: Duration) -> Result<i64, InvalidSetting> {
     within(rule, "window", window, Duration::from_secs(1), Duration::from_secs(3600))?;
     Ok(window.as_millis() as i64)
 }
 
 /// Checks that a duration is within bounds.
-pub(crate) fn within(rule: &str, key: &str, value: Duration, least: Duration, most: Duration) -> Result<()> {
+pub(crate) fn within(
+    rule: &str,
+    key: &str,
+    value: Duration,
+    least: Duration,
+    most: Duration,
+) -> Result<(), InvalidSetting> {
     if (least..=most).contains(&value) {
         return Ok(());
     }
@@ -119,7 +150,7 @@ pub(crate) fn within(rule: &str, key: &str, value: Duration, least: Duration, mo
 }
 
 /// Checks a bound of keys.
-pub(crate) fn max_keys(rule: &str, keys: usize) -> Result<()> {
+pub(crate) fn max_keys(rule: &str, keys: usize) -> Result<(), InvalidSetting> {
     match keys {
         1..=1_000_000_000 => Ok(()),
         _ => Err(invalid(rule, "max_keys", format!("is {keys}, it must be from 1 to 1000000000"))),

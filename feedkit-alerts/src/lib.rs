@@ -19,7 +19,7 @@ pub mod rules;
 mod ruleset;
 mod step;
 
-pub use config::RulesConfig;
+pub use config::{InvalidSetting, RulesConfig};
 pub use follower::AlertFollower;
 pub use options::{AlertOptions, Signals};
 pub use relay::{Relay, Relayed};

@@ -45,7 +45,7 @@ impl RuleSet {
     /// [`Invalid`](feedkit_core::ErrorKind::Invalid) names the key that is unknown or has a value that it cannot
     /// have.
     pub fn from_toml(text: &str) -> Result<Self> {
-        RulesConfig::from_toml(text)?.rule_set()
+        Ok(RulesConfig::from_toml(text)?.rule_set()?)
     }
 
     /// One rule more.

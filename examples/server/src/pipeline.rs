@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use feedkit_alerts::RulesConfig;
 use feedkit_alerts::rules::{MilestoneConfig, SpikeConfig, UserRateConfig};
+use feedkit_alerts::{InvalidSetting, RulesConfig};
 use feedkit_core::history::RetentionPolicy;
 use feedkit_core::{EventKind, EventPolicy};
 
@@ -196,10 +196,10 @@ fn rules(milestone: MilestoneSection, spike: SpikeSection, user_rate: UserRateSe
     }
 }
 
-/// The rules know themselves what they can be set to, and begin what they say with the key.
+/// The rules check their own settings. The path of a setting is the same in the program's configuration.
 fn check_rules<S: Sections>(rules: &RulesConfig, layers: &Layers) -> Result<(), Failure> {
-    let Err(error) = rules.rule_set() else { return Ok(()) };
-    let message = error.to_string();
-    let (path, fault) = message.split_once(' ').unwrap_or(("rules", &message));
-    Err(layers.fault::<S>(path, fault))
+    match rules.rule_set() {
+        Ok(_) => Ok(()),
+        Err(InvalidSetting { path, fault, .. }) => Err(layers.fault::<S>(&path, fault)),
+    }
 }

@@ -2,10 +2,10 @@ use feedkit_core::alert::{Keeping, Key, RuleContext};
 use feedkit_core::effect::Effect;
 use feedkit_core::history::PostTotals;
 use feedkit_core::notification::{Audience, Notification, Severity};
-use feedkit_core::{AlertRule, EventKind, PostId, Result, Timestamp, UserId};
+use feedkit_core::{AlertRule, EventKind, PostId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{invalid, object};
+use crate::config::{InvalidSetting, invalid, object};
 
 /// Tells authors how far their posts have come: 10, 100, 1,000, … likes.
 ///
@@ -53,8 +53,8 @@ impl Milestone {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) when the thresholds are not positive and ascending.
-    pub fn new(config: &MilestoneConfig) -> Result<Self> {
+    /// The thresholds are not positive and ascending.
+    pub fn new(config: &MilestoneConfig) -> Result<Self, InvalidSetting> {
         let ascending = config.thresholds.windows(2).all(|pair| pair[0] < pair[1]);
         if !ascending || config.thresholds.first().is_some_and(|first| *first < 1) {
             return Err(invalid("milestone", "thresholds", "must be positive and ascending"));

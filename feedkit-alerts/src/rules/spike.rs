@@ -3,11 +3,11 @@ use std::time::Duration;
 use feedkit_core::alert::{Keeping, Key, OwnedKey, RuleContext};
 use feedkit_core::effect::Effect;
 use feedkit_core::notification::{Audience, Notification, Severity};
-use feedkit_core::{AlertRule, EventKind, PostId, Result, Timestamp};
+use feedkit_core::{AlertRule, EventKind, PostId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::window::{BUCKETS, Left, Placed, Window};
-use crate::config::{self, Span, invalid, object};
+use crate::config::{self, InvalidSetting, Span, invalid, object};
 
 /// Notices likes of a post that come far faster than its own recent rate: like farms.
 ///
@@ -148,8 +148,8 @@ impl Spike {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) names the value that is out of range.
-    pub fn new(config: &SpikeConfig) -> Result<Self> {
+    /// Names the setting whose value is out of range.
+    pub fn new(config: &SpikeConfig) -> Result<Self, InvalidSetting> {
         let bucket_ms = config::window("spike", config.window)? / BUCKETS as i64;
         let day = Duration::from_secs(86_400);
         config::within("spike", "baseline", config.baseline, config.window * 10, 30 * day)?;

@@ -1,13 +1,13 @@
 use std::time::Duration;
 
+use feedkit_core::AlertRule;
 use feedkit_core::alert::{Keeping, Key, RuleContext};
 use feedkit_core::effect::Effect;
 use feedkit_core::notification::{Audience, Notification, Severity};
-use feedkit_core::{AlertRule, Result};
 use serde::{Deserialize, Serialize};
 
 use super::window::{BUCKETS, Placed, Window};
-use crate::config::{self, Span, invalid, object};
+use crate::config::{self, InvalidSetting, Span, invalid, object};
 
 /// Notices users who act faster than a person can.
 ///
@@ -74,8 +74,8 @@ impl UserRate {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) names the value that is out of range.
-    pub fn new(config: &UserRateConfig) -> Result<Self> {
+    /// Names the setting whose value is out of range.
+    pub fn new(config: &UserRateConfig) -> Result<Self, InvalidSetting> {
         let bucket_ms = config::window("user_rate", config.window)? / BUCKETS as i64;
         if config.max_actions == 0 || config.max_actions > 100_000 {
             return Err(invalid("user_rate", "max_actions", "must be from 1 to 100000"));
