@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use feedkit_core::follower::{Follower, FollowerPosition};
@@ -17,6 +17,7 @@ use feedkit_core::memory::{MemoryHistory, MemoryLog};
 use feedkit_core::sink::NewRecord;
 use feedkit_core::testkit::conformance::{self, FollowerHarness};
 use feedkit_core::{Error, EventSink, Offset, Partition, Pipeline, Positions, Result, SystemClock};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -116,7 +117,7 @@ impl Leaderboard {
         work: impl FnOnce(&mut Board) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let board = Arc::clone(&self.0);
-        let locked = move || work(&mut board.lock().unwrap_or_else(PoisonError::into_inner));
+        let locked = move || work(&mut board.lock());
         tokio::task::spawn_blocking(locked).await.map_err(|e| Error::uncertain(e.to_string()))?
     }
 }
@@ -158,7 +159,7 @@ impl Leaderboard {
     }
 
     fn state(&self) -> State {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).state.clone()
+        self.0.lock().state.clone()
     }
 
     fn likes_by_author(&self) -> BTreeMap<String, i64> {

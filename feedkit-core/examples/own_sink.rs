@@ -7,7 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use feedkit_core::json_lines::JsonLinesSource;
@@ -16,6 +16,7 @@ use feedkit_core::sink::NewRecord;
 use feedkit_core::{
     Error, EventSink, Partition, Pipeline, Position, Positions, PostId, Queries, Result, SystemClock,
 };
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 // [sink]
@@ -34,9 +35,7 @@ impl EventSink for JsonLinesSink {
     async fn send(&self, batch: Vec<NewRecord>) -> Vec<Result<Position>> {
         let (lines, count) = (Arc::clone(&self.0), batch.len());
         // The disk is slow: not on an async thread. Dropping this future does not stop the write half-way.
-        let written = tokio::task::spawn_blocking(move || {
-            lines.lock().unwrap_or_else(PoisonError::into_inner).append(&batch)
-        });
+        let written = tokio::task::spawn_blocking(move || lines.lock().append(&batch));
         written.await.unwrap_or_else(|e| (0..count).map(|_| Err(Error::uncertain(e.to_string()))).collect())
     }
 

@@ -5,7 +5,6 @@
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use feedkit_core::counters::{ChunkOutcome, CounterChunk, Fence, RebuildToken};
@@ -14,6 +13,7 @@ use feedkit_core::queries::{PostView, RankedPost};
 use feedkit_core::testkit::conformance;
 use feedkit_core::trending::{Score, Trending};
 use feedkit_core::{CounterStore, Error, Partition, Positions, PostId, Result, Timestamp, UserId};
+use parking_lot::Mutex;
 
 /// Stands for the database: ordered keys, and batches that are written whole or not at all. Its lock is what makes
 /// reading the fence and writing the batch one step; a database does that with a transaction or a script.
@@ -141,7 +141,7 @@ impl CounterStore for KeyValueCounters {
 
 impl KeyValue {
     fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<Key, Value>) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.0.lock())
     }
 
     fn read<T>(&self, work: impl FnOnce(&BTreeMap<Key, Value>) -> T) -> Result<T> {

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use feedkit_core::{Error, Offset, Partition, Positions, Result, Timestamp};
+use parking_lot::Mutex;
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
@@ -40,7 +41,7 @@ struct Ids {
 impl ClientContext for Ids {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         if let Some(id) = librdkafka::topic_id(text, &self.topic) {
-            *self.id.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.to_owned());
+            *self.id.lock() = Some(id.to_owned());
         }
         // Asked for by this client alone, for the line above.
         if !matches!(level, RDKafkaLogLevel::Debug) {
@@ -108,7 +109,7 @@ impl Probe {
         self.partitions()?;
         // Lines wait in a queue; serving it for a time takes in all of them.
         let _ = self.client.poll(LINES);
-        let id = self.client.context().id.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let id = self.client.context().id.lock().clone();
         if id.is_none() {
             tracing::warn!(
                 topic = self.topic,

@@ -1,12 +1,13 @@
 //! Which of the services answer.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use feedkit_core::Result;
 use feedkit_core::health::{Component, Health};
 use feedkit_kafka::KafkaSink;
 use feedkit_store::redis::Redis;
+use parking_lot::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
 use crate::history::LateHistory;
@@ -82,7 +83,7 @@ impl Services {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock()
     }
 
     /// Keeps what was seen, and says what has changed.

@@ -1,5 +1,6 @@
 //! Until when a write can be read.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use feedkit_core::{CounterStore, Error, Follower, Offset, Partition, Position, P
 use feedkit_http::Visibility;
 use feedkit_kafka::{Kafka, admin};
 use feedkit_store::redis::RedisCounters;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -38,7 +40,7 @@ struct Shared {
     counters: RedisCounters,
     seen: watch::Sender<Positions>,
     /// Who waits for which partition.
-    waiting: std::sync::Mutex<std::collections::BTreeMap<Partition, usize>>,
+    waiting: Mutex<BTreeMap<Partition, usize>>,
     asked: Notify,
     /// Partitions known so far.
     partitions: AtomicUsize,
@@ -93,8 +95,8 @@ impl Reached {
 }
 
 impl Shared {
-    fn waiting(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeMap<Partition, usize>> {
-        self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<Partition, usize>> {
+        self.waiting.lock()
     }
 
     /// Where the slowest of all that answers reads stands. The rollups are never ahead of the history.

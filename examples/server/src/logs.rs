@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::io::BufWriter;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
@@ -102,7 +102,7 @@ impl<S: Subscriber> Layer<S> for Causes {
 
 impl Causes {
     fn is_due(&self, cause: String, now: Instant) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.told.lock();
         told.retain(|_, at| now.duration_since(*at) < AGAIN_AFTER);
         let due = !told.contains_key(&cause);
         if due {

@@ -1,9 +1,9 @@
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use hashbrown::{HashMap, HashSet};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::alert_log::{
     AlertLog, AlertSnapshot, AlertStep, ExactState, Lease, OutboxRow, RecordedStep, Recovered, RuleStates,
@@ -41,7 +41,7 @@ impl MemoryAlertLog {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change to the state is whole before anything can panic.
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.lock()
     }
 
     fn held(&self, lease: &Lease) -> Result<MutexGuard<'_, State>> {

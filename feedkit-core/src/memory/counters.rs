@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use hashbrown::HashMap;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::counters::{ChunkOutcome, CounterChunk, CounterStore, Fence, RebuildToken};
 use crate::history::PostTotals;
@@ -43,7 +43,7 @@ impl MemoryCounters {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change to the state is whole before anything can panic.
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state.lock()
     }
 
     fn readable(&self) -> Result<MutexGuard<'_, State>> {

@@ -1,8 +1,9 @@
 //! Keeps a counter store in step with the history.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::counters::{ChunkOutcome, CounterStore, Fence, chunks};
 use crate::failpoint;
@@ -34,7 +35,7 @@ impl<C: CounterStore, H: History> CounterFollower<C, H> {
     }
 
     fn known(&self) -> MutexGuard<'_, Option<u128>> {
-        self.incarnation.lock().unwrap_or_else(PoisonError::into_inner)
+        self.incarnation.lock()
     }
 
     fn know(&self, incarnation: u128) {

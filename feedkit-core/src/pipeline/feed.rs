@@ -1,9 +1,10 @@
 //! The journal's newest entries, handed to a follower in memory.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::journal::JournalEntry;
@@ -124,7 +125,7 @@ impl Feed {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Partition, Lane>> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

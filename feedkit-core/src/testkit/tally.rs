@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::effect::Effect;
 use crate::follower::{Follower, FollowerPosition};
@@ -34,7 +35,7 @@ impl Tally {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change to the state is whole before anything can panic.
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.lock()
     }
 }
 

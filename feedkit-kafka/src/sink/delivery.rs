@@ -3,11 +3,12 @@
 //! A record carries one number through librdkafka: which send it belongs to, and which of that send's records it
 //! is. So a delivery costs two short locks and no allocation.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use feedkit_core::{Error, Partition, Position, Result};
 use hashbrown::HashMap;
+use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -81,7 +82,7 @@ pub struct SinkStats {
 impl Deliveries {
     /// A send of so many records.
     pub(crate) fn begin(&self, records: usize) -> Arc<Send> {
-        let mut sends = lock(&self.sends);
+        let mut sends = self.sends.lock();
         while sends.by_number.contains_key(&sends.next) {
             sends.next = sends.next.wrapping_add(1);
         }
@@ -97,7 +98,7 @@ impl Deliveries {
     /// The outcome of one of a send's records.
     pub(crate) fn settle(&self, send: &Arc<Send>, record: usize, outcome: Result<Position>) {
         self.count(&outcome);
-        let mut outcomes = lock(&send.outcomes);
+        let mut outcomes = send.outcomes.lock();
         if let Some(slot @ None) = outcomes.by_record.get_mut(record) {
             *slot = Some(outcome);
             outcomes.open -= 1;
@@ -111,7 +112,7 @@ impl Deliveries {
 
     /// Records from this one on were never handed over: whoever sent them has gone.
     pub(crate) fn abandon(&self, send: &Arc<Send>, from: usize) {
-        let mut outcomes = lock(&send.outcomes);
+        let mut outcomes = send.outcomes.lock();
         if from >= outcomes.by_record.len() {
             return;
         }
@@ -128,7 +129,7 @@ impl Deliveries {
 
     /// Waits for no more outcomes of a send.
     pub(crate) fn end(&self, send: &Arc<Send>) {
-        let mut sends = lock(&self.sends);
+        let mut sends = self.sends.lock();
         sends.by_number.remove(&send.number);
         if sends.last.as_ref().is_some_and(|(number, _)| *number == send.number) {
             sends.last = None;
@@ -140,11 +141,11 @@ impl Deliveries {
 
     /// How many sends are under way.
     pub(crate) fn under_way(&self) -> usize {
-        lock(&self.sends).by_number.len()
+        self.sends.lock().by_number.len()
     }
 
     fn of(&self, number: u32) -> Option<Arc<Send>> {
-        let mut sends = lock(&self.sends);
+        let mut sends = self.sends.lock();
         if let Some((last, send)) = &sends.last
             && *last == number
         {
@@ -186,12 +187,12 @@ impl Send {
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        lock(&self.outcomes).open == 0
+        self.outcomes.lock().open == 0
     }
 
     /// The outcomes; of records that have none, `missing` says what is known.
     pub(crate) fn take(&self, missing: impl Fn() -> Error) -> Vec<Result<Position>> {
-        let by_record = std::mem::take(&mut lock(&self.outcomes).by_record);
+        let by_record = std::mem::take(&mut self.outcomes.lock().by_record);
         by_record.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(missing()))).collect()
     }
 }
@@ -242,8 +243,4 @@ fn position(partition: i32, offset: i64) -> Result<Position> {
             "acknowledged by Kafka without a place: partition {partition}, offset {offset}"
         ))),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,10 @@
 //! The producer, which is replaced when it breaks.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use feedkit_core::Result;
+use parking_lot::Mutex;
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::producer::ThreadedProducer;
@@ -27,12 +28,12 @@ impl Producers {
     }
 
     pub(crate) fn current(&self) -> Arc<Producer> {
-        Arc::clone(&self.lock())
+        Arc::clone(&self.current.lock())
     }
 
     /// Puts another in the place of `broken`, unless somebody has done so already.
     pub(crate) fn replace(&self, broken: &Arc<Producer>) -> Result<Arc<Producer>> {
-        let mut current = self.lock();
+        let mut current = self.current.lock();
         if !Arc::ptr_eq(&current, broken) {
             return Ok(Arc::clone(&current));
         }
@@ -43,10 +44,6 @@ impl Producers {
         self.deliveries.producers_broken.fetch_add(1, Relaxed);
         tracing::warn!("Kafka has fenced or forgotten the producer; a new one takes its place");
         Ok(new)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Arc<Producer>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

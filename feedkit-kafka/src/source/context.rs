@@ -1,10 +1,11 @@
 //! What librdkafka calls back with, while the consumer's thread polls it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use feedkit_core::{Offset, Partition};
+use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -55,16 +56,16 @@ impl Callbacks {
 
     /// What was said since.
     pub(super) fn take(&self) -> Option<Said> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        self.said.lock().pop_front()
     }
 
     /// The offset of the end that a poll has just told of.
     pub(super) fn take_end(&self) -> Option<Offset> {
-        self.end.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.end.lock().take()
     }
 
     fn say(&self, said: Said) {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).push_back(said);
+        self.said.lock().push_back(said);
     }
 
     fn partitions(&self, list: &TopicPartitionList) -> Vec<Partition> {
@@ -86,7 +87,7 @@ impl ClientContext for Callbacks {
     fn error(&self, error: KafkaError, reason: &str) {
         // The end of a partition is an error to librdkafka.
         if error.rdkafka_error_code() == Some(Code::PartitionEOF) {
-            *self.end.lock().unwrap_or_else(PoisonError::into_inner) = librdkafka::end_offset(reason);
+            *self.end.lock() = librdkafka::end_offset(reason);
         } else {
             Counters::one(&self.meeting.counters.errors);
             tracing::warn!(target: "librdkafka", %error, "{reason}");

@@ -1,11 +1,11 @@
 //! Where the consumer's thread and the source meet.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use feedkit_core::source::{Assigned, Revoked, SourceEvent};
 use feedkit_core::{Error, Partition, Result};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 
 use super::lane::{Lane, Taken};
@@ -63,7 +63,7 @@ enum Next {
 
 impl Meeting {
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     /// There may be something to take.
@@ -77,8 +77,8 @@ impl Meeting {
     }
 
     /// Waits until called, or so long.
-    pub(super) fn wait<'m>(&self, inner: MutexGuard<'m, Inner>, time: Duration) -> MutexGuard<'m, Inner> {
-        self.room.wait_timeout(inner, time).unwrap_or_else(PoisonError::into_inner).0
+    pub(super) fn wait(&self, inner: &mut MutexGuard<'_, Inner>, time: Duration) {
+        self.room.wait_for(inner, time);
     }
 
     /// The next event; waits for one. Cancel-safe: what is taken is returned in the same step.

@@ -1,9 +1,9 @@
 //! A lane that is full: the reader is waited for, then the partition is paused.
 
-use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 use feedkit_core::Partition;
+use parking_lot::MutexGuard;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::topic_partition_list::Offset as Place;
 
@@ -38,7 +38,7 @@ impl Consumer {
                 self.pause(partition);
                 return inner;
             }
-            inner = self.meeting.wait(inner, left);
+            self.meeting.wait(&mut inner, left);
         }
         if let Some(lane) = inner.lanes.get_mut(&partition) {
             lane.patience = (lane.patience * 2 + Duration::from_millis(5)).min(PATIENCE);

@@ -1,10 +1,11 @@
 //! What a source has done and where it stands, for metrics.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use feedkit_core::{Offset, Partition};
+use parking_lot::Mutex;
 use serde::Deserialize;
 
 use super::meeting::Meeting;
@@ -57,7 +58,7 @@ impl SourceHandle {
     /// What the source has done so far, and where it stands.
     pub fn stats(&self) -> SourceStats {
         let counters = &self.meeting.counters;
-        let ends = counters.ends.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let ends = counters.ends.lock().clone();
         let inner = self.meeting.lock();
         let reading = inner.lanes.iter().filter(|(_, lane)| lane.is_reading());
         let partitions = reading.map(|(partition, lane)| {
@@ -105,7 +106,7 @@ impl Counters {
     }
 
     pub(super) fn measured(&self, found: impl Iterator<Item = (Partition, Offset)>) {
-        self.ends.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+        self.ends.lock().extend(found);
     }
 
     /// Takes in what librdkafka says of itself; the ends of partitions that are held back it does not know.

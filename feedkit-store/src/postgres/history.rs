@@ -1,7 +1,7 @@
 //! The history in PostgreSQL.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use feedkit_core::effect::{LoggedEvent, remove_repeats};
@@ -10,6 +10,7 @@ use feedkit_core::history::{
 };
 use feedkit_core::{EventId, History, Offset, Partition, Positions, Result, Timestamp};
 use hashbrown::{HashMap, HashSet};
+use parking_lot::Mutex;
 
 use super::database::{reading, transaction};
 use super::positions::number;
@@ -53,11 +54,11 @@ impl PostgresHistory {
     }
 
     fn newest(&self, partition: Partition) -> Option<EventId> {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner).get(&partition).copied()
+        self.newest.lock().get(&partition).copied()
     }
 
     fn remember(&self, partition: Partition, newest: Option<EventId>) {
-        let mut known = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.newest.lock();
         if let Some(newest) = newest {
             let at = known.entry(partition).or_insert(newest);
             *at = newest.max(*at);
@@ -65,7 +66,7 @@ impl PostgresHistory {
     }
 
     fn forget(&self, partition: Partition) {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner).remove(&partition);
+        self.newest.lock().remove(&partition);
     }
 }
 

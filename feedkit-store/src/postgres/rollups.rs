@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -12,6 +12,7 @@ use feedkit_core::history::JournalRead;
 use feedkit_core::journal::JournalEntry;
 use feedkit_core::trending::Trending;
 use feedkit_core::{Error, ErrorKind, Follower, History, Offset, Partition, Positions, Result};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::database::Session;
 use super::database::{reading, transaction};
@@ -76,7 +77,7 @@ impl PostgresRollups {
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock()
     }
 
     /// Where `partition` stands, held or stored, as far as is known.

@@ -1,12 +1,12 @@
 //! Time partitions: months of raw events, days of the journal.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use feedkit_core::{Error, Result, Timestamp};
 use hashbrown::HashSet;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::database::Database;
 use super::database::transaction;
@@ -110,7 +110,7 @@ impl Leaves {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<Leaf>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

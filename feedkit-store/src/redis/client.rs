@@ -1,11 +1,12 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use feedkit_core::trending::Trending;
 use feedkit_core::{Error, Partition, Result};
+use parking_lot::Mutex;
 use redis::{Cmd, Value};
 use tokio::sync::OnceCell;
 

@@ -1,7 +1,5 @@
 //! Counting over many shards: what is known of their fences, and the way of a chunk.
 
-use std::sync::PoisonError;
-
 use feedkit_core::counters::{ChunkOutcome, CounterChunk, Fence};
 use feedkit_core::{Partition, Result};
 use futures_util::future::{join_all, try_join_all};
@@ -122,7 +120,7 @@ impl RedisCounters {
     }
 
     fn known(&self, partition: Partition) -> Option<View> {
-        self.shared.views.lock().unwrap_or_else(PoisonError::into_inner).get(&partition).cloned()
+        self.shared.views.lock().get(&partition).cloned()
     }
 
     /// Asks all shards, and keeps the answer.
@@ -130,7 +128,7 @@ impl RedisCounters {
         let home = self.shared.keys.home_of(partition);
         let look = |shard| self.look(shard, partition, if shard == home { SHARDS } else { 0 });
         let view = View::new(&try_join_all((0..SHARDS).map(look)).await?, home);
-        let mut views = self.shared.views.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut views = self.shared.views.lock();
         match &view {
             Some(view) => views.insert(partition, view.clone()),
             None => views.remove(&partition),
@@ -141,7 +139,7 @@ impl RedisCounters {
     /// A chunk is counted everywhere.
     fn advanced(&self, chunk: &CounterChunk, touched: &[usize]) {
         let (from, upto) = (Mark::of(&chunk.fence), Mark::of(&chunk.next));
-        let mut views = self.shared.views.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut views = self.shared.views.lock();
         // Unless it was read anew meanwhile, and stands elsewhere.
         if let Some(view) = views.get_mut(&chunk.partition).filter(|view| view.at == from) {
             view.at = upto;

@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use feedkit_core::pipeline::Backoff;
 use feedkit_core::{Error, Result};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
@@ -140,7 +140,7 @@ impl Slot {
     }
 
     fn connecting(&self) -> Connecting {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.lock();
         let connect = || {
             self.answered();
             self.endpoint.clone().connect().boxed().shared()
@@ -150,7 +150,7 @@ impl Slot {
 
     /// The next call connects anew, unless another has done so meanwhile.
     fn forget(&self, connecting: &Connecting) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.lock();
         if current.as_ref().is_some_and(|now| now.ptr_eq(connecting)) {
             *current = None;
         }
@@ -163,7 +163,7 @@ impl Slot {
     fn was_silent(&self) {
         let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
         if self.started.elapsed().saturating_sub(heard) >= self.silence {
-            *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            *self.current.lock() = None;
         }
     }
 }

@@ -4,14 +4,13 @@
 //! the fences set with which the shards take part again. Each step names the rebuild's token, so that one that was
 //! replaced changes nothing more; each shard counts its loads, so that one that lost some at a failover is noticed.
 
-use std::sync::PoisonError;
-
 use feedkit_core::counters::RebuildToken;
 use feedkit_core::failpoint::{self, stage};
 use feedkit_core::history::PostTotals;
 use feedkit_core::{Error, Positions, Result};
 use futures_util::future::try_join_all;
 use hashbrown::HashSet;
+use parking_lot::MutexGuard;
 use redis::Value;
 use redis::cluster_routing::Slot;
 
@@ -42,7 +41,7 @@ impl RedisCounters {
         let token = self.begin_shard(0, None).await?;
         let others = 1..self.shared.keys.shards().len();
         try_join_all(others.map(|shard| self.begin_shard(shard, Some(token)))).await?;
-        self.shared.views.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.shared.views.lock().clear();
         failpoint::reach(stage::REBUILD);
         let shards: Vec<_> = (0..self.shared.keys.shards().len()).collect();
         for some in shards.chunks(AT_ONCE) {
@@ -90,7 +89,7 @@ impl RedisCounters {
         failpoint::reach(stage::REBUILD);
         self.finish_shard(0, token, all[0], positions, incarnation).await?;
         *self.session() = None;
-        self.shared.views.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.shared.views.lock().clear();
         Ok(())
     }
 
@@ -243,8 +242,8 @@ impl RedisCounters {
         Ok(session.loads.clone())
     }
 
-    fn session(&self) -> std::sync::MutexGuard<'_, Option<Session>> {
-        self.shared.rebuild.lock().unwrap_or_else(PoisonError::into_inner)
+    fn session(&self) -> MutexGuard<'_, Option<Session>> {
+        self.shared.rebuild.lock()
     }
 }
 

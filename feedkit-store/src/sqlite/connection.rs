@@ -1,10 +1,11 @@
 //! Connections to a database file: the writer's one, and the readers beside it.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use feedkit_core::{Error, Result};
+use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, ffi};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -142,13 +143,13 @@ impl Readers {
     /// Closes the connections; those in use close when they are done. Reads fail from now on.
     pub(crate) fn close(&self) {
         self.pool.permits.close();
-        self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.pool.idle.lock().take();
     }
 }
 
 impl Pool {
     fn take(&self) -> Sql<Connection> {
-        let idle = match &mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner) {
+        let idle = match &mut *self.idle.lock() {
             Some(idle) => idle.pop(),
             None => return Err(self.closed().into()),
         };
@@ -160,7 +161,7 @@ impl Pool {
         if !connection.is_autocommit() {
             return;
         }
-        if let Some(idle) = &mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(idle) = &mut *self.idle.lock() {
             idle.push(connection);
         }
     }

@@ -1,7 +1,7 @@
 //! The history and its totals in `state.db`.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use feedkit_core::effect::{LikePolicy, LoggedEvent, remove_repeats};
@@ -13,6 +13,7 @@ use feedkit_core::queries::RankedPost;
 use feedkit_core::trending::Trending;
 use feedkit_core::{Clock, ErrorKind, EventId, History, Offset, Partition, Positions, Result, Timestamp};
 use hashbrown::{HashMap, HashSet};
+use parking_lot::Mutex;
 use rusqlite::params;
 
 use super::commit::{self, Policy};
@@ -79,11 +80,11 @@ impl SqliteHistory {
 
     /// The newest id committed of a partition since the start.
     fn newest(&self, partition: Partition) -> Option<EventId> {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner).get(&partition).copied()
+        self.newest.lock().get(&partition).copied()
     }
 
     fn remember(&self, partition: Partition, newest: Option<EventId>) {
-        let mut known = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.newest.lock();
         if let Some(newest) = newest {
             let at = known.entry(partition).or_insert(newest);
             *at = newest.max(*at);

@@ -5,11 +5,10 @@
 //! them (the *floor*), and an answer that does not stand above the floor as a whole is looked for among all posts
 //! again. It is kept while somebody asks: without readers, commits are not slowed down.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use feedkit_core::PostId;
 use feedkit_core::queries::RankedPost;
 use hashbrown::HashMap;
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::Connection;
 
 use super::failure::Sql;
@@ -170,7 +169,7 @@ impl Kept {
     }
 
     fn lock(&self) -> MutexGuard<'_, Names> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

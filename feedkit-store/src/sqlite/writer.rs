@@ -3,12 +3,13 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use feedkit_core::{Error, Result};
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -105,7 +106,7 @@ impl Writer {
         F: FnOnce(&Connection) -> Sql<T> + Send + 'static,
         T: Send + 'static,
     {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let queue = self.queue.lock().clone();
         let queue = queue.ok_or_else(|| self.closed())?;
         let (reply, answer) = oneshot::channel();
         let task = Task { weight, state: State::Waiting(job), reply };
@@ -139,8 +140,8 @@ impl Writer {
     }
 
     fn end(&self) -> Option<JoinHandle<()>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.thread.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.queue.lock().take();
+        self.thread.lock().take()
     }
 
     fn closed(&self) -> Error {
@@ -401,7 +402,7 @@ mod tests {
     }
 
     async fn until_queued(writer: &Writer, jobs: usize) {
-        let queue = writer.queue.lock().unwrap().clone().unwrap();
+        let queue = writer.queue.lock().clone().unwrap();
         while queue.max_capacity() - queue.capacity() < jobs {
             tokio::task::yield_now().await;
         }
@@ -504,7 +505,7 @@ mod tests {
             let writer = Arc::clone(&writer);
             async move { writer.close().await }
         });
-        while writer.queue.lock().unwrap().is_some() {
+        while writer.queue.lock().is_some() {
             tokio::task::yield_now().await;
         }
         assert_eq!(writer.run(1, |c| insert(c, 2)).await.unwrap_err().kind(), ErrorKind::Fatal);

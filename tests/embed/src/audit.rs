@@ -3,8 +3,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use async_trait::async_trait;
 use feedkit_core::sink::NewRecord;
 use feedkit_core::{Error, EventSink, Position, Result};
@@ -39,7 +40,7 @@ impl<S: EventSink> EventSink for Audited<S> {
         });
         let (lines, audit): (String, _) = (taken.collect(), Arc::clone(&self.audit));
         let written = tokio::task::spawn_blocking(move || {
-            let mut audit = audit.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut audit = audit.lock();
             if let Err(error) = audit.file.write_all(lines.as_bytes()) {
                 audit.failed = Some(error);
             }
@@ -51,7 +52,7 @@ impl<S: EventSink> EventSink for Audited<S> {
 
     async fn flush(&self) -> Result<()> {
         self.inner.flush().await?;
-        match self.audit.lock().unwrap_or_else(PoisonError::into_inner).failed.take() {
+        match self.audit.lock().failed.take() {
             Some(error) => Err(Error::fatal(format!("the audit is incomplete: {error}")).with_source(error)),
             None => Ok(()),
         }

@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use feedkit_core::{Clock, EventId, Position, SystemClock};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::http::{Client, JSON, NDJSON};
@@ -104,7 +104,7 @@ impl Sending {
         let id: EventId = answer["id"].as_str().unwrap().parse().unwrap();
         assert_eq!(Some(id), item.id, "taken as another");
         let position = answer["position"].as_str().unwrap().parse().unwrap();
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner).push(Taken { id, position });
+        self.taken.lock().push(Taken { id, position });
     }
 
     fn note_refused(&self, queue: &mut VecDeque<Item>) {
@@ -114,11 +114,11 @@ impl Sending {
 
     /// What was taken so far, in no order.
     pub(crate) fn taken(&self) -> Vec<Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.taken.lock().clone()
     }
 
     fn count(&self) -> usize {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.taken.lock().len()
     }
 
     /// How many were refused for good.

@@ -6,10 +6,11 @@ mod retention;
 mod snapshot;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use hashbrown::HashMap;
+use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use crate::effect::LikePolicy;
@@ -128,7 +129,7 @@ impl MemoryHistory {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change to the state is whole before anything can panic.
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state.lock()
     }
 }
 

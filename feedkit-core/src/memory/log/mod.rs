@@ -6,12 +6,13 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::task::{Wake, Waker};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use hashbrown::HashMap;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
@@ -201,7 +202,7 @@ impl MemoryLog {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change to the state is whole before anything can panic.
-        self.0.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.state.lock()
     }
 
     fn waker(&self) -> Waker {

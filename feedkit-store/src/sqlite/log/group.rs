@@ -1,10 +1,10 @@
 //! Which member of a group reads which partition. All members of a group are in the process that writes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use feedkit_core::Partition;
 use feedkit_core::source::RevokeGuard;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{mpsc, watch};
 
 /// The groups that read a log.
@@ -90,7 +90,7 @@ impl Groups {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change is whole before anything can panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
