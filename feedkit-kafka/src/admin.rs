@@ -1,10 +1,10 @@
-//! Making topics, and looking whether they are there.
+//! Creates topics, and checks whether topics exist.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use feedkit_core::{Error, Result};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as KafkaTopic, TopicReplication};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -14,77 +14,84 @@ use crate::kafka::Kafka;
 use crate::librdkafka;
 use crate::probe::Probe;
 
-/// A topic to be made.
+/// A topic to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct TopicSettings {
-    /// Its name.
+pub struct NewTopic {
+    /// The topic's name.
     pub name: String,
-    /// How many partitions. More can be added later; the keys then move.
+    /// How many partitions. More can be added later, but then keys move to other partitions.
     pub partitions: u32,
-    /// How many brokers hold each partition; `None`: as the brokers are configured.
+    /// How many replicas each partition has. `None` is the brokers' default.
     pub replicas: Option<u16>,
-    /// Below so many brokers in sync nothing is acknowledged (`min.insync.replicas`); `None`: as the brokers are
-    /// configured. With 3 replicas, 2 survives the loss of one.
+    /// How many replicas must be in sync before a record is acknowledged (`min.insync.replicas`).
+    /// `None` is the brokers' default. With 3 replicas, 2 survives the loss of one.
     pub min_in_sync: Option<u16>,
-    /// Records are dropped when they are so old (`retention.ms`).
+    /// How long records are kept (`retention.ms`).
     pub retention: Duration,
-    /// More settings, by Kafka's names.
-    pub settings: Vec<(String, String)>,
+    /// More configuration of the topic, by Kafka's names.
+    pub config: Vec<(String, String)>,
 }
 
-impl TopicSettings {
-    /// Four partitions, seven days, the rest as the brokers are configured.
+impl NewTopic {
+    /// A topic with four partitions and a retention of seven days. All else is the brokers'
+    /// default.
     pub fn new(name: impl Into<String>) -> Self {
-        TopicSettings {
+        NewTopic {
             name: name.into(),
             partitions: 4,
             replicas: None,
             min_in_sync: None,
             retention: Duration::from_secs(7 * 24 * 3600),
-            settings: Vec::new(),
+            config: Vec::new(),
         }
     }
 
-    /// With so many partitions.
+    /// Sets the number of partitions.
+    #[must_use]
     pub fn partitions(mut self, partitions: u32) -> Self {
         self.partitions = partitions;
         self
     }
 
-    /// With one more setting, by Kafka's name.
+    /// Sets one more configuration of the topic, by Kafka's name.
+    #[must_use]
     pub fn set(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.settings.push((key.into(), value.into()));
+        self.config.push((key.into(), value.into()));
         self
     }
 }
 
-/// What became of a topic to be made.
+/// The outcome of creating a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Made {
-    /// Its name.
+#[non_exhaustive]
+pub struct CreatedTopic {
+    /// The topic's name.
     pub name: String,
-    /// Whether it was made; `false`: it was there, and was left as it is.
-    pub made: bool,
+    /// Whether the topic is new. Otherwise it existed before, and was not changed.
+    pub is_new: bool,
 }
 
-/// Makes the topics that are not there yet. The cluster is the one that `kafka` names; its topic does not matter.
+/// Creates the topics that do not exist yet, in the cluster of `kafka`. The topic of `kafka` does
+/// not matter.
 ///
 /// # Errors
 ///
 /// [`Retriable`](feedkit_core::ErrorKind::Retriable): the brokers cannot be reached.
-/// [`Invalid`](feedkit_core::ErrorKind::Invalid): a setting is refused. Topics named before it may be made already.
-pub async fn create_topics(kafka: &Kafka, topics: &[TopicSettings]) -> Result<Vec<Made>> {
+/// [`Invalid`](feedkit_core::ErrorKind::Invalid): a value is refused. The topics before it may have
+/// been created.
+pub async fn create_topics(kafka: &Kafka, topics: &[NewTopic]) -> Result<Vec<CreatedTopic>> {
     kafka.check()?;
     let admin = AdminClient::from_config_and_context(&kafka.admin_config(), Quiet)
-        .map_err(|error| failed("the client that makes topics", error))?;
+        .map_err(|error| failed("the client that creates topics", error))?;
     let options = AdminOptions::new()
         .request_timeout(Some(Duration::from_secs(10)))
         .operation_timeout(Some(Duration::from_secs(10)));
-    let mut made = Vec::new();
+    let mut created = Vec::new();
     for topic in topics {
         let results = admin.create_topics(&[topic.to_kafka()?.borrow()], &options).await;
-        let results = results.map_err(|error| failed(format_args!("making topic {}", topic.name), error))?;
+        let results =
+            results.map_err(|error| failed(format_args!("creating topic {}", topic.name), error))?;
         let mut is_new = true;
         for result in results {
             match result {
@@ -93,23 +100,24 @@ pub async fn create_topics(kafka: &Kafka, topics: &[TopicSettings]) -> Result<Ve
                 Err((name, code)) => return Err(refused(&name, code)),
             }
         }
-        made.push(Made { name: topic.name.clone(), made: is_new });
+        created.push(CreatedTopic { name: topic.name.clone(), is_new });
     }
-    Ok(made)
+    Ok(created)
 }
 
 /// How many partitions the topic has.
 ///
 /// # Errors
 ///
-/// [`Retriable`](feedkit_core::ErrorKind::Retriable): the topic is not there, or the brokers cannot be reached.
+/// [`Retriable`](feedkit_core::ErrorKind::Retriable): the topic does not exist, or the brokers
+/// cannot be reached.
 pub async fn partitions(kafka: &Kafka) -> Result<u32> {
     kafka.check()?;
     let probe = Arc::new(Probe::new(kafka)?);
     Probe::blocking(probe, |probe| Ok(u32::try_from(probe.partitions()?.len()).unwrap_or(u32::MAX))).await
 }
 
-/// Whether the topic is there.
+/// Whether the topic exists.
 ///
 /// # Errors
 ///
@@ -129,11 +137,11 @@ fn is_unknown(error: &Error) -> bool {
     matches!(code, Some(Code::UnknownTopicOrPartition | Code::UnknownTopic))
 }
 
-/// Looks whether these topics of the cluster are there; how many partitions each has.
+/// Checks that these topics exist. Returns how many partitions each has.
 ///
 /// # Errors
 ///
-/// As for [`partitions`], of the first that is missing.
+/// As for [`partitions`], for the first topic that is missing.
 pub async fn check_topics(kafka: &Kafka, names: &[&str]) -> Result<Vec<u32>> {
     let mut found = Vec::new();
     for name in names {
@@ -144,7 +152,7 @@ pub async fn check_topics(kafka: &Kafka, names: &[&str]) -> Result<Vec<u32>> {
 
 fn refused(name: &str, code: Code) -> Error {
     let error = KafkaError::AdminOp(code);
-    let what = format!("making topic {name}");
+    let what = format!("creating topic {name}");
     match code {
         Code::InvalidPartitions
         | Code::InvalidReplicationFactor
@@ -156,34 +164,34 @@ fn refused(name: &str, code: Code) -> Error {
     }
 }
 
-/// A topic in librdkafka's terms, which borrow.
+/// The values that librdkafka's own `NewTopic` borrows.
 struct Owned {
     name: String,
     partitions: i32,
     replicas: i32,
-    settings: Vec<(String, String)>,
+    config: Vec<(String, String)>,
 }
 
-impl TopicSettings {
+impl NewTopic {
     fn to_kafka(&self) -> Result<Owned> {
         let partitions = i32::try_from(self.partitions).ok().filter(|partitions| *partitions > 0);
         let partitions = partitions.ok_or_else(|| {
             Error::invalid(format!("topic {} cannot have {} partitions", self.name, self.partitions))
         })?;
-        let mut settings = vec![("retention.ms".to_owned(), self.retention.as_millis().to_string())];
-        settings.extend(self.min_in_sync.map(|n| ("min.insync.replicas".to_owned(), n.to_string())));
-        settings.extend(self.settings.iter().cloned());
-        // -1: as the brokers are configured.
+        let mut config = vec![("retention.ms".to_owned(), self.retention.as_millis().to_string())];
+        config.extend(self.min_in_sync.map(|n| ("min.insync.replicas".to_owned(), n.to_string())));
+        config.extend(self.config.iter().cloned());
+        // -1 is the brokers' default.
         let replicas = self.replicas.map_or(-1, i32::from);
-        Ok(Owned { name: self.name.clone(), partitions, replicas, settings })
+        Ok(Owned { name: self.name.clone(), partitions, replicas, config })
     }
 }
 
 impl Owned {
-    fn borrow(&self) -> NewTopic<'_> {
+    fn borrow(&self) -> KafkaTopic<'_> {
         let replication = TopicReplication::Fixed(self.replicas);
-        let topic = NewTopic::new(&self.name, self.partitions, replication);
-        self.settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
+        let topic = KafkaTopic::new(&self.name, self.partitions, replication);
+        self.config.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
     }
 }
 

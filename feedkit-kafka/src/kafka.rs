@@ -1,4 +1,4 @@
-//! One topic of a cluster: sinks and sources are made from it, and it answers where the log begins and ends.
+//! The facade of this crate: one topic of a cluster, from which sinks and sources are made.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,8 +18,8 @@ use crate::source::KafkaSource;
 /// use feedkit_kafka::{Kafka, SinkOptions};
 ///
 /// # fn main() -> feedkit_core::Result<()> {
-/// let mut kafka = Kafka::new("127.0.0.1:9092", "user-actions");
-/// kafka.properties.insert("security.protocol".into(), "plaintext".into());
+/// let kafka = Kafka::new("127.0.0.1:9092", "user-actions")
+///     .with_property("security.protocol", "plaintext");
 /// let sink = kafka.sink(SinkOptions::default())?;
 /// # drop(sink);
 /// # Ok(())
@@ -28,17 +28,18 @@ use crate::source::KafkaSource;
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Kafka {
-    /// Some of the brokers: `HOST:PORT`, separated by commas.
+    /// Some of the brokers, as `HOST:PORT`, separated by commas.
     pub bootstrap: String,
     /// The topic's name.
     pub topic: String,
-    /// Handed to librdkafka as they are, for the sink, the source and the client that makes topics; they win over
-    /// this crate's defaults. TLS and SASL are set here. The few keys that exactness rests on are
-    /// [refused](Kafka::check).
+    /// Properties of librdkafka, for every client that this crate makes. They override this crate's
+    /// defaults. TLS and SASL are set here. A few keys are [refused](Kafka::check), because
+    /// exactness depends on their values.
     pub properties: BTreeMap<String, String>,
 }
 impl Kafka {
-    /// The topic of this name, of the cluster that these brokers (`HOST:PORT`, separated by commas) belong to.
+    /// A topic of the cluster that these brokers belong to. Brokers are `HOST:PORT`, separated by
+    /// commas.
     pub fn new(bootstrap: impl Into<String>, topic: impl Into<String>) -> Self {
         Kafka { bootstrap: bootstrap.into(), topic: topic.into(), properties: BTreeMap::new() }
     }
@@ -47,7 +48,15 @@ impl Kafka {
     pub fn with_topic(&self, topic: impl Into<String>) -> Self {
         Kafka { topic: topic.into(), ..self.clone() }
     }
-    /// Where records go in. Connects in the background: brokers that are away are no error here.
+
+    /// Sets a property of librdkafka.
+    #[must_use]
+    pub fn with_property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.properties.insert(key.into(), value.into());
+        self
+    }
+    /// A sink that appends to the topic. It connects in the background, so it is no error if the
+    /// brokers are away.
     ///
     /// # Errors
     ///
@@ -57,8 +66,8 @@ impl Kafka {
         KafkaSink::new(self.clone(), options)
     }
 
-    /// Reads as a member of `group`; its members share the partitions out among themselves. Connects in the
-    /// background.
+    /// A source that reads as a member of `group`. The members divide the partitions among
+    /// themselves. It connects in the background.
     ///
     /// # Errors
     ///
@@ -71,8 +80,8 @@ impl Kafka {
         KafkaSource::new(self.clone(), Some(group), options)
     }
 
-    /// Reads beside all others: each broadcast reader is assigned every partition, also those added later.
-    /// [`positions_at`](Kafka::positions_at) tells where to resume to begin at some time.
+    /// A source that reads every partition, including those that are added later, whatever other
+    /// readers do. To start at some time, resume from [`positions_at`](Kafka::positions_at).
     ///
     /// # Errors
     ///
@@ -82,18 +91,21 @@ impl Kafka {
         KafkaSource::new(self.clone(), None, options)
     }
 
-    /// The next offset to be written of every partition, as of now.
+    /// The current end of each partition: the next offset that a consumer of committed records can
+    /// read.
     ///
     /// # Errors
     ///
-    /// [`Retriable`](feedkit_core::ErrorKind::Retriable): the brokers cannot be asked, or the topic is not there.
+    /// [`Retriable`](feedkit_core::ErrorKind::Retriable): the brokers cannot be reached, or the
+    /// topic does not exist.
     pub async fn ends(&self) -> Result<Positions> {
         self.check()?;
         let probe = Arc::new(Probe::new(self)?);
         Probe::ends_async(probe).await
     }
 
-    /// As [`ends`](Kafka::ends), with records of transactions that are under way: no position lies beyond.
+    /// As [`ends`](Kafka::ends), but after the records of open transactions too. No acknowledged
+    /// position lies beyond.
     ///
     /// # Errors
     ///
@@ -105,8 +117,8 @@ impl Kafka {
         Probe::ends_async(Arc::new(Probe::with(&self.topic, &config)?)).await
     }
 
-    /// The log's incarnation, and what it holds of every partition, as of now: what a source compares with where it
-    /// is to resume.
+    /// The incarnation of the log, and the range of offsets that each partition has now. A source
+    /// compares these with the position to resume from.
     ///
     /// # Errors
     ///
@@ -118,8 +130,8 @@ impl Kafka {
         Probe::blocking(probe, ask).await
     }
 
-    /// Of every partition the offset of the first record held of `time` or later; where there is none, the next
-    /// offset to be written.
+    /// For each partition the offset of the first record of `time` or later, or the end if there is
+    /// no such record.
     ///
     /// # Errors
     ///
@@ -133,7 +145,7 @@ impl Kafka {
 
 impl fmt::Debug for Kafka {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Values may be secrets.
+        // Values may be secrets, so only the keys are shown.
         f.debug_struct("Kafka")
             .field("bootstrap", &self.bootstrap)
             .field("topic", &self.topic)

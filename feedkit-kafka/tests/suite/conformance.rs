@@ -1,3 +1,5 @@
+//! The conformance suites of sinks and sources.
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -5,12 +7,12 @@ use bytes::Bytes;
 use feedkit_core::sink::NewRecord;
 use feedkit_core::testkit::conformance::{self, LogHarness, Named};
 use feedkit_core::{EventSink, EventSource, Offset, Partition};
-use feedkit_kafka::admin::{TopicSettings, create_topics};
+use feedkit_kafka::admin::{NewTopic, create_topics};
 use feedkit_kafka::{GroupProtocol, Kafka, KafkaSink, SinkOptions};
 
 use super::support::{broker, cooperative, delete_records, delete_topic, hole, small, topic, unique};
 
-/// A topic of three partitions, read in small batches.
+/// A topic of three partitions that is read in small batches.
 struct Harness {
     kafka: Kafka,
     sink: KafkaSink,
@@ -35,7 +37,7 @@ impl LogHarness for Harness {
         Duration::from_millis(1500)
     }
     async fn member(&self, group: &str) -> Named {
-        // Groups are the cluster's, not the topic's.
+        // Groups belong to the cluster, not to the topic.
         let group = format!("{}-{group}", self.kafka.topic);
         let name = unique("member");
         let mut kafka = self.kafka.clone();
@@ -62,11 +64,11 @@ impl LogHarness for Harness {
     }
     async fn recreate(&self) -> bool {
         delete_topic(&self.kafka).await;
-        let settings = TopicSettings::new(&self.kafka.topic).partitions(3);
-        create_topics(&self.kafka, &[settings]).await.unwrap();
+        let topic = NewTopic::new(&self.kafka.topic).partitions(3);
+        create_topics(&self.kafka, &[topic]).await.unwrap();
         true
     }
-    // A member that is declared dead joins again by itself: `zombie` tries that.
+    // A member that was declared dead joins again by itself. `zombie` tests that.
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Where the log ends, for those who read it and for those who write it.
+//! The end of the log, for readers and for writers.
 
 use feedkit_core::Partition;
 use rdkafka::config::ClientConfig;
@@ -28,7 +28,7 @@ async fn what_lies_in_an_open_transaction_is_written_and_not_to_be_read_yet() {
         producer
     };
     let producer = tokio::task::spawn_blocking(begin).await.unwrap();
-    // A position that was answered is never beyond what is written.
+    // An acknowledged position is never beyond the end of written records.
     let position = fill(&ours, 1, 3..4).await[0];
     assert_eq!(kafka.ends().await.unwrap().of(at), 3);
     assert_eq!(kafka.written().await.unwrap().of(at), position.offset);

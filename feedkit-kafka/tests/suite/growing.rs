@@ -55,7 +55,8 @@ async fn partitions_that_are_added_are_read_by_kip_848() {
     from_4_to_8_partitions(GroupProtocol::Consumer).await;
 }
 
-/// 1 → 3 → 1 members. Each hands its positions over as a pipeline's history would.
+/// The group goes from 1 to 3 members and back. Members share their positions, as they do through a
+/// history.
 async fn members_come_and_go(protocol: GroupProtocol) {
     let Some(broker) = broker() else { return };
     let kafka = quick(&broker, 6).await;
@@ -86,7 +87,7 @@ async fn members_come_and_go(protocol: GroupProtocol) {
     let end = tokio::time::Instant::now() + DEADLINE;
     while all.values().map(Vec::len).sum::<usize>() < sent {
         step(&mut readers[0], &mut all).await;
-        assert!(tokio::time::Instant::now() < end, "not all is read");
+        assert!(tokio::time::Instant::now() < end, "some records were not read");
     }
     let text = |r: &Record| String::from_utf8_lossy(&r.value).into_owned();
     let mut values: Vec<_> = all.values().flatten().map(text).collect();
@@ -97,7 +98,7 @@ async fn members_come_and_go(protocol: GroupProtocol) {
     }
 }
 
-/// One event, if there is one; positions are shared by all.
+/// Takes the events that have arrived. All readers share their positions.
 async fn step(reader: &mut Reader, all: &mut BTreeMap<Partition, Vec<Record>>) {
     use feedkit_core::EventSource;
     let wait = std::time::Duration::from_millis(20);

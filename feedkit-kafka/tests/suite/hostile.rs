@@ -1,9 +1,9 @@
-//! Records that no gateway writes.
+//! Records that no gateway writes, and that the source must read anyway.
 
 use bytes::Bytes;
 use feedkit_core::sink::NewRecord;
 use feedkit_core::{EventSink, Partition};
-use feedkit_kafka::admin::{TopicSettings, create_topics};
+use feedkit_kafka::admin::{NewTopic, create_topics};
 use feedkit_kafka::{Kafka, SinkOptions};
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -14,10 +14,10 @@ use super::support::*;
 async fn values_of_no_and_of_five_million_bytes_pass() {
     let Some(broker) = broker() else { return };
     let mut kafka = Kafka::new(&broker, unique("test"));
-    let settings = TopicSettings::new(&kafka.topic).partitions(2).set("max.message.bytes", "8000000");
-    create_topics(&kafka, &[settings]).await.unwrap();
+    let new_topic = NewTopic::new(&kafka.topic).partitions(2).set("max.message.bytes", "8000000");
+    create_topics(&kafka, &[new_topic]).await.unwrap();
     kafka.properties.insert("message.max.bytes".to_owned(), "8000000".to_owned());
-    // So that neither side compresses it to nothing.
+    // Without this, compression would make the large value tiny.
     kafka.properties.insert("compression.type".to_owned(), "none".to_owned());
     let sink = kafka.sink(SinkOptions::default()).unwrap();
     let large: Bytes =
@@ -78,7 +78,7 @@ async fn transactions_that_were_given_up_are_holes_and_the_end_is_reached() {
         reader.until("the end", |r| r.seen.get(&partition) == Some(&end)).await;
         assert!(reader.ended[&partition], "the last batch is not at the end");
     }
-    // Each transaction left a marker, one of them its records too.
+    // Each transaction left a marker. The aborted one left its records too.
     assert_eq!(reader.count(), 30 + 6);
     assert_eq!(reader.seen[&partition], 30 + 3 * 4);
 }
@@ -97,7 +97,7 @@ async fn a_key_lies_where_javas_producer_would_put_it() {
             "foobar" => -790_332_482,
             _ => -985_981_536,
         };
-        // Values from Kafka's own tests of that function.
+        // The values come from Kafka's own tests of that function.
         assert_eq!(murmur2(key.as_bytes()), (known & 0x7fff_ffff) as u32, "{key} {partition}");
     }
 }

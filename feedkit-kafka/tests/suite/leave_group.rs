@@ -1,4 +1,4 @@
-//! Has the group's coordinator declare a member dead: a LeaveGroup request in its name.
+//! Makes the group's coordinator remove a member, by a LeaveGroup request in the member's name.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,13 +7,13 @@ use std::time::Duration;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
-/// Removes the member that has this `client.id`. `false`: the group has none.
+/// Removes the member that has this `client.id`. Returns `false` if the group has no such member.
 pub async fn expel(broker: &str, group: &str, client_id: &str) -> bool {
     let Some(member) = member_id(broker.to_owned(), group.to_owned(), client_id.to_owned()).await else {
         return false;
     };
     let mut body = Vec::new();
-    // LeaveGroup, version 2, request 1, no client.
+    // The header: LeaveGroup, version 2, correlation id 1, no client id.
     for number in [13_i16, 2] {
         body.extend(number.to_be_bytes());
     }
@@ -26,10 +26,10 @@ pub async fn expel(broker: &str, group: &str, client_id: &str) -> bool {
     let mut stream = TcpStream::connect(broker).unwrap();
     stream.write_all(&(body.len() as i32).to_be_bytes()).unwrap();
     stream.write_all(&body).unwrap();
-    // Size, request, throttle time, error.
+    // The response: size, correlation id, throttle time, error code.
     let mut answer = [0; 14];
     stream.read_exact(&mut answer).unwrap();
-    assert_eq!(answer[12..], [0, 0], "the coordinator refuses");
+    assert_eq!(answer[12..], [0, 0], "the coordinator refused the request");
     true
 }
 

@@ -1,11 +1,11 @@
-//! The log loses what was to be read.
+//! The log loses records before they are read.
 
 use std::time::Duration;
 
 use feedkit_core::source::{GapReason, Resume, SourceEvent};
 use feedkit_core::{EventSink, EventSource, Partition};
 use feedkit_kafka::GroupProtocol;
-use feedkit_kafka::admin::{TopicSettings, create_topics};
+use feedkit_kafka::admin::{NewTopic, create_topics};
 
 use super::support::*;
 
@@ -20,7 +20,7 @@ async fn what_expires_while_nobody_reads_is_a_gap_with_both_offsets() {
     fill(&sink, 1, 100..200).await;
     let Reader { seen, records, incarnations, source, .. } = reader;
     drop(source);
-    // At worst it had read some of those as well.
+    // The reader may have read some of the second hundred as well.
     let at = seen[&Partition(0)];
     fill(&sink, 1, 200..300).await;
     delete_records(&kafka, Partition(0), 250).await;
@@ -35,13 +35,13 @@ async fn what_expires_while_nobody_reads_is_a_gap_with_both_offsets() {
 async fn what_expires_under_a_slow_reader_is_a_gap() {
     let Some(broker) = broker() else { return };
     let mut kafka = topic(&broker, 1).await;
-    // Next to nothing is read ahead.
+    // The source reads almost nothing ahead.
     for (key, value) in [("queued.min.messages", "1"), ("fetch.message.max.bytes", "2000")] {
         kafka.properties.insert(key.to_owned(), value.to_owned());
     }
     let sink = kafka.sink(feedkit_kafka::SinkOptions::default()).unwrap();
     for _ in 0..100 {
-        // Batches as small as what is fetched.
+        // Each batch is as small as a fetch.
         let batch = (0..5).map(|_| record("a", vec![b'x'; 1000])).collect();
         for outcome in sink.send(batch).await {
             outcome.unwrap();
@@ -55,9 +55,9 @@ async fn what_expires_under_a_slow_reader_is_a_gap() {
     delete_records(&kafka, Partition(0), 450).await;
     reader.source.resume(Partition(0));
     reader.until("a gap", |r| !r.gaps.is_empty() || r.count() == 500).await;
-    let gap = reader.gaps.first().expect("all was read ahead");
+    let gap = reader.gaps.first().expect("a gap: all records were read ahead");
     assert_eq!((gap.start, gap.end, gap.reason), (450, 500, GapReason::Expired));
-    // All up to there has been told, and nothing after.
+    // The reader has received all records up to the gap, and none after it.
     assert_eq!(gap.wanted, reader.count() as u64);
 }
 
@@ -106,8 +106,8 @@ async fn a_topic_made_anew_is_a_gap(protocol: GroupProtocol, member: bool) {
     reader.until("all", |r| r.count() == 50).await;
     let known = reader.incarnations.clone();
     delete_topic(&kafka).await;
-    create_topics(&kafka, &[TopicSettings::new(&kafka.topic).partitions(2)]).await.unwrap();
-    // More than before, so that no offset is out of range.
+    create_topics(&kafka, &[NewTopic::new(&kafka.topic).partitions(2)]).await.unwrap();
+    // More records than before, so that no offset is out of range.
     let sender = sink(&kafka).await;
     eventually("the new topic is written to", async || sender_fills(&sender).await).await;
     reader.until("both gaps", |r| r.gaps.len() >= 2).await;
@@ -115,8 +115,8 @@ async fn a_topic_made_anew_is_a_gap(protocol: GroupProtocol, member: bool) {
         assert_eq!(gap.reason, GapReason::Recreated);
     }
     assert_eq!(reader.incarnations, known);
-    assert_eq!(reader.values(), numbers(0..50), "records of the new topic are told");
-    // Who has no position there reads it.
+    assert_eq!(reader.values(), numbers(0..50), "the reader received records of the new topic");
+    // A reader without a position reads the new topic.
     let mut other = Reader::new(kafka.broadcast(small(cooperative())).unwrap());
     other.until("records", |r| r.count() >= 500).await;
     assert_ne!(other.incarnations, known);

@@ -42,7 +42,7 @@ async fn nothing_acknowledged_is_lost_when_the_broker_is_killed() {
     };
     let killing = async {
         for round in 1..=3 {
-            // In the midst of traffic, each time.
+            // Each restart happens during traffic.
             eventually("50 more are acknowledged", async || sink.stats().acknowledged >= 50 * round).await;
             broker.restart().await;
         }
@@ -51,7 +51,7 @@ async fn nothing_acknowledged_is_lost_when_the_broker_is_killed() {
     };
     let (acknowledged, ()) = tokio::join!(sending, killing);
     sink.flush().await.unwrap();
-    assert!(acknowledged.len() >= 200, "{} are acknowledged", acknowledged.len());
+    assert!(acknowledged.len() >= 200, "only {} records are acknowledged", acknowledged.len());
     let ends = kafka.ends().await.unwrap();
     reader
         .until("everything", |r| ends.iter().all(|(p, end)| r.seen.get(&p).copied().unwrap_or(0) >= end))
@@ -65,7 +65,7 @@ async fn nothing_acknowledged_is_lost_when_the_broker_is_killed() {
         found.entry(value).or_default().push((*partition, record.offset + 1));
     }
     for (value, position) in &acknowledged {
-        // Once, and where the sink said.
+        // The record is there once, at the position that the sink returned.
         assert_eq!(found.get(value), Some(&vec![(position.partition, position.offset)]), "{value}");
     }
     assert!(found.values().all(|places| places.len() == 1), "a record is there twice");
@@ -73,7 +73,7 @@ async fn nothing_acknowledged_is_lost_when_the_broker_is_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_away_is_not_waited_for_longer_than_told() {
-    // Nobody listens there.
+    // No broker listens on this port.
     let kafka = Kafka::new("127.0.0.1:1", "t");
     let mut options = SinkOptions::default();
     options.delivery_timeout = Duration::from_millis(300);
@@ -98,6 +98,6 @@ async fn a_full_queue_makes_senders_wait_and_then_says_so() {
     let outcomes = sink.send(batch).await;
     assert_eq!(outcomes.len(), 100);
     assert!(outcomes.iter().all(|o| o.is_err()));
-    // The last found no room: they were certainly not taken.
+    // The last records found no room, so they were certainly not taken.
     assert_eq!(outcomes[99].as_ref().unwrap_err().kind(), ErrorKind::Retriable);
 }

@@ -11,7 +11,7 @@ use feedkit_test_services::Broker;
 
 use super::support::*;
 
-/// A certificate for 127.0.0.1, signed by itself, as the broker wants it; what the broker is told.
+/// Makes a self-signed certificate for 127.0.0.1. Returns the broker's configuration.
 fn certificate(dir: &Path) -> String {
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=broker"])
@@ -69,7 +69,7 @@ async fn tls_plain_and_scram_are_spoken() {
         reader.until("all", |r| r.count() == sent).await;
         assert_eq!(reader.values(), numbers(0..sent));
     }
-    // Wrong passwords, and no TLS, get nothing through; and say so, in time.
+    // A wrong password fails in time, and so does a connection without TLS.
     let plain = Kafka::new(&broker.client, &name);
     for kafka in [secured(&broker, &name, "PLAIN", "alice", "wrong"), plain] {
         let mut options = SinkOptions::default();

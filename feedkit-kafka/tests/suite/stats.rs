@@ -1,4 +1,4 @@
-//! What a sink and a source say of themselves.
+//! Statistics of sinks and sources.
 
 use feedkit_core::{EventSink, EventSource, Partition};
 use feedkit_kafka::SinkOptions;
@@ -20,11 +20,11 @@ async fn lag_and_throughput_are_told() {
     assert_eq!((stats.records, stats.partitions[&Partition(0)].next), (100, 100));
     assert!(stats.batches > 0 && stats.bytes > 100 && stats.rebalances > 0 && stats.connected);
 
-    // What is not taken shows as lag, and is held back in the broker.
+    // Records that the reader does not take count as lag, and stay in the broker.
     reader.source.pause(Partition(0));
     fill(&sink, 5, 100..2_000).await;
     eventually("records held back", async || handle.stats().held_back > 0).await;
-    // Nothing is fetched now that would tell of these.
+    // The source fetches nothing now, so no fetch shows these records.
     fill(&sink, 5, 2_000..5_000).await;
     let lags = async || handle.stats().partitions[&Partition(0)].lag == Some(4_900);
     eventually("a lag of 4,900", lags).await;

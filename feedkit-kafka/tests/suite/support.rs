@@ -1,4 +1,4 @@
-//! Topics of their own, and a reader that takes events until something holds.
+//! A fresh topic for each test, and a reader that takes events until a condition holds.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use feedkit_core::sink::NewRecord;
 use feedkit_core::source::{Batch, Gap, Record, Resume, RevokeGuard, SourceEvent};
 use feedkit_core::{EventSink, EventSource, Offset, Partition, Position};
-use feedkit_kafka::admin::{TopicSettings, create_topics};
+use feedkit_kafka::admin::{NewTopic, create_topics};
 use feedkit_kafka::{GroupProtocol, Kafka, KafkaSource, SinkOptions, SourceOptions};
 use feedkit_test_services::given;
 pub use feedkit_test_services::{DEADLINE, eventually, unique};
@@ -25,8 +25,8 @@ pub fn broker() -> Option<String> {
 /// A fresh topic.
 pub async fn topic(broker: &str, partitions: u32) -> Kafka {
     let kafka = Kafka::new(broker, unique("test"));
-    let settings = TopicSettings::new(&kafka.topic).partitions(partitions);
-    create_topics(&kafka, &[settings]).await.unwrap();
+    let new_topic = NewTopic::new(&kafka.topic).partitions(partitions);
+    create_topics(&kafka, &[new_topic]).await.unwrap();
     kafka
 }
 
@@ -37,7 +37,7 @@ pub fn cooperative() -> GroupProtocol {
     }
 }
 
-/// Small batches, and members that notice each other quickly.
+/// Options with small batches and short intervals.
 pub fn small(protocol: GroupProtocol) -> SourceOptions {
     let mut options = SourceOptions::default();
     options.max_records = 14;
@@ -51,7 +51,7 @@ pub fn record(key: &str, value: impl Into<Bytes>) -> NewRecord {
     NewRecord::keyed(key, value.into())
 }
 
-/// Sends numbered values under these keys; where they lie.
+/// Sends numbered values under this many keys. Returns their positions.
 pub async fn fill(sink: &dyn EventSink, keys: usize, values: std::ops::Range<usize>) -> Vec<Position> {
     let batch = values.map(|i| record(&format!("k{}", i % keys), format!("{i}"))).collect();
     sink.send(batch).await.into_iter().map(|outcome| outcome.unwrap()).collect()
@@ -65,7 +65,7 @@ pub fn admin(broker: &str) -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", broker).create().unwrap()
 }
 
-/// Drops the records of a partition before an offset.
+/// Deletes the records of a partition before an offset.
 pub async fn delete_records(kafka: &Kafka, partition: Partition, before: Offset) {
     let mut list = TopicPartitionList::new();
     let place = Place::Offset(before as i64);
@@ -74,7 +74,7 @@ pub async fn delete_records(kafka: &Kafka, partition: Partition, before: Offset)
     deleted.elements()[0].error().unwrap();
 }
 
-/// Deletes the topic, and waits until it is gone.
+/// Deletes the topic and waits until it no longer exists.
 pub async fn delete_topic(kafka: &Kafka) {
     let deleted = admin(&kafka.bootstrap).delete_topics(&[&kafka.topic], &AdminOptions::new()).await.unwrap();
     deleted[0].as_ref().unwrap();
@@ -83,7 +83,7 @@ pub async fn delete_topic(kafka: &Kafka) {
     }
 }
 
-/// A transaction of so many records that is given up: a hole.
+/// Aborts a transaction of this many records, which leaves a hole in the offsets.
 pub async fn hole(kafka: &Kafka, partition: Partition, records: usize) {
     transaction(kafka, partition, records, false).await;
 }
@@ -113,12 +113,12 @@ pub async fn transaction(kafka: &Kafka, partition: Partition, records: usize, co
     tokio::task::spawn_blocking(work).await.unwrap();
 }
 
-/// A reader that answers assignments from where it stands, and keeps everything.
+/// A reader that resumes partitions from its own positions and keeps all events.
 pub struct Reader {
     pub source: KafkaSource,
-    /// Held now, by the next offset.
+    /// The partitions it has now, with the next offset.
     pub at: BTreeMap<Partition, Offset>,
-    /// Ever read, by the next offset.
+    /// All partitions that it has ever read, with the next offset.
     pub seen: BTreeMap<Partition, Offset>,
     pub records: BTreeMap<Partition, Vec<Record>>,
     pub incarnations: BTreeMap<Partition, u128>,
@@ -126,9 +126,9 @@ pub struct Reader {
     pub gaps: Vec<Gap>,
     pub lost: Vec<Partition>,
     pub guards: Vec<RevokeGuard>,
-    /// Keeps guards instead of dropping them.
+    /// Whether it keeps the guards of revoked partitions.
     pub holds: bool,
-    /// Answers with the incarnation it knows.
+    /// Whether it resumes with the incarnation that it knows.
     pub knows: bool,
 }
 
@@ -184,7 +184,7 @@ impl Reader {
         }
     }
 
-    /// Takes events until `enough`; passing errors are waited out.
+    /// Takes events until `enough` holds. Retries after a retriable error.
     pub async fn until(&mut self, what: &str, enough: impl Fn(&Self) -> bool) {
         let end = tokio::time::Instant::now() + DEADLINE;
         while !enough(self) {
@@ -194,7 +194,7 @@ impl Reader {
                     assert!(error.is_retriable(), "{what}: {error:?}");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
-                Err(_) => panic!("does not come: {what}; at {:?}, {} records", self.at, self.count()),
+                Err(_) => panic!("timed out waiting for {what}; at {:?}, {} records", self.at, self.count()),
             }
         }
     }

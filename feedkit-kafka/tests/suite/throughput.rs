@@ -1,4 +1,5 @@
-//! How fast, for who wants to know: `cargo test -p feedkit-kafka --release -- --ignored --nocapture throughput`.
+//! Measures the throughput:
+//! `cargo test -p feedkit-kafka --release -- --ignored --nocapture throughput`.
 
 use std::time::Instant;
 

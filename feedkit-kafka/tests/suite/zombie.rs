@@ -1,4 +1,4 @@
-//! Members that the group has given up, though they run.
+//! Members that the group has removed although they still run.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -19,7 +19,7 @@ async fn a_member_declared_dead_learns_it_and_joins_again() {
     kafka.properties.insert("client.id".to_owned(), name.clone());
     let sink = sink(&kafka).await;
     let mut options = small(cooperative());
-    // Heartbeats are rare, so that the question comes before one of them.
+    // Heartbeats are rare, so that the question arrives before the next one.
     let (session_timeout, heartbeat_interval) = (Duration::from_secs(30), Duration::from_secs(3));
     options.protocol = GroupProtocol::Cooperative { session_timeout, heartbeat_interval };
     let mut reader = Reader::new(kafka.member(&kafka.topic, options).unwrap());
@@ -39,7 +39,7 @@ async fn a_member_declared_dead_learns_it_and_joins_again() {
 
 const CHILD: &str = "FEEDKIT_TEST_ZOMBIE";
 
-/// A member in a process of its own, which can be stopped.
+/// A member in a process of its own, which the test can stop.
 struct Zombie {
     process: Child,
     input: ChildStdin,
@@ -59,13 +59,13 @@ impl Zombie {
         Zombie { process, input, output: BufReader::new(output) }
     }
 
-    /// The next line that begins so.
+    /// The rest of the next line that contains `begin`.
     fn line(&mut self, begin: &str) -> String {
         let mut line = String::new();
         loop {
             line.clear();
             assert!(self.output.read_line(&mut line).unwrap() > 0, "the child has ended");
-            // The test harness's own text may stand before the first.
+            // The first line may start with text of the test harness.
             if let Some((_, rest)) = line.split_once(begin) {
                 return rest.trim().to_owned();
             }
@@ -131,7 +131,7 @@ fn options(protocol: &str) -> feedkit_kafka::SourceOptions {
     })
 }
 
-/// SIGSTOP past the session time-out, and SIGCONT.
+/// Stops the member by SIGSTOP for longer than the session time-out, then continues it by SIGCONT.
 async fn a_zombie_learns_that_it_is_one(protocol: &'static str) {
     let Some(broker) = broker() else { return };
     let kafka = topic(&broker, 1).await;
@@ -154,7 +154,7 @@ async fn a_zombie_learns_that_it_is_one(protocol: &'static str) {
         let mut zombie = zombie;
         zombie.input.write_all(b"?\n").unwrap();
         zombie.signal("CONT");
-        // Asked at once or after it has learned of it.
+        // The zombie may get the question before or after the loss of its partition.
         let mut said = Vec::new();
         while said.len() < 2 {
             let mut line = String::new();

@@ -3,27 +3,27 @@
 use std::process::ExitCode;
 
 use feedkit_core::Result;
-use feedkit_kafka::admin::{self, TopicSettings};
+use feedkit_kafka::admin::{self, NewTopic};
 use feedkit_server::output;
 
 use crate::cli::CreateTopics;
 use crate::config::Config;
 
-/// Makes the topics that are missing.
+/// Creates the topics that do not exist yet.
 pub async fn create(args: &CreateTopics, config: &Config) -> Result<ExitCode> {
     let events = config.services.events()?;
     let notifications = config.services.notifications()?;
-    let settings = |name: &str| {
-        let mut settings = TopicSettings::new(name).partitions(args.partitions);
-        settings.replicas = args.replicas;
-        settings.min_in_sync = args.min_in_sync;
-        settings.retention = args.retention;
-        settings
+    let new_topic = |name: &str| {
+        let mut topic = NewTopic::new(name).partitions(args.partitions);
+        topic.replicas = args.replicas;
+        topic.min_in_sync = args.min_in_sync;
+        topic.retention = args.retention;
+        topic
     };
-    let wanted = [settings(&events.topic), settings(&notifications.topic)];
-    let made = admin::create_topics(&events, &wanted).await.map_err(|error| error.context("Kafka"))?;
-    for topic in made {
-        let what = if topic.made { "made" } else { "is there already" };
+    let topics = [new_topic(&events.topic), new_topic(&notifications.topic)];
+    let created = admin::create_topics(&events, &topics).await.map_err(|error| error.context("Kafka"))?;
+    for topic in created {
+        let what = if topic.is_new { "created" } else { "exists already" };
         output::line(&format!("{}: {what}", topic.name))?;
     }
     Ok(ExitCode::SUCCESS)

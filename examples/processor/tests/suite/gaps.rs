@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use feedkit_core::history::History;
 use feedkit_core::sink::NewRecord;
 use feedkit_core::{EventSink, Partition};
-use feedkit_kafka::admin::{TopicSettings, create_topics};
+use feedkit_kafka::admin::{NewTopic, create_topics};
 use feedkit_kafka::{Kafka, SinkOptions};
 use feedkit_test_services::{eventually, unique};
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -35,7 +35,7 @@ async fn recreate(kafka: &Kafka) {
     let deleted = admin(kafka).delete_topics(&[&kafka.topic], &AdminOptions::new()).await.unwrap();
     deleted[0].as_ref().unwrap();
     eventually("the topic is made anew", async || {
-        let topic = TopicSettings::new(&kafka.topic).partitions(2);
+        let topic = NewTopic::new(&kafka.topic).partitions(2);
         create_topics(kafka, &[topic]).await.is_ok_and(|made| made[0].made)
     })
     .await;
@@ -58,7 +58,7 @@ async fn likes(kafka: &Kafka, prefix: &str) -> BTreeMap<Partition, u64> {
 }
 
 async fn world() -> Option<World> {
-    let world = World::with_topic(TopicSettings::new(unique("events")).partitions(2)).await?;
+    let world = World::with_topic(NewTopic::new(unique("events")).partitions(2)).await?;
     likes(&world.events, "a").await;
     world.catch_up().await;
     Some(world)

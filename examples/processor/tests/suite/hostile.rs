@@ -6,7 +6,7 @@ use bytes::Bytes;
 use feedkit_core::sink::NewRecord;
 use feedkit_core::{EventId, EventPolicy, JsonCodec, Timestamp};
 use feedkit_kafka::Kafka;
-use feedkit_kafka::admin::TopicSettings;
+use feedkit_kafka::admin::NewTopic;
 use feedkit_test_services::{DEADLINE, eventually, unique};
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -79,7 +79,7 @@ fn hostile() -> Vec<(Option<Bytes>, &'static str)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_records_are_rejected_and_nothing_stands_still() {
     let seed = seed();
-    let topic = TopicSettings::new(unique("events")).partitions(4).set("max.message.bytes", "8000000");
+    let topic = NewTopic::new(unique("events")).partitions(4).set("max.message.bytes", "8000000");
     let Some(world) = World::with_topic(topic).await else { return };
     let (process, _) = world.started().await;
     let flow = Flow::start(&world.events, &lively(seed), 40, Duration::from_millis(20));

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use feedkit_kafka::admin::TopicSettings;
+use feedkit_kafka::admin::NewTopic;
 use feedkit_test_services::{
     Broker, Cut, Database, PostgresServer, Proxy, RedisServer, Stop, Watch, eventually, given, unique,
 };
@@ -44,7 +44,7 @@ async fn the_broker_restarts() {
     let (Some(database), Some(redis)) = (Database::new().await, RedisServer::start(&[]).await) else {
         return;
     };
-    let topic = TopicSettings::new(unique("events")).partitions(4);
+    let topic = NewTopic::new(unique("events")).partitions(4);
     let world = World::on(&broker.plain, topic, database, redis).await;
     let (process, address) = world.started().await;
     let flow = flow(&world, seed);
@@ -71,7 +71,7 @@ async fn postgresql_falls_and_restarts() {
     let Some(broker) = given("FEEDKIT_TEST_KAFKA") else { return };
     let Some(server) = PostgresServer::start("") else { return };
     let Some(redis) = RedisServer::start(&[]).await else { return };
-    let topic = TopicSettings::new(unique("events")).partitions(4);
+    let topic = NewTopic::new(unique("events")).partitions(4);
     let world = World::on(&broker, topic, Database::on(&server.url()).await, redis).await;
     let (process, address) = world.started().await;
     let flow = flow(&world, seed);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use feedkit_core::SystemClock;
 use feedkit_kafka::Kafka;
-use feedkit_kafka::admin::{TopicSettings, create_topics};
+use feedkit_kafka::admin::{NewTopic, create_topics};
 use feedkit_store::postgres::{Postgres, PostgresOptions};
 use feedkit_store::redis::RedisOptions;
 use feedkit_test_services::{Database, RedisServer, eventually, given, unique};
@@ -37,25 +37,20 @@ pub(crate) struct World {
 impl World {
     /// On the shared services, with topics of four partitions; `None` where there are none.
     pub(crate) async fn new() -> Option<World> {
-        Self::with_topic(TopicSettings::new(unique("events")).partitions(4)).await
+        Self::with_topic(NewTopic::new(unique("events")).partitions(4)).await
     }
 
     /// The same, with this topic.
-    pub(crate) async fn with_topic(topic: TopicSettings) -> Option<World> {
+    pub(crate) async fn with_topic(topic: NewTopic) -> Option<World> {
         let broker = given("FEEDKIT_TEST_KAFKA")?;
         Some(Self::on(&broker, topic, Database::new().await?, RedisServer::start(&[]).await?).await)
     }
 
     /// On these.
-    pub(crate) async fn on(
-        broker: &str,
-        topic: TopicSettings,
-        database: Database,
-        redis: RedisServer,
-    ) -> World {
+    pub(crate) async fn on(broker: &str, topic: NewTopic, database: Database, redis: RedisServer) -> World {
         let events = Kafka::new(broker, &topic.name);
         let notifications = Kafka::new(broker, unique("notifications"));
-        let topics = [topic, TopicSettings::new(&notifications.topic).partitions(2)];
+        let topics = [topic, NewTopic::new(&notifications.topic).partitions(2)];
         create_topics(&events, &topics).await.unwrap();
         let (postgres_url, redis_url) = (database.url(), redis.url());
         let config = tempfile::tempdir().unwrap();
