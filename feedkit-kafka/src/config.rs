@@ -1,4 +1,4 @@
-//! How a sink sends, and how a source reads.
+//! Options: how a sink sends and how a source reads.
 
 use std::time::Duration;
 
@@ -6,12 +6,14 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SinkOptions {
-    /// A record that is not acknowledged so long after it found room is given up: it is not sent again behind the
-    /// back of a caller that has been told so. Becomes `message.timeout.ms`. A record may wait as long for room.
+    /// How long to wait for the acknowledgement of a record. After that the sink gives the record
+    /// up and never sends it again by itself. Becomes `message.timeout.ms`. A record may wait as
+    /// long again for room in the queue.
     pub delivery_timeout: Duration,
-    /// So long a record may wait for others to share a request with. Becomes `linger.ms`.
+    /// How long a record may wait for others, to share a request with them. Becomes `linger.ms`.
     pub linger: Duration,
-    /// Most bytes of records not yet acknowledged; sends wait beyond. Becomes `queue.buffering.max.kbytes`.
+    /// Maximum size of all records that are not acknowledged yet, in bytes. A send waits when the
+    /// queue is full. Becomes `queue.buffering.max.kbytes`.
     pub queue_bytes: usize,
 }
 
@@ -30,19 +32,22 @@ impl Default for SinkOptions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SourceOptions {
-    /// Most records of a batch.
+    /// Maximum number of records in a batch.
     pub max_records: usize,
-    /// Bytes of keys and values from which a batch takes no more records. One batch of each partition is read
-    /// ahead, so a source holds at most about so much a partition, and once more for the one being worked on,
-    /// besides the few MiB that librdkafka reads ahead for all partitions together.
+    /// Size of keys and values, in bytes, from which a batch takes no more records.
+    ///
+    /// The source reads one batch of each partition ahead. So it holds about this much for each
+    /// partition, once more for the batch that the reader works on, and the few MiB that librdkafka
+    /// reads ahead for all partitions.
     pub max_bytes: usize,
-    /// How the members of a group share partitions out.
+    /// How the members of a group divide the partitions among themselves.
     pub protocol: GroupProtocol,
     /// How often a broadcast reader looks for new partitions.
     pub partition_refresh: Duration,
-    /// How often the offsets handed over are written to Kafka, for lag tools to see. They are never read back.
+    /// How often offsets are committed to Kafka. Only lag tools read them; the source never does.
     pub commit_interval: Duration,
-    /// How often ends, lag and connections are measured for [`SourceStats`](crate::SourceStats); zero: never.
+    /// How often ends, lag and connections are measured for [`SourceStats`](crate::SourceStats).
+    /// Zero means never.
     pub statistics_interval: Duration,
 }
 
@@ -60,21 +65,25 @@ impl Default for SourceOptions {
     }
 }
 
-/// How the members of a group share partitions out. All members of one group must use the same, or be changed
-/// from one to the other one at a time.
+/// How the members of a group divide the partitions among themselves.
+///
+/// All members of a group must use the same protocol. To change it, restart the members one at a
+/// time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GroupProtocol {
-    /// The classic protocol with the cooperative-sticky assignor: partitions that stay are not interrupted.
+    /// The classic protocol with the cooperative-sticky assignor. A rebalance does not interrupt
+    /// partitions that stay.
     Cooperative {
-        /// A member not heard of for so long has its partitions taken away. The broker sets the least: 6 seconds,
-        /// unless configured otherwise.
+        /// How long a member may be silent before its partitions are taken away. The broker has a
+        /// minimum for this, 6 seconds by default.
         session_timeout: Duration,
-        /// How often a member is heard of; a third of the session time-out at most.
+        /// How often a member sends a heartbeat. At most a third of the session time-out.
         heartbeat_interval: Duration,
     },
-    /// KIP-848, brokers from 4.0 on: the broker assigns, and its configuration says how often it wants to hear of
-    /// members (`group.consumer.session.timeout.ms`, `group.consumer.heartbeat.interval.ms`).
+    /// The protocol of KIP-848, for brokers from 4.0 on. The broker assigns the partitions. Its
+    /// configuration sets the time-outs (`group.consumer.session.timeout.ms`,
+    /// `group.consumer.heartbeat.interval.ms`).
     Consumer,
 }
 

@@ -1,9 +1,9 @@
-//! What a caller can do about an error of librdkafka's.
+//! The kinds of librdkafka's errors: what a caller can do about them.
 
 use feedkit_core::{Error, ErrorKind};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-/// An error of anything but the delivery of a record: nothing was changed by what failed.
+/// An error of any call but the delivery of a record. The failed call has changed nothing.
 pub(crate) fn failed(what: impl std::fmt::Display, error: KafkaError) -> Error {
     let kind = match error.rdkafka_error_code() {
         Some(code) if is_refused(code) => ErrorKind::Fatal,
@@ -15,7 +15,7 @@ pub(crate) fn failed(what: impl std::fmt::Display, error: KafkaError) -> Error {
     Error::new(kind, format!("{what}: {error}")).with_source(error)
 }
 
-/// Not before a person has changed something.
+/// Whether a person has to change something first, such as a permission.
 fn is_refused(code: Code) -> bool {
     matches!(
         code,
@@ -38,7 +38,7 @@ pub(crate) fn undelivered(code: Code) -> Error {
         | Code::InvalidMessageSize
         | Code::InvalidRecord
         | Code::InvalidTimestamp => Invalid,
-        // Never left this process, or was refused before it was written.
+        // The record has not left this process, or the broker refused it before writing.
         Code::QueueFull
         | Code::PurgeQueue
         | Code::TimedOutQueue
@@ -49,13 +49,13 @@ pub(crate) fn undelivered(code: Code) -> Error {
         | Code::LeaderNotAvailable
         | Code::Fatal => Retriable,
         code if is_refused(code) => Fatal,
-        // Time-outs among them: librdkafka does not tell whether the record was under way.
+        // This includes time-outs: librdkafka does not say whether the record had been sent.
         _ => Uncertain,
     };
-    Error::new(kind, format!("not acknowledged by Kafka: {code}"))
+    Error::new(kind, format!("Kafka did not acknowledge the record: {code}"))
 }
 
-/// The producer's sequence is broken: it takes nothing more.
+/// Whether the producer's sequence is broken, so that it accepts no more records.
 pub(crate) fn breaks_producer(code: Code) -> bool {
     matches!(
         code,

@@ -1,10 +1,12 @@
-//! librdkafka's own lines, for `tracing`.
+//! librdkafka's log lines: passes them to `tracing`, and finds values that librdkafka shows nowhere
+//! else.
 
 use rdkafka::config::RDKafkaLogLevel as Level;
 
-/// Passes a line of librdkafka's on, under the target `librdkafka`.
+/// Passes a log line of librdkafka to `tracing`, under the target `librdkafka`.
 pub(crate) fn line(level: Level, facility: &str, text: &str) {
-    // One set of properties serves producers and consumers: each warns of what is the other's.
+    // Producers and consumers get the same properties. Each warns of those that only the other
+    // uses.
     let level = if facility == "CONFWARN" { Level::Debug } else { level };
     match level {
         Level::Emerg | Level::Alert | Level::Critical | Level::Error => {
@@ -16,7 +18,8 @@ pub(crate) fn line(level: Level, facility: &str, text: &str) {
     }
 }
 
-/// The topic's id, if the line says that it has changed. That includes the first time that the client learns it.
+/// The topic's id, if the line says that the id has changed. librdkafka also logs this when it
+/// first learns the id.
 pub(crate) fn topic_id<'l>(text: &'l str, topic: &str) -> Option<&'l str> {
     let (_, rest) = text.split_once("Topic ")?;
     let (name, rest) = rest.split_once(" changed id from ")?;
@@ -24,10 +27,11 @@ pub(crate) fn topic_id<'l>(text: &'l str, topic: &str) -> Option<&'l str> {
     (name == topic && id != NO_ID && !id.is_empty()).then_some(id)
 }
 
-/// What stands for the id of a topic that is not there, or has none.
+/// The id that librdkafka shows for a topic that does not exist or has no id.
 const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
 
-/// The offset that the reader of a partition stands at, having found no more: only this text has it.
+/// The offset at which a partition ends, from the reason of an end-of-partition event. Only this
+/// text has it.
 pub(crate) fn end_offset(reason: &str) -> Option<u64> {
     let (_, rest) = reason.split_once("reached end of partition at offset ")?;
     let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;

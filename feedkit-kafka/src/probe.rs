@@ -1,6 +1,7 @@
-//! A client beside producer and consumer that asks about the topic: its partitions, how far they reach, its id.
+//! A client beside producer and consumer that queries the topic: its partitions, their ends, and
+//! its id.
 //!
-//! On the consumer's own connection a question would wait behind the fetch that waits for records.
+//! On the consumer's own connection a query would wait behind the fetch that waits for records.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,10 +22,10 @@ use crate::failure::failed;
 use crate::kafka::Kafka;
 use crate::librdkafka;
 
-/// The longest that a question may take.
+/// Maximum time that a query may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long lines are waited for.
+/// How long to wait for log lines of librdkafka.
 const LINES: Duration = Duration::from_millis(20);
 
 pub(crate) struct Probe {
@@ -32,7 +33,7 @@ pub(crate) struct Probe {
     client: BaseConsumer<Ids>,
 }
 
-/// Notes the topic's id when librdkafka says it.
+/// Remembers the topic's id when librdkafka logs it.
 struct Ids {
     topic: String,
     id: Mutex<Option<String>>,
@@ -43,7 +44,7 @@ impl ClientContext for Ids {
         if let Some(id) = librdkafka::topic_id(text, &self.topic) {
             *self.id.lock() = Some(id.to_owned());
         }
-        // Asked for by this client alone, for the line above.
+        // Debug lines are switched on only for the line above.
         if !matches!(level, RDKafkaLogLevel::Debug) {
             librdkafka::line(level, facility, text);
         }
@@ -60,29 +61,29 @@ impl Probe {
         Self::with(&kafka.topic, &kafka.probe_config())
     }
 
-    /// By a configuration of its own.
+    /// A probe with a configuration of its own.
     pub(crate) fn with(topic: &str, config: &ClientConfig) -> Result<Self> {
         let context = Ids { topic: topic.to_owned(), id: Mutex::default() };
         let client = BaseConsumer::from_config_and_context(config, context)
-            .map_err(|error| failed("the client that asks about the topic", error))?;
+            .map_err(|error| failed("the client that queries the topic", error))?;
         Ok(Probe { topic: topic.to_owned(), client })
     }
 
-    /// Asks on a thread where that may take its time.
+    /// Runs a query on a thread that may block.
     pub(crate) async fn blocking<T: Send + 'static>(
         probe: Arc<Probe>,
         ask: impl FnOnce(&Probe) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         tokio::task::spawn_blocking(move || ask(&probe))
             .await
-            .map_err(|error| Error::retriable("asking about the topic was given up").with_source(error))?
+            .map_err(|error| Error::retriable("the query about the topic was cancelled").with_source(error))?
     }
 
     pub(crate) async fn ends_async(probe: Arc<Probe>) -> Result<Positions> {
         Self::blocking(probe, |probe| probe.ends(&probe.partitions()?, PATIENCE)).await
     }
 
-    /// The partitions that the topic has.
+    /// The partitions of the topic.
     pub(crate) fn partitions(&self) -> Result<Vec<Partition>> {
         let metadata = self
             .client
@@ -96,46 +97,46 @@ impl Probe {
         let ids = found.into_iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id());
         let mut partitions: Vec<_> = ids.filter_map(|id| u32::try_from(id).ok()).map(Partition).collect();
         if partitions.is_empty() {
-            return Err(Error::retriable(format!("topic {} is not there", self.topic)));
+            return Err(Error::retriable(format!("topic {} does not exist", self.topic)));
         }
         partitions.sort();
         Ok(partitions)
     }
 
-    /// A hash of the cluster, the topic's name and the topic's id: another when the topic was made anew. A broker
-    /// that gives topics no ids (older than 2.8) leaves it at cluster and name.
+    /// A hash of the cluster, the topic's name and the topic's id. It changes when the topic is
+    /// recreated. Brokers before 2.8 have no topic ids; then the hash is of cluster and name only.
     pub(crate) fn incarnation(&self) -> Result<u128> {
-        // Brings the line with the id, if it is another than the client knew.
+        // Makes librdkafka log the id, if it differs from the one that the client knew.
         self.partitions()?;
-        // Lines wait in a queue; serving it for a time takes in all of them.
+        // Log lines wait in a queue. Polling for some time handles all of them.
         let _ = self.client.poll(LINES);
         let id = self.client.context().id.lock().clone();
         if id.is_none() {
             tracing::warn!(
                 topic = self.topic,
-                "the broker gives topics no ids: a topic that is made anew is known by its records only"
+                "the broker has no topic ids: a topic that is recreated is detected only by its records"
             );
         }
         self.incarnation_of(&id.unwrap_or_default())
     }
 
-    /// The incarnation of the topic when this is its id.
+    /// The incarnation of the topic if it has this id.
     pub(crate) fn incarnation_of(&self, id: &str) -> Result<u128> {
         let cluster = self
             .client
             .client()
             .fetch_cluster_id(PATIENCE)
-            .ok_or_else(|| Error::retriable("the cluster does not tell its id"))?;
+            .ok_or_else(|| Error::retriable("the cluster does not report its id"))?;
         Ok(xxh3_128(format!("{cluster}\0{}\0{id}", self.topic).as_bytes()))
     }
 
-    /// Where partitions end, if the brokers say so in time.
+    /// The ends of the partitions, if the brokers answer within `patience`.
     pub(crate) fn ends(&self, partitions: &[Partition], patience: Duration) -> Result<Positions> {
         let ends = partitions.iter().map(|partition| (*partition, Place::End));
         Ok(self.places(ends, patience)?.into_iter().collect())
     }
 
-    /// What is held of each partition.
+    /// The range of offsets that the log has of each partition.
     pub(crate) fn held(&self, partitions: &[Partition]) -> Result<BTreeMap<Partition, Range<Offset>>> {
         let starts =
             self.places(partitions.iter().map(|partition| (*partition, Place::Beginning)), PATIENCE)?;
@@ -156,14 +157,14 @@ impl Probe {
         Ok(positions)
     }
 
-    /// Translates places (the beginning, the end, a time in milliseconds) into offsets, all at once. As a consumer
-    /// that reads committed sees it: a transaction that is under way lies behind the end.
+    /// Translates places (the beginning, the end, a time in milliseconds) into offsets, in one
+    /// query. The client reads committed records only, so an open transaction lies after the end.
     fn places(
         &self,
         wanted: impl Iterator<Item = (Partition, Place)>,
         patience: Duration,
     ) -> Result<BTreeMap<Partition, Offset>> {
-        let place = |error| failed(format_args!("topic {}: asking for offsets", self.topic), error);
+        let place = |error| failed(format_args!("topic {}: querying offsets", self.topic), error);
         let mut list = TopicPartitionList::new();
         for (partition, at) in wanted {
             list.add_partition_offset(&self.topic, number(partition), at).map_err(place)?;
@@ -183,7 +184,7 @@ impl Probe {
         Ok(offsets)
     }
 
-    /// Takes in the client's lines, a few more than a question brings.
+    /// Handles the client's log lines: a few more than one query produces.
     fn serve(&self) {
         for _ in 0..16 {
             let _ = self.client.poll(Duration::ZERO);
@@ -191,7 +192,7 @@ impl Probe {
     }
 }
 
-/// A partition's number as Kafka counts.
+/// A partition's number in Kafka's type.
 pub(crate) fn number(partition: Partition) -> i32 {
     i32::try_from(partition.0).unwrap_or(i32::MAX)
 }

@@ -1,4 +1,4 @@
-//! The properties that librdkafka's clients are made from.
+//! The properties of librdkafka that options become, and those that a user may not set.
 
 use std::time::Duration;
 
@@ -9,44 +9,45 @@ use rdkafka::config::RDKafkaLogLevel;
 use crate::config::{GroupProtocol, SinkOptions, SourceOptions};
 use crate::kafka::Kafka;
 
-/// Keys that are not the user's to set, and what is said of them.
+/// Keys that a user may not set, and why.
 const RESERVED: [(&str, &str); 21] = [
-    ("bootstrap.servers", "the brokers are named by `bootstrap`"),
-    ("metadata.broker.list", "the brokers are named by `bootstrap`"),
-    ("group.id", "the group is given where the source is made"),
-    ("group.protocol", "it is SourceOptions::protocol"),
-    ("partition.assignment.strategy", "it is SourceOptions::protocol"),
-    ("session.timeout.ms", "it is SourceOptions::protocol"),
-    ("heartbeat.interval.ms", "it is SourceOptions::protocol"),
-    ("enable.idempotence", "without it a retry can write a record twice"),
-    ("acks", "an acknowledgement stands for all in-sync replicas"),
-    ("request.required.acks", "an acknowledgement stands for all in-sync replicas"),
-    ("transactional.id", "records are written outside of transactions"),
-    ("message.timeout.ms", "it is SinkOptions::delivery_timeout"),
-    ("delivery.timeout.ms", "it is SinkOptions::delivery_timeout"),
-    ("linger.ms", "it is SinkOptions::linger"),
-    ("queue.buffering.max.ms", "it is SinkOptions::linger"),
-    ("enable.auto.commit", "positions are kept with what was made of the records"),
-    ("enable.auto.offset.store", "positions are kept with what was made of the records"),
-    ("auto.offset.reset", "a position that the log does not hold is a gap, and never passed over"),
-    ("isolation.level", "records of transactions that were given up are not read"),
-    ("enable.partition.eof", "the ends of partitions are told to who reads"),
-    ("statistics.interval.ms", "it is SourceOptions::statistics_interval"),
+    ("bootstrap.servers", "use `bootstrap`"),
+    ("metadata.broker.list", "use `bootstrap`"),
+    ("group.id", "pass the group to Kafka::member"),
+    ("group.protocol", "use SourceOptions::protocol"),
+    ("partition.assignment.strategy", "use SourceOptions::protocol"),
+    ("session.timeout.ms", "use SourceOptions::protocol"),
+    ("heartbeat.interval.ms", "use SourceOptions::protocol"),
+    ("enable.idempotence", "without idempotence a retry can write a record twice"),
+    ("acks", "an acknowledgement must come from all in-sync replicas"),
+    ("request.required.acks", "an acknowledgement must come from all in-sync replicas"),
+    ("transactional.id", "the sink does not use transactions"),
+    ("message.timeout.ms", "use SinkOptions::delivery_timeout"),
+    ("delivery.timeout.ms", "use SinkOptions::delivery_timeout"),
+    ("linger.ms", "use SinkOptions::linger"),
+    ("queue.buffering.max.ms", "use SinkOptions::linger"),
+    ("enable.auto.commit", "the reader stores positions together with its results"),
+    ("enable.auto.offset.store", "the reader stores positions together with its results"),
+    ("auto.offset.reset", "a position that is not in the log must be reported as a gap"),
+    ("isolation.level", "records of aborted transactions must not be read"),
+    ("enable.partition.eof", "the reader must learn where partitions end"),
+    ("statistics.interval.ms", "use SourceOptions::statistics_interval"),
 ];
 impl Kafka {
-    /// Looks at the configuration, without reaching for the brokers.
+    /// Checks the configuration without contacting the brokers.
     ///
     /// # Errors
     ///
-    /// [`Invalid`](feedkit_core::ErrorKind::Invalid): no broker or topic is named, librdkafka does not know a
-    /// property or refuses its value, or the property is one that exactness rests on.
+    /// [`Invalid`](feedkit_core::ErrorKind::Invalid): the brokers or the topic are missing,
+    /// librdkafka does not know a property or refuses its value, or a property must not be set
+    /// because exactness depends on it.
     pub fn check(&self) -> Result<()> {
         if self.bootstrap.trim().is_empty() {
-            return Err(Error::invalid("no Kafka broker is named"));
+            return Err(Error::invalid("no Kafka broker is given"));
         }
         let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if self.topic.is_empty() || self.topic.len() > 249 || !self.topic.chars().all(named) {
-            return Err(Error::invalid(format!("{:?} is no name of a Kafka topic", self.topic)));
+            return Err(Error::invalid(format!("{:?} is not a valid name of a Kafka topic", self.topic)));
         }
         for key in self.properties.keys() {
             if let Some((_, why)) = RESERVED.iter().find(|(reserved, _)| reserved == key) {
@@ -55,20 +56,20 @@ impl Kafka {
         }
         let config = self.client(&[]);
         config.create_native_config().map(drop).map_err(|error| {
-            // librdkafka's text names the key; the value may be a secret.
+            // librdkafka's text names the key. The value is left out, because it may be a secret.
             let text = match error {
                 rdkafka::error::KafkaError::ClientConfig(_, text, key, _) => format!("{key}: {text}"),
                 other => other.to_string(),
             };
-            Error::invalid(format!("a Kafka property is refused: {text}"))
+            Error::invalid(format!("librdkafka refuses a property: {text}"))
         })
     }
-    /// What every client has in common: `defaults`, then the user's own.
+    /// The configuration that all clients share: `defaults`, then the user's own properties.
     fn client(&self, defaults: &[(&str, String)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap);
         config.set("client.id", "feedkit");
-        // A broker that is back is found again soon.
+        // So that a broker that returns is found soon.
         config.set("reconnect.backoff.max.ms", "1000");
         for (key, value) in defaults {
             config.set(*key, value);
@@ -83,7 +84,8 @@ impl Kafka {
         self.client(&[])
     }
 
-    /// A client that asks about the topic. The topic's id stands in a debug line and nowhere else.
+    /// The configuration of a client that queries the topic. librdkafka shows the topic's id only
+    /// in a debug line.
     pub(crate) fn probe_config(&self) -> ClientConfig {
         let mut config = self.client(&[]);
         config.set("isolation.level", "read_committed");
@@ -94,13 +96,14 @@ impl Kafka {
     pub(crate) fn producer_config(&self, options: &SinkOptions) -> ClientConfig {
         let mut config = self.client(&[
             ("compression.type", "lz4".to_owned()),
-            // Java's: other producers send a user's records to the same partition.
+            // Java's partitioner, so that all producers send a user's records to the same
+            // partition.
             ("partitioner", "murmur2_random".to_owned()),
             ("queue.buffering.max.kbytes", (options.queue_bytes / 1024).max(1).to_string()),
             ("queue.buffering.max.messages", "1000000".to_owned()),
             ("batch.size", (1 << 20).to_string()),
             ("statistics.interval.ms", "0".to_owned()),
-            // Partitions that were added are written to before long.
+            // So that new partitions are used soon.
             ("topic.metadata.refresh.interval.ms", "30000".to_owned()),
         ]);
         config.set("enable.idempotence", "true");
@@ -111,18 +114,18 @@ impl Kafka {
     }
 
     pub(crate) fn consumer_config(&self, group: Option<&str>, options: &SourceOptions) -> ClientConfig {
-        // librdkafka wants to be able to fetch the largest record that it would send.
+        // librdkafka requires that it can fetch the largest record that it may send.
         let largest = self.properties.get("message.max.bytes").and_then(|bytes| bytes.parse().ok());
         let mut config = self.client(&[
-            // Little is read ahead: what is ready lies in the source's own bounded buffers.
-            // librdkafka keeps some hundred bytes for each record besides the record itself, so small ones count by
-            // their number; a fetch brings what one request asks for of every partition.
+            // librdkafka reads only a little ahead, because the source has its own bounded buffers.
+            // It needs some hundred bytes for each record besides the record itself, so the number
+            // of records is limited too. A fetch can bring this many bytes of every partition.
             ("queued.min.messages", "2000".to_owned()),
             ("queued.max.messages.kbytes", "4096".to_owned()),
             ("fetch.message.max.bytes", (256 << 10).to_string()),
             ("fetch.max.bytes", largest.unwrap_or(0).max(4_u64 << 20).to_string()),
             ("fetch.queue.backoff.ms", "5".to_owned()),
-            // A partition just assigned waits for the fetch under way.
+            // A new partition has to wait for the fetch that is under way.
             ("fetch.wait.max.ms", "100".to_owned()),
             ("topic.metadata.refresh.interval.ms", "30000".to_owned()),
         ]);
@@ -132,7 +135,7 @@ impl Kafka {
         config.set("isolation.level", "read_committed");
         config.set("enable.partition.eof", "true");
         config.set("statistics.interval.ms", millis(options.statistics_interval));
-        // Even a reader that is in no group has to name one; nothing is written under it.
+        // A broadcast reader has to name a group too, but commits nothing.
         config.set("group.id", group.unwrap_or("feedkit-broadcast"));
         match &options.protocol {
             GroupProtocol::Cooperative { session_timeout, heartbeat_interval } => {
@@ -149,7 +152,7 @@ impl Kafka {
         config
     }
 
-    /// How long a member may take to hand partitions over.
+    /// How long a member may take to give up revoked partitions.
     pub(crate) fn max_poll_interval(&self) -> Duration {
         let set = self.properties.get("max.poll.interval.ms").and_then(|value| value.parse().ok());
         Duration::from_millis(set.unwrap_or(300_000))
@@ -169,7 +172,7 @@ fn millis(duration: Duration) -> String {
     duration.as_millis().to_string()
 }
 
-/// librdkafka takes fractions of a millisecond here.
+/// librdkafka accepts fractions of a millisecond for this property.
 fn fractional_millis(duration: Duration) -> String {
     format!("{}", duration.as_secs_f64() * 1000.0)
 }

@@ -1,7 +1,7 @@
-//! From librdkafka's delivery reports to the outcomes of sends.
+//! Turns librdkafka's delivery reports into the outcomes of sends.
 //!
-//! A record carries one number through librdkafka: which send it belongs to, and which of that send's records it
-//! is. So a delivery costs two short locks and no allocation.
+//! Each record carries one number through librdkafka. The number says which send the record belongs
+//! to, and which record of that send it is. So a delivery costs two short locks and no allocation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -19,16 +19,16 @@ use tokio::sync::Notify;
 use crate::failure::{breaks_producer, undelivered};
 use crate::librdkafka;
 
-/// The number that a record carries is made of two.
+/// The number that a record carries consists of two numbers of 32 bits.
 const _: () = assert!(usize::BITS == 64);
 
-/// The sends under way. Outlives a producer that breaks.
+/// The sends under way. They outlive a producer that breaks.
 #[derive(Debug, Default)]
 pub(crate) struct Deliveries {
     sends: Mutex<Sends>,
-    /// Something was delivered, so that the queue has room.
+    /// Notified when a record was delivered, so that the queue has room.
     pub(crate) room: Notify,
-    /// A send has all its outcomes.
+    /// Notified when a send has all its outcomes.
     pub(crate) settled: Notify,
     acknowledged: AtomicU64,
     retriable: AtomicU64,
@@ -41,7 +41,7 @@ pub(crate) struct Deliveries {
 struct Sends {
     by_number: HashMap<u32, Arc<Send>>,
     next: u32,
-    /// The one delivered to last: reports come in runs.
+    /// The send of the last report. Consecutive reports usually belong to the same send.
     last: Option<(u32, Arc<Send>)>,
 }
 
@@ -65,22 +65,22 @@ struct Outcomes {
 pub struct SinkStats {
     /// Records acknowledged.
     pub acknowledged: u64,
-    /// Records not taken, to be sent again.
+    /// Records that were not taken and can be sent again.
     pub retriable: u64,
     /// Records that may or may not have been taken.
     pub uncertain: u64,
-    /// Records that will never be taken as they are, or by this user.
+    /// Records that Kafka will never take as they are, or from this user.
     pub refused: u64,
-    /// Producers given up because the broker had lost or fenced their sequence.
+    /// Producers that were replaced because the broker had fenced or forgotten them.
     pub producers_broken: u64,
     /// Sends under way.
     pub sends_under_way: usize,
-    /// Records handed to librdkafka and not yet acknowledged.
+    /// Records in librdkafka that are not acknowledged yet.
     pub records_under_way: usize,
 }
 
 impl Deliveries {
-    /// A send of so many records.
+    /// Starts a send of this many records.
     pub(crate) fn begin(&self, records: usize) -> Arc<Send> {
         let mut sends = self.sends.lock();
         while sends.by_number.contains_key(&sends.next) {
@@ -95,7 +95,7 @@ impl Deliveries {
         send
     }
 
-    /// The outcome of one of a send's records.
+    /// Stores the outcome of one record of a send.
     pub(crate) fn settle(&self, send: &Arc<Send>, record: usize, outcome: Result<Position>) {
         self.count(&outcome);
         let mut outcomes = send.outcomes.lock();
@@ -110,14 +110,14 @@ impl Deliveries {
         }
     }
 
-    /// Records from this one on were never handed over: whoever sent them has gone.
+    /// The records from this one on were never enqueued, because the sender has gone.
     pub(crate) fn abandon(&self, send: &Arc<Send>, from: usize) {
         let mut outcomes = send.outcomes.lock();
         if from >= outcomes.by_record.len() {
             return;
         }
         for slot in outcomes.by_record.iter_mut().skip(from).filter(|slot| slot.is_none()) {
-            *slot = Some(Err(Error::retriable("not sent")));
+            *slot = Some(Err(Error::retriable("the record was not sent")));
         }
         outcomes.open = outcomes.by_record.iter().filter(|slot| slot.is_none()).count();
         let open = outcomes.open;
@@ -127,7 +127,7 @@ impl Deliveries {
         }
     }
 
-    /// Waits for no more outcomes of a send.
+    /// Ends a send: it gets no more outcomes.
     pub(crate) fn end(&self, send: &Arc<Send>) {
         let mut sends = self.sends.lock();
         sends.by_number.remove(&send.number);
@@ -190,14 +190,14 @@ impl Send {
         self.outcomes.lock().open == 0
     }
 
-    /// The outcomes; of records that have none, `missing` says what is known.
+    /// The outcomes. A record without one gets the error `missing`.
     pub(crate) fn take(&self, missing: impl Fn() -> Error) -> Vec<Result<Position>> {
         let by_record = std::mem::take(&mut self.outcomes.lock().by_record);
         by_record.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(missing()))).collect()
     }
 }
 
-/// What librdkafka reports to.
+/// The callbacks for librdkafka's reports.
 #[derive(Debug)]
 pub(crate) struct Reports(pub(crate) Arc<Deliveries>);
 
@@ -220,14 +220,14 @@ impl ProducerContext for Reports {
             Err((error, _)) => {
                 let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
                 if breaks_producer(code) {
-                    // It may have been written before the sequence broke.
-                    Err(Error::uncertain(format!("not acknowledged by Kafka: {code}")))
+                    // The record may have been written before the sequence broke.
+                    Err(Error::uncertain(format!("Kafka did not acknowledge the record: {code}")))
                 } else {
                     Err(undelivered(code))
                 }
             }
         };
-        // A send that has gone, or was told that its time is over, is not there any more.
+        // The send may have been dropped or timed out.
         if let Some(send) = self.0.of((tag >> 32) as u32) {
             self.0.settle(&send, tag & 0xffff_ffff, outcome);
         }
@@ -235,12 +235,12 @@ impl ProducerContext for Reports {
     }
 }
 
-/// Just after a record.
+/// The position just after a record.
 fn position(partition: i32, offset: i64) -> Result<Position> {
     match (u32::try_from(partition), u64::try_from(offset)) {
         (Ok(partition), Ok(offset)) => Ok(Position { partition: Partition(partition), offset: offset + 1 }),
         _ => Err(Error::uncertain(format!(
-            "acknowledged by Kafka without a place: partition {partition}, offset {offset}"
+            "Kafka acknowledged the record without a position: partition {partition}, offset {offset}"
         ))),
     }
 }

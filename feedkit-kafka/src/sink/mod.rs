@@ -1,8 +1,8 @@
-//! The log's writing end.
+//! Appending to a topic.
 
 mod delivery;
 mod producer;
-#[allow(clippy::module_inception, reason = "it holds the sink")]
+#[allow(clippy::module_inception, reason = "it contains the sink")]
 mod sink;
 
 pub use delivery::SinkStats;

@@ -1,4 +1,4 @@
-//! The producer, which is replaced when it breaks.
+//! The producer, and its replacement when it breaks.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,7 +14,7 @@ use crate::failure::failed;
 
 pub(crate) type Producer = ThreadedProducer<Reports>;
 
-/// Hands out the producer that works.
+/// Holds the producer in use.
 pub(crate) struct Producers {
     config: ClientConfig,
     deliveries: Arc<Deliveries>,
@@ -31,18 +31,19 @@ impl Producers {
         Arc::clone(&self.current.lock())
     }
 
-    /// Puts another in the place of `broken`, unless somebody has done so already.
+    /// Replaces `broken` by a new producer, unless another call has done so already.
     pub(crate) fn replace(&self, broken: &Arc<Producer>) -> Result<Arc<Producer>> {
         let mut current = self.current.lock();
         if !Arc::ptr_eq(&current, broken) {
             return Ok(Arc::clone(&current));
         }
         let new = Arc::new(make(&self.config, &self.deliveries)?);
-        // Ends when the last send that uses it lets go; what it had left is reported as uncertain.
+        // The old producer is dropped by the last send that uses it. Its open records are reported
+        // as uncertain.
         *current = Arc::clone(&new);
         drop(current);
         self.deliveries.producers_broken.fetch_add(1, Relaxed);
-        tracing::warn!("Kafka has fenced or forgotten the producer; a new one takes its place");
+        tracing::warn!("Kafka has fenced or forgotten the producer; a new producer replaces it");
         Ok(new)
     }
 }

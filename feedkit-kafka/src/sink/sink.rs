@@ -1,4 +1,4 @@
-//! Sending to a topic.
+//! The sink, which sends records and waits for their acknowledgements.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,21 +17,22 @@ use crate::config::SinkOptions;
 use crate::failure::{breaks_producer, failed, undelivered};
 use crate::kafka::Kafka;
 
-/// librdkafka has reported by its own time-out; this is for its being late.
+/// How long to wait for librdkafka's report after its own time-out.
 const GRACE: Duration = Duration::from_secs(5);
-/// A full queue is looked at again after so long, whatever was reported.
+/// How long to wait before checking a full queue again, even if no delivery was reported.
 const FULL_QUEUE_POLL: Duration = Duration::from_millis(20);
-/// Others get their turn after so many records.
+/// Maximum number of records to enqueue before other tasks get a turn.
 const ENQUEUE_RUN: usize = 512;
 
-/// How long brokers may take to say how many partitions there are.
+/// How long the brokers may take to answer how many partitions there are.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Appends to a topic.
 ///
-/// Idempotent, acknowledged by all in-sync replicas, compressed with lz4; a key's partition is that of Java's
-/// default partitioner. Sends that run at once share requests. Before a sink is dropped,
-/// [flush](EventSink::flush) it: what is under way then is given up, and dropping takes up to a second.
+/// The producer is idempotent, waits for all in-sync replicas, and compresses with lz4. It chooses
+/// the same partition for a key as Java's default partitioner. Concurrent sends share requests.
+/// [Flush](EventSink::flush) a sink before you drop it: dropping gives up records that are not
+/// acknowledged yet, and takes up to a second.
 pub struct KafkaSink {
     topic: String,
     options: SinkOptions,
@@ -46,13 +47,16 @@ impl KafkaSink {
         Ok(KafkaSink { topic: kafka.topic, options, deliveries, producers })
     }
 
-    /// How many partitions the topic has now, asked over the connection that records are sent over. It also makes
-    /// partitions that were added known to the sink, which by itself may not look for them: to be called now and
-    /// then.
+    /// How many partitions the topic has now. The query uses the connection that records are sent
+    /// on.
+    ///
+    /// It also makes new partitions known to the sink, which may not look for them by itself. So
+    /// call it now and then.
     ///
     /// # Errors
     ///
-    /// [`Retriable`](feedkit_core::ErrorKind::Retriable): the brokers cannot be asked, or the topic is not there.
+    /// [`Retriable`](feedkit_core::ErrorKind::Retriable): the brokers cannot be reached, or the
+    /// topic does not exist.
     pub async fn partitions(&self) -> Result<u32> {
         let (producer, topic) = (self.producers.current(), self.topic.clone());
         let asking = tokio::task::spawn_blocking(move || {
@@ -60,14 +64,16 @@ impl KafkaSink {
             let metadata = metadata.map_err(|error| failed(format_args!("topic {topic}"), error))?;
             let count = metadata.topics().first().map_or(0, |found| found.partitions().len());
             match u32::try_from(count) {
-                Ok(0) => Err(Error::retriable(format!("topic {topic} is not there"))),
+                Ok(0) => Err(Error::retriable(format!("topic {topic} does not exist"))),
                 count => Ok(count.unwrap_or(u32::MAX)),
             }
         });
-        asking.await.map_err(|e| Error::retriable("asking about the topic was given up").with_source(e))?
+        asking
+            .await
+            .map_err(|e| Error::retriable("the query about the topic was cancelled").with_source(e))?
     }
 
-    /// What it has done so far.
+    /// What the sink has done so far.
     pub fn stats(&self) -> SinkStats {
         let under_way = self.producers.current().in_flight_count();
         self.deliveries.stats(usize::try_from(under_way).unwrap_or(0))
@@ -84,7 +90,8 @@ impl EventSink for KafkaSink {
         let send = self.deliveries.begin(batch.len());
         self.enqueue(&send, &batch, deadline).await;
         drop(batch);
-        // librdkafka times each record from when it was handed over, which the last was at the deadline at worst.
+        // librdkafka's time-out for a record starts when the record is enqueued: at the deadline in
+        // the worst case.
         let last = deadline + self.options.delivery_timeout + GRACE;
         while !send.is_done() {
             if tokio::time::timeout_at(last, send.done.notified()).await.is_err() {
@@ -92,7 +99,7 @@ impl EventSink for KafkaSink {
                 break;
             }
         }
-        send.take(|| Error::uncertain("Kafka has not said in time whether it took the record"))
+        send.take(|| Error::uncertain("Kafka did not report in time whether it took the record"))
     }
 
     async fn flush(&self) -> Result<()> {
@@ -114,7 +121,7 @@ impl EventSink for KafkaSink {
 impl KafkaSink {
     /// Hands the records to librdkafka, in order.
     async fn enqueue(&self, send: &Arc<Send>, batch: &[NewRecord], deadline: Instant) {
-        // If this future is dropped, only what was handed over still has an outcome to come.
+        // If this future is dropped, only the records that were enqueued will still get an outcome.
         let mut handed = Handed { deliveries: &self.deliveries, send, next: 0 };
         let mut producer = self.producers.current();
         for (place, record) in batch.iter().enumerate() {
@@ -159,7 +166,7 @@ impl KafkaSink {
 struct Handed<'a> {
     deliveries: &'a Deliveries,
     send: &'a Arc<Send>,
-    /// The first that may not have been handed over.
+    /// The first record that may not be enqueued.
     next: usize,
 }
 

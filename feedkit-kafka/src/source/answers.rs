@@ -1,4 +1,4 @@
-//! From a reader's answer to reading.
+//! Starts reading a partition when the reader has answered where to resume.
 
 use std::time::{Duration, Instant};
 
@@ -10,20 +10,21 @@ use tokio::sync::oneshot;
 use super::consumer::{Consumer, place};
 use super::lane::Phase;
 
-/// How long the partitions' leaders are waited for before reading begins without them.
+/// How long to wait for the partitions' leaders before reading starts without them.
 const LEADERS: Duration = Duration::from_secs(1);
 
 impl Consumer {
-    /// Takes the answers that have come, and begins to read where they say, if the log holds it.
+    /// Takes the answers that have arrived. Starts to read where each says, if the log still has
+    /// that offset.
     pub(super) fn take_answers(&mut self) {
         let answered = self.answered();
-        if answered.is_empty() || Instant::now() < self.ask_again {
+        if answered.is_empty() || Instant::now() < self.query_again_at {
             return;
         }
         let partitions: Vec<_> = answered.iter().map(|(partition, ..)| *partition).collect();
         let held = match self.probe.held(&partitions) {
             Ok(held) => held,
-            Err(error) => return self.cannot_ask(error),
+            Err(error) => return self.query_failed(error),
         };
         let mut starts = Vec::new();
         for (partition, resume, log) in answered {
@@ -35,16 +36,17 @@ impl Consumer {
                 None => Some(GapReason::Recreated),
             };
             if let Some(reason) = gap {
-                if let Some(lane) = self.meeting.lock().lanes.get_mut(&partition) {
+                if let Some(lane) = self.shared.lock().lanes.get_mut(&partition) {
                     (lane.from, lane.next) = (resume.offset, resume.offset);
                 }
                 self.stop_at_gap(partition, Some(held), reason);
                 continue;
             }
-            // The record read last is read again, to be compared: see Lane::push.
+            // The last record that the reader knows is read again, to compare the two: see
+            // Lane::push.
             let expected = resume.last.filter(|l| l.offset < resume.offset && held.contains(&l.offset));
             let start = expected.map_or(resume.offset, |last| last.offset);
-            let mut inner = self.meeting.lock();
+            let mut inner = self.shared.lock();
             if let Some(lane) = inner.lanes.get_mut(&partition) {
                 lane.begin(resume.offset, expected);
                 starts.push((partition, start));
@@ -53,9 +55,10 @@ impl Consumer {
         self.read_from(starts);
     }
 
-    /// The partitions that were answered, with their answers and their log's incarnation, if it still is the log's.
+    /// The partitions whose readers have answered, with the answer and the incarnation of the log.
+    /// The incarnation is `None` if the topic has been recreated since the assignment.
     fn answered(&self) -> Vec<(Partition, Resume, Option<u128>)> {
-        let mut inner = self.meeting.lock();
+        let mut inner = self.shared.lock();
         let mut answered = Vec::new();
         for (partition, lane) in &mut inner.lanes {
             if let Phase::Asked(answer) = &mut lane.phase {
@@ -66,27 +69,27 @@ impl Consumer {
                 }
             }
             if let Phase::Answered(resume) = lane.phase {
-                answered.push((*partition, resume, (!lane.gone).then_some(lane.log)));
+                answered.push((*partition, resume, (!lane.log_replaced).then_some(lane.log)));
             }
         }
         answered
     }
 
-    /// librdkafka begins where the answers say: the offsets are part of the assignment.
+    /// Assigns the partitions in librdkafka, each with the offset to start from.
     fn read_from(&mut self, starts: Vec<(Partition, Offset)>) {
         if starts.is_empty() {
             return;
         }
         let list = self.list(starts.iter().map(|(partition, start)| (*partition, place(*start))));
         if self.read.is_empty() {
-            // Else librdkafka may look for the partitions' leaders only a second later.
+            // Without this, librdkafka may look for the partitions' leaders only a second later.
             let _ = self.client.fetch_metadata(Some(&self.topic), LEADERS);
         }
         match self.client.incremental_assign(&list) {
             Ok(()) => self.read.extend(starts.into_iter().map(|(partition, _)| partition)),
             Err(error) => {
                 let error = crate::failure::failed(format_args!("topic {}: reading", self.topic), error);
-                self.cannot_ask(error);
+                self.query_failed(error);
             }
         }
     }

@@ -1,4 +1,6 @@
 //! The thread that polls librdkafka.
+//!
+//! This file has the loop. The files beside it add what the thread does between polls.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -14,67 +16,69 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset as Place, TopicPartitionList};
 
-use super::context::{Callbacks, Said, give_back};
+use super::context::{Callbacks, Notice, answer_rebalance};
 use super::group::Revoking;
 use super::held::join;
-use super::meeting::Meeting;
+use super::shared::Shared;
 use super::stats::Counters;
 use crate::config::SourceOptions;
 use crate::failure::failed;
 use crate::kafka::Kafka;
 use crate::probe::{Probe, number};
 
-/// How long what the source asks for may wait while nothing comes from Kafka.
+/// How long one poll waits for a record. Requests of the source wait as long at most.
 const POLL: Duration = Duration::from_millis(10);
-/// While records come without a pause, everything else gets its turn after so many.
+/// Maximum number of records between two rounds of [`Consumer::housekeeping`].
 const RUN: u32 = 256;
-/// A question to the brokers that failed is asked again after so long.
-pub(super) const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// How long to wait before a failed request to the brokers is repeated.
+pub(super) const QUERY_AGAIN: Duration = Duration::from_millis(500);
 
-/// Everything the thread works with.
+/// The state of the thread.
 pub(super) struct Consumer {
     pub(super) topic: String,
     pub(super) options: SourceOptions,
     pub(super) client: Arc<BaseConsumer<Callbacks>>,
     pub(super) probe: Arc<Probe>,
-    pub(super) meeting: Arc<Meeting>,
-    /// `false`: a broadcast reader.
+    pub(super) shared: Arc<Shared>,
+    /// Whether this is a member of a group. A broadcast reader is not.
     pub(super) member: bool,
-    /// Ours, but not told of yet: the log's incarnation has to be asked for.
+    /// Partitions that are assigned to us, but not announced to the reader yet: the incarnation of
+    /// the log has to be queried first.
     pub(super) new: BTreeSet<Partition>,
-    /// Read by librdkafka.
+    /// The partitions that librdkafka reads.
     pub(super) read: BTreeSet<Partition>,
-    /// Paused in librdkafka, which keeps that over a change of the assignment.
+    /// The partitions that are paused in librdkafka. They stay paused when the assignment changes.
     pub(super) paused: RefCell<BTreeSet<Partition>>,
-    /// Taken away, and held until their guards are dropped.
+    /// Partitions that were revoked, and that we hold until their guards are dropped.
     pub(super) revoking: Vec<Revoking>,
     pub(super) max_poll_interval: Duration,
-    /// Not before then is the probe asked again, after it failed.
-    pub(super) ask_again: Instant,
-    /// librdkafka has stopped reading some partition, because the log does not hold what is to be read of it.
+    /// When the probe may be asked again after a failure.
+    pub(super) query_again_at: Instant,
+    /// librdkafka has stopped reading some partition, because the log does not have the offset to
+    /// read next.
     pub(super) out_of_range: bool,
-    /// When ends were last compared.
+    /// When the ends of partitions were last queried.
     pub(super) measured: Instant,
-    /// When the ends of what is held back were last asked for.
+    /// When the ends of paused partitions were last queried.
     pub(super) held_measured: Instant,
-    /// When partitions of a broadcast reader were last looked for.
+    /// When a broadcast reader last looked for new partitions.
     pub(super) refreshed: Option<Instant>,
     pub(super) committed: Instant,
-    /// Questions that the group's coordinator is being asked.
+    /// The threads that are waiting for an answer of the group's coordinator.
     pub(super) asking: Vec<JoinHandle<()>>,
 }
 impl Consumer {
-    /// `group`: the group to be a member of; without one, a broadcast reader.
+    /// Creates a member of `group`, or a broadcast reader if there is no group.
     pub(super) fn new(
         kafka: &Kafka,
         group: Option<&str>,
         options: SourceOptions,
         probe: Arc<Probe>,
-        meeting: Arc<Meeting>,
+        shared: Arc<Shared>,
     ) -> feedkit_core::Result<Self> {
         let topic = kafka.topic.clone();
         let debug = kafka.properties.contains_key("debug");
-        let callbacks = Callbacks::new(topic.clone(), Arc::clone(&meeting), debug);
+        let callbacks = Callbacks::new(topic.clone(), Arc::clone(&shared), debug);
         let config = kafka.consumer_config(group, &options);
         let client = BaseConsumer::from_config_and_context(&config, callbacks)
             .map_err(|error| failed("the consumer", error))?;
@@ -87,14 +91,14 @@ impl Consumer {
             options,
             client: Arc::new(client),
             probe,
-            meeting,
+            shared,
             member: group.is_some(),
             new: BTreeSet::new(),
             read: BTreeSet::new(),
             paused: RefCell::default(),
             revoking: Vec::new(),
             max_poll_interval: kafka.max_poll_interval(),
-            ask_again: now,
+            query_again_at: now,
             out_of_range: false,
             measured: now,
             held_measured: now,
@@ -103,15 +107,15 @@ impl Consumer {
             asking: Vec::new(),
         })
     }
-    /// Until the source is gone; then leaves the group.
+    /// Runs until the source is dropped, then leaves the group.
     pub(super) fn run(mut self) {
         let mut since = 0;
         loop {
-            if self.meeting.lock().closing {
+            if self.shared.lock().closing {
                 break;
             }
             if since == 0 || since >= RUN {
-                self.keep_house();
+                self.housekeeping();
                 since = 0;
             }
             // librdkafka's messages borrow the client.
@@ -120,7 +124,7 @@ impl Consumer {
                 None => Polled::Nothing,
                 Some(Ok(message)) => match self.receive(&message) {
                     None => Polled::Record,
-                    Some(partition) => Polled::Foreign(partition, message.offset()),
+                    Some(partition) => Polled::Differs(partition, message.offset()),
                 },
                 Some(Err(KafkaError::PartitionEOF(partition))) => Polled::End(partition),
                 Some(Err(error)) => Polled::Error(error),
@@ -134,9 +138,9 @@ impl Consumer {
                 Polled::End(partition) => {
                     since += 1;
                     let end = self.client.context().take_end();
-                    self.stands(partition, end);
+                    self.reached_end(partition, end);
                 }
-                Polled::Foreign(partition, offset) => self.is_another(partition, offset),
+                Polled::Differs(partition, offset) => self.record_differs(partition, offset),
                 Polled::Error(error) => {
                     self.failed(error);
                     since = 0;
@@ -146,18 +150,18 @@ impl Consumer {
         self.client.context().closing.store(true, Ordering::Relaxed);
         self.commit();
         for revoking in std::mem::take(&mut self.revoking) {
-            self.let_go(&revoking.partitions);
+            self.give_up(&revoking.partitions);
         }
-        // What the group has said and nobody acted on.
-        while let Some(said) = self.client.context().take() {
-            match said {
-                Said::Assigned(_) => give_back(&self.client, None),
-                Said::Revoked { partitions, .. } => self.let_go(&partitions),
-                Said::Id(_) => {}
+        // Rebalances that nobody has acted on yet.
+        while let Some(notice) = self.client.context().take() {
+            match notice {
+                Notice::Assigned(_) => answer_rebalance(&self.client, None),
+                Notice::Revoked { partitions, .. } => self.give_up(&partitions),
+                Notice::Id(_) => {}
             }
         }
         if !self.asking.is_empty() {
-            // Ends the waits for a coordinator that does not answer.
+            // This ends the waiting for a coordinator that does not answer.
             if self.client.close_queue().is_ok() {
                 while !self.client.closed() {
                     let _ = self.client.poll(Duration::from_millis(100));
@@ -168,7 +172,8 @@ impl Consumer {
         // Dropping the client leaves the group.
     }
 
-    /// With something to be compared with the end, only what is there already is taken before that.
+    /// Does not wait while some lane must be compared with the end of its partition: then only
+    /// those records are taken first that librdkafka has already.
     fn poll_time(&self) -> Duration {
         match self.unmeasured() {
             true => Duration::ZERO,
@@ -176,12 +181,13 @@ impl Consumer {
         }
     }
 
-    /// Puts a record into its lane. A partition: the record is not the one that must lie there.
+    /// Puts a record into its lane. Returns the partition if the record differs from the one that
+    /// the reader knows.
     fn receive(&self, message: &BorrowedMessage<'_>) -> Option<Partition> {
         let partition = Partition(u32::try_from(message.partition()).ok()?);
         let offset = Offset::try_from(message.offset()).ok()?;
         let time = Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0));
-        let mut inner = self.meeting.lock();
+        let mut inner = self.shared.lock();
         let (records, bytes) = (self.options.max_records, self.options.max_bytes);
         let lane = inner.lanes.get(&partition).filter(|lane| lane.is_reading())?;
         if lane.is_full(records, bytes) && !lane.held_back {
@@ -191,28 +197,29 @@ impl Consumer {
         if lane.push(offset, time, message.key(), message.payload().unwrap_or_default()).is_err() {
             return Some(partition);
         }
-        // A full lane need not be compared with the end: more will come.
+        // A lane that is half full need not be compared with the end: more records are likely to
+        // follow.
         if lane.is_full(records / 2, bytes / 2) && !lane.ready {
             lane.ready = true;
-            let told = lane.has_something();
+            let has_something = lane.has_something();
             drop(inner);
-            if told {
-                self.meeting.tell();
+            if has_something {
+                self.shared.wake_reader();
             }
         }
         None
     }
-    /// Everything besides records.
-    fn keep_house(&mut self) {
-        while let Some(said) = self.client.context().take() {
-            match said {
-                Said::Assigned(partitions) => {
-                    Counters::one(&self.meeting.counters.rebalances);
-                    give_back(&self.client, None);
+    /// Everything that the thread does besides receiving records.
+    fn housekeeping(&mut self) {
+        while let Some(notice) = self.client.context().take() {
+            match notice {
+                Notice::Assigned(partitions) => {
+                    Counters::one(&self.shared.counters.rebalances);
+                    answer_rebalance(&self.client, None);
                     self.new.extend(partitions);
                 }
-                Said::Revoked { partitions, lost } => self.revoke(partitions, lost),
-                Said::Id(id) => self.is_now(&id),
+                Notice::Revoked { partitions, lost } => self.revoke(partitions, lost),
+                Notice::Id(id) => self.topic_id_is(&id),
             }
         }
         self.release();
@@ -229,16 +236,16 @@ impl Consumer {
             self.commit();
         }
     }
-    pub(super) fn cannot_ask(&mut self, error: Error) {
-        self.ask_again = Instant::now() + ASK_AGAIN;
-        Counters::one(&self.meeting.counters.errors);
-        let mut inner = self.meeting.lock();
+    pub(super) fn query_failed(&mut self, error: Error) {
+        self.query_again_at = Instant::now() + QUERY_AGAIN;
+        Counters::one(&self.shared.counters.errors);
+        let mut inner = self.shared.lock();
         match error.is_retriable() {
-            true => inner.trouble(error),
+            true => inner.push_error(error),
             false => inner.end(error.to_string()),
         }
         drop(inner);
-        self.meeting.tell();
+        self.shared.wake_reader();
     }
     fn failed(&mut self, error: KafkaError) {
         match &error {
@@ -246,7 +253,7 @@ impl Consumer {
                 self.out_of_range = true;
                 return;
             }
-            // Connections come back; SourceStats tells.
+            // librdkafka connects again by itself. SourceStats shows the state.
             KafkaError::MessageConsumption(
                 Code::AllBrokersDown | Code::BrokerTransportFailure | Code::OperationTimedOut | Code::Resolve,
             ) => return,
@@ -254,13 +261,13 @@ impl Consumer {
         }
         let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
         let error = failed(format_args!("topic {}", self.topic), error);
-        let mut inner = self.meeting.lock();
+        let mut inner = self.shared.lock();
         match fatal {
             true => inner.end(error.to_string()),
-            false => inner.trouble(error),
+            false => inner.push_error(error),
         }
         drop(inner);
-        self.meeting.tell();
+        self.shared.wake_reader();
     }
     pub(super) fn list(
         &self,
@@ -269,7 +276,7 @@ impl Consumer {
         let mut list = TopicPartitionList::new();
         for (partition, at) in partitions {
             let added = list.add_partition_offset(&self.topic, number(partition), at);
-            debug_assert!(added.is_ok(), "every place used here has a number");
+            debug_assert!(added.is_ok(), "every position used here has a number");
         }
         list
     }
@@ -278,7 +285,7 @@ enum Polled {
     Record,
     Nothing,
     End(i32),
-    Foreign(Partition, i64),
+    Differs(Partition, i64),
     Error(KafkaError),
 }
 pub(super) fn place(offset: Offset) -> Place {

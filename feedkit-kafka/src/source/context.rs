@@ -1,4 +1,4 @@
-//! What librdkafka calls back with, while the consumer's thread polls it.
+//! The callbacks that librdkafka makes while the consumer's thread polls it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,59 +13,59 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
-use super::meeting::Meeting;
+use super::shared::Shared;
 use super::stats::Counters;
 use crate::librdkafka;
 
-/// Notes what librdkafka says, for the thread to act on between polls.
+/// Collects notices of librdkafka. The thread acts on them between polls.
 pub(super) struct Callbacks {
     topic: String,
-    meeting: Arc<Meeting>,
-    /// The user's own `debug` is set: librdkafka's debug lines are wanted.
+    shared: Arc<Shared>,
+    /// The user has set `debug`, and so wants librdkafka's debug lines.
     debug: bool,
-    said: Mutex<VecDeque<Said>>,
-    /// The offset of the end of a partition that is told of next.
+    notices: Mutex<VecDeque<Notice>>,
+    /// The end of the partition that the next poll reports.
     end: Mutex<Option<Offset>>,
-    /// Nobody will act: partitions are given back at once.
+    /// The thread is ending: every rebalance is answered at once.
     pub(super) closing: AtomicBool,
 }
 
-/// What the group, or the topic, has come to.
+/// A change of the assignment or of the topic.
 #[derive(Debug)]
-pub(super) enum Said {
+pub(super) enum Notice {
     Assigned(Vec<Partition>),
     Revoked {
         partitions: Vec<Partition>,
         lost: bool,
     },
-    /// What is read from here on is of the topic with this id.
+    /// Records from here on belong to the topic with this id.
     Id(String),
 }
 
 impl Callbacks {
-    pub(super) fn new(topic: String, meeting: Arc<Meeting>, debug: bool) -> Self {
+    pub(super) fn new(topic: String, shared: Arc<Shared>, debug: bool) -> Self {
         Callbacks {
             topic,
-            meeting,
+            shared,
             debug,
-            said: Mutex::default(),
+            notices: Mutex::default(),
             end: Mutex::default(),
             closing: AtomicBool::new(false),
         }
     }
 
-    /// What was said since.
-    pub(super) fn take(&self) -> Option<Said> {
-        self.said.lock().pop_front()
+    /// The oldest notice that was not taken yet.
+    pub(super) fn take(&self) -> Option<Notice> {
+        self.notices.lock().pop_front()
     }
 
-    /// The offset of the end that a poll has just told of.
+    /// The end of the partition that a poll has just reported.
     pub(super) fn take_end(&self) -> Option<Offset> {
         self.end.lock().take()
     }
 
-    fn say(&self, said: Said) {
-        self.said.lock().push_back(said);
+    fn push(&self, notice: Notice) {
+        self.notices.lock().push_back(notice);
     }
 
     fn partitions(&self, list: &TopicPartitionList) -> Vec<Partition> {
@@ -77,7 +77,7 @@ impl Callbacks {
 impl ClientContext for Callbacks {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         if let Some(id) = librdkafka::topic_id(text, &self.topic) {
-            self.say(Said::Id(id.to_owned()));
+            self.push(Notice::Id(id.to_owned()));
         }
         if self.debug || !matches!(level, RDKafkaLogLevel::Debug) {
             librdkafka::line(level, facility, text);
@@ -85,18 +85,18 @@ impl ClientContext for Callbacks {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // The end of a partition is an error to librdkafka.
+        // librdkafka reports the end of a partition as an error.
         if error.rdkafka_error_code() == Some(Code::PartitionEOF) {
             *self.end.lock() = librdkafka::end_offset(reason);
         } else {
-            Counters::one(&self.meeting.counters.errors);
+            Counters::one(&self.shared.counters.errors);
             tracing::warn!(target: "librdkafka", %error, "{reason}");
         }
     }
 
     fn stats_raw(&self, json: &[u8]) {
-        let held_back = self.meeting.lock().held_back().collect();
-        self.meeting.counters.statistics(json, &self.topic, &held_back);
+        let held_back = self.shared.lock().held_back().collect();
+        self.shared.counters.statistics(json, &self.topic, &held_back);
     }
 }
 
@@ -104,28 +104,31 @@ impl ConsumerContext for Callbacks {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let assigned = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::Relaxed) {
-            give_back(consumer, (!assigned).then_some(&*list));
+            answer_rebalance(consumer, (!assigned).then_some(&*list));
             return;
         }
         let partitions = self.partitions(list);
-        self.say(match assigned {
-            true => Said::Assigned(partitions),
-            false => Said::Revoked { partitions, lost: consumer.assignment_lost() },
+        self.push(match assigned {
+            true => Notice::Assigned(partitions),
+            false => Notice::Revoked { partitions, lost: consumer.assignment_lost() },
         });
     }
 }
 
-/// Tells librdkafka that the group's wish is done: what it takes away is read no longer.
-pub(super) fn give_back<C: ConsumerContext>(consumer: &BaseConsumer<C>, taken: Option<&TopicPartitionList>) {
-    let Some(taken) = taken else {
-        // What was assigned is read when its reader has answered.
+/// Answers a rebalance. `revoked` are the partitions to give up; `None` confirms an assignment.
+pub(super) fn answer_rebalance<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    revoked: Option<&TopicPartitionList>,
+) {
+    let Some(revoked) = revoked else {
+        // Reading starts when the reader has answered.
         note(consumer.incremental_assign(&TopicPartitionList::new()));
         return;
     };
-    // Only what is read can be given up.
+    // librdkafka can give up only partitions that it reads.
     let mut list = TopicPartitionList::new();
     if let Ok(read) = consumer.assignment() {
-        for element in taken.elements() {
+        for element in revoked.elements() {
             if read.find_partition(element.topic(), element.partition()).is_some() {
                 list.add_partition(element.topic(), element.partition());
             }
@@ -136,6 +139,6 @@ pub(super) fn give_back<C: ConsumerContext>(consumer: &BaseConsumer<C>, taken: O
 
 fn note(result: KafkaResult<()>) {
     if let Err(error) = result {
-        tracing::warn!(%error, "librdkafka refuses a change of the partitions read");
+        tracing::warn!(%error, "librdkafka refused to change the assignment");
     }
 }

@@ -1,4 +1,4 @@
-//! What lies between a lane's records and the log's end: nothing, or holes.
+//! Whether a lane has reached the end of its partition.
 
 use std::time::{Duration, Instant};
 
@@ -7,25 +7,27 @@ use feedkit_core::Partition;
 use super::consumer::Consumer;
 use crate::probe::PATIENCE;
 
-/// Ends are asked for at most so often; records that come in between wait for it.
+/// How long to wait between two queries for ends. Records that arrive in between wait for the
+/// second one.
 const MEASURE: Duration = Duration::from_millis(4);
 
-/// How long an answer about partitions that are held back may keep the others waiting.
+/// How long a query about paused partitions may delay the other partitions.
 const HELD_BACK: Duration = Duration::from_millis(200);
 
 impl Consumer {
-    /// Whether something waits to be compared with the end.
+    /// Whether some lane must be compared with the end of its partition.
     pub(super) fn unmeasured(&self) -> bool {
-        self.meeting.lock().lanes.values().any(|lane| lane.is_reading() && lane.unmeasured)
+        self.shared.lock().lanes.values().any(|lane| lane.is_reading() && lane.unmeasured)
     }
 
-    /// Nothing more has come for now: what has come is compared with the end, and handed over.
+    /// librdkafka has no more records for now: compares the lanes with the ends of their
+    /// partitions, and hands them over.
     ///
-    /// Who reads wants to know at once whether a batch is the last for now, so it waits for the answer: a fraction
-    /// of a millisecond, on a connection of its own.
+    /// The reader wants to know at once whether a batch is the last one for now. So the thread
+    /// waits for the answer: a fraction of a millisecond, on a connection of its own.
     pub(super) fn drained(&mut self) {
         let waited = self.measured.elapsed();
-        let inner = self.meeting.lock();
+        let inner = self.shared.lock();
         let fresh = inner.lanes.iter().filter(|(_, lane)| lane.is_reading() && lane.unmeasured);
         let fresh: Vec<_> = fresh.map(|(partition, _)| *partition).collect();
         drop(inner);
@@ -43,44 +45,44 @@ impl Consumer {
         self.measured = Instant::now();
         let ends = self.probe.ends(partitions, PATIENCE);
         self.measured = self.measured.max(Instant::now());
-        let mut inner = self.meeting.lock();
+        let mut inner = self.shared.lock();
         for partition in partitions {
             let Some(lane) = inner.lanes.get_mut(partition) else { continue };
             lane.unmeasured = false;
             lane.ready = true;
-            // Where the brokers do not say, it is not known to be the end.
+            // Without an answer of the brokers it is not known to be the end.
             lane.at_end = ends.as_ref().is_ok_and(|ends| ends.of(*partition) == lane.next);
         }
         drop(inner);
         if let Ok(ends) = ends {
-            self.meeting.counters.measured(ends.iter());
+            self.shared.counters.measured(ends.iter());
         }
-        self.meeting.tell();
+        self.shared.wake_reader();
     }
 
-    /// What is held back is not fetched, so librdkafka does not learn where it ends: that is asked for, as often as
-    /// statistics are made.
+    /// Queries the ends of paused partitions, as often as statistics are made. librdkafka does not
+    /// fetch these, so it does not learn their ends.
     pub(super) fn measure_held_back(&mut self) {
         let interval = self.options.statistics_interval;
         if interval.is_zero() || self.held_measured.elapsed() < interval {
             return;
         }
-        let held: Vec<_> = self.meeting.lock().held_back().collect();
+        let held: Vec<_> = self.shared.lock().held_back().collect();
         if held.is_empty() {
             return;
         }
         match self.probe.ends(&held, HELD_BACK) {
-            Ok(ends) => self.meeting.counters.measured(ends.iter()),
-            Err(error) => tracing::debug!(%error, "where partitions end that are held back is not known"),
+            Ok(ends) => self.shared.counters.measured(ends.iter()),
+            Err(error) => tracing::debug!(%error, "could not query the ends of paused partitions"),
         }
         self.held_measured = Instant::now();
     }
 
-    /// librdkafka has read the partition up to `end`, and found no more. Control records, and records of
-    /// transactions that were given up, are not told of: only this shows that they were there.
-    pub(super) fn stands(&self, partition: i32, end: Option<u64>) {
+    /// librdkafka has read the partition up to `end`. It does not report control records or records
+    /// of aborted transactions, so only this event shows that they were there.
+    pub(super) fn reached_end(&self, partition: i32, end: Option<u64>) {
         let (Ok(partition), Some(end)) = (u32::try_from(partition).map(Partition), end) else { return };
-        if let Some(lane) = self.meeting.lock().lanes.get_mut(&partition)
+        if let Some(lane) = self.shared.lock().lanes.get_mut(&partition)
             && lane.is_reading()
         {
             lane.skip_to(end);

@@ -1,4 +1,4 @@
-//! Whether a partition is still held: asked of the group's coordinator.
+//! Asks the group's coordinator whether a partition is still ours.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -7,31 +7,35 @@ use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 
 use super::consumer::{Consumer, place};
-use super::meeting::Question;
+use super::shared::Question;
 use crate::failure::failed;
 
 impl Consumer {
-    /// Answers what the reader asks. The group's coordinator refuses a commit to a member that it has given up.
+    /// Answers the reader's questions. It commits an offset: the coordinator refuses that to a
+    /// member that it has removed from the group.
     pub(super) fn ask(&mut self) {
-        let questions = std::mem::take(&mut self.meeting.lock().questions);
+        let questions = std::mem::take(&mut self.shared.lock().questions);
         for Question { partition, reply } in questions {
-            let from = self.meeting.lock().lanes.get(&partition).map(|lane| lane.from);
-            // A manual assignment is nobody else's; what is not read yet was assigned a moment ago.
+            let from = self.shared.lock().lanes.get(&partition).map(|lane| lane.from);
+            // A broadcast reader shares its partitions with nobody. A partition that is not read
+            // yet was assigned just now.
             let asks = from.filter(|_| self.member && self.read.contains(&partition));
             let Some(from) = asks else {
                 drop(reply.send(Ok(from.is_some())));
                 continue;
             };
             let list = self.list([(partition, place(from))]);
-            let (client, meeting) = (Arc::clone(&self.client), Arc::clone(&self.meeting));
-            // librdkafka answers a commit only to who waits for it, and that may take as long as the broker is away.
+            let (client, shared) = (Arc::clone(&self.client), Arc::clone(&self.shared));
+            // Only a synchronous commit returns an answer. It may block for as long as the broker
+            // is away.
             let asking = std::thread::Builder::new().name("feedkit-kafka-held".to_owned()).spawn(move || {
                 let answer = client.commit(&list, CommitMode::Sync);
-                // Dropped before it is answered: the last to let go of the client is the consumer's thread.
+                // Dropped before the answer is sent, so that the consumer's thread drops the client
+                // last.
                 drop(client);
-                drop(reply.send(held(answer, || meeting.lock().lanes.contains_key(&partition))));
+                drop(reply.send(held(answer, || shared.lock().lanes.contains_key(&partition))));
             });
-            // A reply that was dropped is answered too.
+            // If the thread could not start, the dropped reply is the answer.
             self.asking.extend(asking);
         }
         let (ended, asking) = std::mem::take(&mut self.asking).into_iter().partition(JoinHandle::is_finished);
@@ -40,7 +44,8 @@ impl Consumer {
     }
 }
 
-/// What the coordinator's answer says about a partition that is held here, as far as is known.
+/// Whether the partition is still ours, by the coordinator's answer. `known` says whether it is
+/// among our lanes.
 fn held(answer: KafkaResult<()>, known: impl FnOnce() -> bool) -> feedkit_core::Result<bool> {
     match answer {
         Ok(()) => Ok(known()),
@@ -58,7 +63,7 @@ fn held(answer: KafkaResult<()>, known: impl FnOnce() -> bool) -> feedkit_core::
 pub(super) fn join(threads: Vec<JoinHandle<()>>) {
     for thread in threads {
         if thread.join().is_err() {
-            tracing::error!("a thread that asked the group's coordinator has panicked");
+            tracing::error!("a thread that asked the group's coordinator panicked");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What was read of one partition and not yet taken.
+//! The buffer of one partition: records that were read and that the reader has not taken yet.
 
 use std::time::Duration;
 
@@ -7,54 +7,54 @@ use feedkit_core::{Offset, Partition, Timestamp};
 use tokio::sync::oneshot;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::records::{Records, Untied};
+use super::records::{Records, TakenRecords};
 
-/// The longest that the consumer waits for a full lane before it pauses the partition.
+/// Maximum time that the consumer waits for a full lane before it pauses the partition.
 pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 
-/// A partition that is ours.
+/// A partition that is assigned to us.
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) phase: Phase,
-    /// The incarnation of the log that it was assigned from.
+    /// The incarnation of the log when the partition was assigned.
     pub(super) log: u128,
-    /// The log is another one by now.
-    pub(super) gone: bool,
-    /// `Assigned` has been taken.
-    pub(super) told: bool,
-    /// By who reads.
+    /// The topic has been recreated since.
+    pub(super) log_replaced: bool,
+    /// The reader has received `Assigned`.
+    pub(super) announced: bool,
+    /// The reader has paused the partition.
     pub(super) paused: bool,
-    /// In librdkafka, because the lane was full.
+    /// The partition is paused in librdkafka, because the lane was full.
     pub(super) held_back: bool,
-    /// How long the consumer waits when the lane is full. Shorter after it waited in vain, so that a slow partition
-    /// does not keep the others waiting over and over.
+    /// How long the consumer waits when the lane is full. The time is shortened after a wait in
+    /// vain, so that a slow partition does not delay the others again and again.
     pub(super) patience: Duration,
-    /// The next offset to be taken.
+    /// The next offset that the reader takes.
     pub(super) from: Offset,
-    /// The next offset to be read: where the lane's records end.
+    /// The next offset to read from the log: where the records in the lane end.
     pub(super) next: Offset,
     records: Records,
-    /// What is in the lane may be taken.
+    /// The reader may take the records in the lane.
     pub(super) ready: bool,
-    /// The log held nothing more when `next` was last looked at.
+    /// `next` was the end of the log when the two were last compared.
     pub(super) at_end: bool,
-    /// Something has come since it was last compared with the end.
+    /// Records have arrived since the lane was last compared with the end of the log.
     pub(super) unmeasured: bool,
-    /// The record that must lie at its offset.
+    /// The record that must be found at its offset.
     pub(super) expected: Option<RecordMark>,
-    /// Told after the records before it.
+    /// A gap. The reader receives it after the records before it.
     pub(super) gap: Option<Gap>,
 }
 
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// Assigned; the answer is to come.
+    /// Assigned. The reader has not answered yet.
     Asked(oneshot::Receiver<Resume>),
-    /// Answered; to be compared with what the log holds.
+    /// The reader has answered. The answer must be compared with the log.
     Answered(Resume),
-    /// Being read.
+    /// The partition is being read.
     Reading,
-    /// Given up by who reads, or stopped at a gap.
+    /// The reader has given up the partition, or the partition has stopped at a gap.
     Stopped,
 }
 
@@ -63,8 +63,8 @@ impl Lane {
         Lane {
             phase: Phase::Asked(answer),
             log,
-            gone: false,
-            told: false,
+            log_replaced: false,
+            announced: false,
             paused: false,
             held_back: false,
             patience: PATIENCE,
@@ -83,14 +83,18 @@ impl Lane {
         matches!(self.phase, Phase::Reading)
     }
 
-    /// Reading begins at `at`.
+    /// Starts reading at `at`.
     pub(super) fn begin(&mut self, at: Offset, expected: Option<RecordMark>) {
         self.phase = Phase::Reading;
         (self.from, self.next) = (at, at);
         self.expected = expected;
     }
 
-    /// Takes a record in, unless it lies before what is to be read. An error: the record is not the one expected.
+    /// Adds a record, unless its offset is before the next one to read.
+    ///
+    /// # Errors
+    ///
+    /// The record differs from the one expected at its offset.
     pub(super) fn push(
         &mut self,
         offset: Offset,
@@ -113,7 +117,8 @@ impl Lane {
         Ok(())
     }
 
-    /// Everything up to `end` was read: what is left of it are no records.
+    /// Everything up to `end` was read. The offsets without a record are control records or aborted
+    /// ones.
     pub(super) fn skip_to(&mut self, end: Offset) {
         if end > self.next {
             self.next = end;
@@ -121,7 +126,7 @@ impl Lane {
         }
     }
 
-    /// Nothing more is read of it.
+    /// Stops reading, at a gap if there is one.
     pub(super) fn stop(&mut self, gap: Option<Gap>) {
         self.phase = Phase::Stopped;
         self.gap = gap;
@@ -137,18 +142,21 @@ impl Lane {
         self.records.len() >= records || self.records.bytes() >= bytes
     }
 
-    /// Whether there is something to be taken.
+    /// Whether the reader can take something.
     pub(super) fn has_something(&self) -> bool {
-        // While it is not known whether the last record is the last of the log, it stays.
+        // The last record stays in the lane while it is not known whether it is the last one in the
+        // log.
         let records = match self.unmeasured {
             true => self.len() > 1,
             false => self.next > self.from,
         };
-        self.ready && !self.paused && self.told && (records || self.gap.is_some())
+        self.ready && !self.paused && self.announced && (records || self.gap.is_some())
     }
 
-    /// Takes what is there: a batch before a gap. The last record stays while it is not known whether it is the
-    /// last of the log: a batch that says so must not be empty.
+    /// Takes the records as a batch, or the gap if there are none.
+    ///
+    /// The last record stays in the lane while it is not known whether it is the last one in the
+    /// log: the batch that says so must not be empty.
     pub(super) fn take(&mut self, partition: Partition) -> Option<Taken> {
         if !self.has_something() {
             return None;
@@ -166,12 +174,12 @@ impl Lane {
         }
         let from = std::mem::replace(&mut self.from, to);
         self.ready = self.gap.is_some();
-        Some(Taken::Records(Untied { partition, from, to, at_end: self.at_end, records }))
+        Some(Taken::Records(TakenRecords { partition, from, to, at_end: self.at_end, records }))
     }
 }
 
 pub(super) enum Taken {
-    Records(Untied),
+    Records(TakenRecords),
     Gap(Gap),
 }
 
@@ -181,7 +189,7 @@ mod tests {
 
     fn lane() -> Lane {
         let mut lane = Lane::new(1, oneshot::channel().1);
-        lane.told = true;
+        lane.announced = true;
         lane.begin(5, None);
         lane
     }
@@ -200,14 +208,14 @@ mod tests {
         push(&mut lane, 9, Some(""), "w");
         assert!(!lane.has_something());
         lane.ready = true;
-        let Some(Taken::Records(untied)) = lane.take(Partition(2)) else { panic!("nothing is taken") };
-        let batch = untied.into_batch();
-        // The last stays: there may be more.
+        let Some(Taken::Records(taken)) = lane.take(Partition(2)) else { panic!("nothing was taken") };
+        let batch = taken.into_batch();
+        // The last record stays: more may follow.
         assert_eq!((batch.from, batch.to, batch.at_end, batch.records.len()), (5, 9, false, 2));
         (lane.ready, lane.at_end, lane.unmeasured) = (true, true, false);
         let mut records = batch.records;
-        let Some(Taken::Records(untied)) = lane.take(Partition(2)) else { panic!("nothing is taken") };
-        let batch = untied.into_batch();
+        let Some(Taken::Records(taken)) = lane.take(Partition(2)) else { panic!("nothing was taken") };
+        let batch = taken.into_batch();
         assert_eq!((batch.partition, batch.from, batch.to, batch.at_end), (Partition(2), 9, 10, true));
         records.extend(batch.records);
         let found: Vec<_> = records.iter().map(|r| (r.offset, r.key.as_deref(), &r.value[..])).collect();

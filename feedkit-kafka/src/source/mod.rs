@@ -1,7 +1,8 @@
-//! The log's reading end.
+//! Reading from a topic.
 //!
-//! One thread polls librdkafka and puts what comes into a lane for each partition; the source takes from the
-//! lanes. Both meet in [`meeting`], under one short lock.
+//! One thread polls librdkafka ([`consumer`]) and puts the records of each partition into a buffer
+//! of its own, the partition's [`lane`]. The source takes batches from the lanes. Thread and source
+//! share the state in [`shared`], under one lock that each holds only briefly.
 
 mod answers;
 mod consumer;
@@ -11,10 +12,10 @@ mod gaps;
 mod group;
 mod held;
 mod lane;
-mod meeting;
 mod records;
 mod room;
-#[allow(clippy::module_inception, reason = "it holds the source")]
+mod shared;
+#[allow(clippy::module_inception, reason = "it contains the source")]
 mod source;
 mod stats;
 

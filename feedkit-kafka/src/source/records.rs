@@ -1,11 +1,11 @@
-//! Records as they lie in a lane: their bytes in one piece.
+//! The records in a lane, stored compactly.
 
 use bytes::Bytes;
 use feedkit_core::source::{Batch, Record};
 use feedkit_core::{Offset, Partition, Timestamp};
 
-/// A batch whose records are still in one piece: they are told apart outside of the lock.
-pub(super) struct Untied {
+/// A batch that was taken from a lane. Its records are separated later, outside of the lock.
+pub(super) struct TakenRecords {
     pub(super) partition: Partition,
     pub(super) from: Offset,
     pub(super) to: Offset,
@@ -13,18 +13,18 @@ pub(super) struct Untied {
     pub(super) records: Records,
 }
 
-impl Untied {
+impl TakenRecords {
     pub(super) fn count(&self) -> (u64, u64) {
         (self.records.len() as u64, self.records.bytes() as u64)
     }
 
     pub(super) fn into_batch(self) -> Batch {
-        let Untied { partition, from, to, at_end, records } = self;
-        Batch { partition, from, to, at_end, records: records.untie() }
+        let TakenRecords { partition, from, to, at_end, records } = self;
+        Batch { partition, from, to, at_end, records: records.into_records() }
     }
 }
 
-/// Records, their bytes in one piece.
+/// Records. The bytes of all keys and values are in one buffer.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     bytes: Vec<u8>,
@@ -35,7 +35,7 @@ pub(super) struct Records {
 struct Entry {
     offset: Offset,
     time: Timestamp,
-    /// Where the key begins, if there is one. It ends where the value begins.
+    /// Where the key starts, if there is one. It ends where the value starts.
     key: Option<usize>,
     value: usize,
     end: usize,
@@ -46,7 +46,7 @@ impl Records {
         self.entries.len()
     }
 
-    /// How many bytes their keys and values have.
+    /// The size of all keys and values in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.len()
     }
@@ -62,7 +62,7 @@ impl Records {
         self.entries.push(Entry { offset, time, key, value: at, end: self.bytes.len() });
     }
 
-    /// The last record by itself, and its offset.
+    /// Removes the last record. Returns its offset and the record.
     pub(super) fn split_last(&mut self) -> Option<(Offset, Records)> {
         let mut entry = self.entries.pop()?;
         let start = entry.key.unwrap_or(entry.value);
@@ -72,7 +72,7 @@ impl Records {
         Some((entry.offset, Records { bytes, entries: vec![entry] }))
     }
 
-    fn untie(self) -> Vec<Record> {
+    fn into_records(self) -> Vec<Record> {
         let bytes = Bytes::from(self.bytes);
         let record = |entry: Entry| Record {
             offset: entry.offset,

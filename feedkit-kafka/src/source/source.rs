@@ -1,4 +1,4 @@
-//! Reading a topic.
+//! The source that a pipeline reads from.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,66 +10,66 @@ use feedkit_core::{Error, EventSource, Partition, Positions, Result};
 use tokio::sync::oneshot;
 
 use super::consumer::Consumer;
-use super::meeting::{Meeting, Question};
+use super::shared::{Question, Shared};
 use super::stats::SourceHandle;
 use crate::config::SourceOptions;
 use crate::kafka::Kafka;
 use crate::probe::Probe;
 
-/// Reads a topic, as a member of a group or beside all others.
+/// Reads a topic, either as a member of a group or as a broadcast reader of all partitions.
 ///
-/// Reading begins where the reader says, never at an offset that Kafka keeps. Records of transactions that were
-/// given up are passed over; that moves the position too. After a [`Gap`](SourceEvent::Gap) nothing more of the
-/// partition is yielded before it is assigned again, by the group or by a new source.
+/// Reading starts where the reader says, never at an offset that is committed in Kafka. Records of
+/// aborted transactions are skipped; the position moves past them. After a
+/// [`Gap`](SourceEvent::Gap), the source yields nothing more of that partition until the partition
+/// is assigned again, by the group or by a new source.
 ///
-/// Dropping a source leaves the group, and waits for that: some milliseconds while the brokers are there.
+/// Dropping a source leaves the group and waits until that is done. This takes some milliseconds
+/// while the brokers can be reached.
 pub struct KafkaSource {
     topic: String,
-    meeting: Arc<Meeting>,
+    shared: Arc<Shared>,
     probe: Arc<Probe>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl KafkaSource {
     pub(crate) fn new(kafka: Kafka, group: Option<&str>, options: SourceOptions) -> Result<Self> {
-        let meeting = Arc::new(Meeting::default());
+        let shared = Arc::new(Shared::default());
         let probe = Arc::new(Probe::new(&kafka)?);
-        let consumer = Consumer::new(&kafka, group, options, Arc::clone(&probe), Arc::clone(&meeting))?;
+        let consumer = Consumer::new(&kafka, group, options, Arc::clone(&probe), Arc::clone(&shared))?;
         let thread = std::thread::Builder::new()
             .name("feedkit-kafka".to_owned())
             .spawn(move || consumer.run())
-            .map_err(|error| {
-                Error::retriable("the consumer's thread cannot be started").with_source(error)
-            })?;
-        Ok(KafkaSource { topic: kafka.topic, meeting, probe, thread: Some(thread) })
+            .map_err(|error| Error::retriable("could not start the consumer's thread").with_source(error))?;
+        Ok(KafkaSource { topic: kafka.topic, shared, probe, thread: Some(thread) })
     }
 
-    /// A view of its state, to be kept while the source is away in a pipeline.
+    /// A view of the source's state, which stays with the caller while a pipeline owns the source.
     pub fn handle(&self) -> SourceHandle {
-        SourceHandle { meeting: Arc::clone(&self.meeting) }
+        SourceHandle { shared: Arc::clone(&self.shared) }
     }
 }
 
 #[async_trait]
 impl EventSource for KafkaSource {
     async fn next(&mut self) -> Result<SourceEvent> {
-        self.meeting.next().await
+        self.shared.next().await
     }
 
     fn pause(&mut self, partition: Partition) {
-        let mut inner = self.meeting.lock();
+        let mut inner = self.shared.lock();
         if let Some(lane) = inner.lanes.get_mut(&partition)
-            && lane.told
+            && lane.announced
         {
             lane.paused = true;
         }
     }
 
     fn resume(&mut self, partition: Partition) {
-        if let Some(lane) = self.meeting.lock().lanes.get_mut(&partition) {
+        if let Some(lane) = self.shared.lock().lanes.get_mut(&partition) {
             lane.paused = false;
         }
-        self.meeting.tell();
+        self.shared.wake_reader();
     }
 
     async fn ends(&mut self) -> Result<Positions> {
@@ -78,20 +78,20 @@ impl EventSource for KafkaSource {
 
     async fn still_held(&mut self, partition: Partition) -> Result<bool> {
         let (reply, answer) = oneshot::channel();
-        self.meeting.lock().questions.push(Question { partition, reply });
-        self.meeting.call();
+        self.shared.lock().questions.push(Question { partition, reply });
+        self.shared.wake_consumer();
         answer.await.map_err(|_| Error::fatal("the consumer's thread has ended"))?
     }
 }
 
 impl Drop for KafkaSource {
     fn drop(&mut self) {
-        self.meeting.lock().closing = true;
-        self.meeting.call();
+        self.shared.lock().closing = true;
+        self.shared.wake_consumer();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!(topic = self.topic, "the consumer's thread has panicked");
+            tracing::error!(topic = self.topic, "the consumer's thread panicked");
         }
     }
 }

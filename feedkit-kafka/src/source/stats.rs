@@ -1,4 +1,4 @@
-//! What a source has done and where it stands, for metrics.
+//! Counters and positions of a source, for metrics.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -8,19 +8,19 @@ use feedkit_core::{Offset, Partition};
 use parking_lot::Mutex;
 use serde::Deserialize;
 
-use super::meeting::Meeting;
+use super::shared::Shared;
 
-/// A view of a source that is kept while the source itself is away in a pipeline.
+/// A view of a source's state, which stays with the caller while a pipeline owns the source.
 #[derive(Debug, Clone)]
 pub struct SourceHandle {
-    pub(super) meeting: Arc<Meeting>,
+    pub(super) shared: Arc<Shared>,
 }
 
-/// What a source has done so far, and where it stands.
+/// What a source has done so far, and the state of its partitions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct SourceStats {
-    /// Records handed over.
+    /// Records handed to the reader.
     pub records: u64,
     /// Bytes of their keys and values.
     pub bytes: u64,
@@ -28,41 +28,42 @@ pub struct SourceStats {
     pub batches: u64,
     /// Gaps found.
     pub gaps: u64,
-    /// How often partitions were given to this member or taken away.
+    /// How often partitions were assigned to this member or revoked.
     pub rebalances: u64,
-    /// How often a partition was paused because nobody took what was read of it.
+    /// How often a partition was paused because its buffer was full.
     pub held_back: u64,
-    /// Errors that the brokers answered with, or that kept them from answering.
+    /// Errors of the brokers and of the connections to them.
     pub errors: u64,
-    /// Whether a broker was connected when statistics were last made; `true` before that.
+    /// Whether a broker was connected when statistics were last made. It is `true` before the first
+    /// time.
     pub connected: bool,
-    /// The partitions held.
+    /// The partitions that are assigned to this source.
     pub partitions: BTreeMap<Partition, PartitionStats>,
 }
 
-/// Where a partition stands.
+/// The state of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct PartitionStats {
-    /// The next offset to be handed over.
+    /// The next offset to hand to the reader.
     pub next: Offset,
-    /// The next offset to be written, when that was last measured.
+    /// The end of the partition, when it was last measured.
     pub end: Option<Offset>,
-    /// How many offsets lie between the two.
+    /// The number of offsets between the two.
     pub lag: Option<u64>,
-    /// Records read and not yet handed over.
+    /// Records that were read and not yet handed to the reader.
     pub buffered: usize,
 }
 
 impl SourceHandle {
-    /// What the source has done so far, and where it stands.
+    /// What the source has done so far, and the state of its partitions.
     pub fn stats(&self) -> SourceStats {
-        let counters = &self.meeting.counters;
+        let counters = &self.shared.counters;
         let ends = counters.ends.lock().clone();
-        let inner = self.meeting.lock();
+        let inner = self.shared.lock();
         let reading = inner.lanes.iter().filter(|(_, lane)| lane.is_reading());
         let partitions = reading.map(|(partition, lane)| {
-            // An end measured before the last batch was read says nothing.
+            // The end may have been measured before the last batch was read.
             let end = ends.get(partition).map(|end| (*end).max(lane.next));
             let lag = end.map(|end| end - lane.from);
             (*partition, PartitionStats { next: lane.from, end, lag, buffered: lane.len() })
@@ -109,17 +110,18 @@ impl Counters {
         self.ends.lock().extend(found);
     }
 
-    /// Takes in what librdkafka says of itself; the ends of partitions that are held back it does not know.
+    /// Reads librdkafka's statistics. Their ends of paused partitions are out of date, so those are
+    /// ignored.
     pub(super) fn statistics(&self, json: &[u8], topic: &str, held_back: &BTreeSet<Partition>) {
-        let said: Said = match serde_json::from_slice(json) {
-            Ok(said) => said,
+        let statistics: Statistics = match serde_json::from_slice(json) {
+            Ok(statistics) => statistics,
             Err(error) => {
-                tracing::debug!(%error, "librdkafka's statistics cannot be read");
+                tracing::debug!(%error, "could not read librdkafka's statistics");
                 return;
             }
         };
-        self.disconnected.store(!said.brokers.values().any(|broker| broker.state == "UP"), Relaxed);
-        let partitions = said.topics.get(topic).into_iter().flat_map(|topic| &topic.partitions);
+        self.disconnected.store(!statistics.brokers.values().any(|broker| broker.state == "UP"), Relaxed);
+        let partitions = statistics.topics.get(topic).into_iter().flat_map(|topic| &topic.partitions);
         let ends = partitions.filter_map(|(name, partition)| {
             Some((Partition(name.parse().ok()?), Offset::try_from(partition.ls_offset).ok()?))
         });
@@ -128,7 +130,7 @@ impl Counters {
 }
 
 #[derive(Deserialize)]
-struct Said {
+struct Statistics {
     #[serde(default)]
     brokers: HashMap<String, Broker>,
     #[serde(default)]
@@ -143,11 +145,11 @@ struct Broker {
 #[derive(Deserialize)]
 struct Topic {
     #[serde(default)]
-    partitions: HashMap<String, PartitionSaid>,
+    partitions: HashMap<String, PartitionStatistics>,
 }
 
 #[derive(Deserialize)]
-struct PartitionSaid {
-    /// The end for who reads committed.
+struct PartitionStatistics {
+    /// The end for consumers that read committed records only.
     ls_offset: i64,
 }
