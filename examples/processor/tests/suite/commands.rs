@@ -32,9 +32,9 @@ async fn topics_are_made_once_and_missed_when_they_are_not_there() {
         assert!(said.contains(&world.events.topic) && said.contains("create-topics"), "{said}");
     }
     let made = world.ok(&["create-topics", "--partitions", "3"]).await;
-    assert_eq!(made.matches(": made").count(), 2, "{made}");
+    assert_eq!(made.matches(": created").count(), 2, "{made}");
     let again = world.ok(&["create-topics", "--partitions", "5"]).await;
-    assert_eq!(again.matches("is there already").count(), 2, "{again}");
+    assert_eq!(again.matches("exists already").count(), 2, "{again}");
     assert_eq!(world.events.ends().await.unwrap().iter().count(), 3);
     world.ok(&["--check"]).await;
     world.fails(2, &["create-topics", "--partitions", "0"]).await;
