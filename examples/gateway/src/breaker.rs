@@ -1,4 +1,4 @@
-//! Writes while Kafka is away: refused at once, so that clients and gateway do not wait for nothing.
+//! Refuses writes at once while Kafka is away, so that clients do not wait in vain.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,8 +8,9 @@ use feedkit_core::{Error, EventSink, Position, Result};
 
 use crate::health::Services;
 
-/// Sends as `sink` does. While Kafka is seen to be away only one send at a time tries; when that is acknowledged, all do
-/// again, whatever the last look has seen.
+/// Sends like `sink`. While the health check reports Kafka as away, only one send at a time is
+/// passed on. When Kafka acknowledges it, all sends are passed on again, even before the next
+/// health check.
 pub struct Breaker<S> {
     sink: S,
     services: Services,
@@ -41,12 +42,12 @@ impl<S: EventSink> EventSink for Breaker<S> {
     }
 }
 
-/// The one that tries; also when it is dropped, others may.
+/// The right to send while Kafka is away. Dropping it lets another send try.
 struct Turn<'a>(&'a AtomicBool);
 
 impl<'a> Turn<'a> {
     fn take(trying: &'a AtomicBool) -> Option<Self> {
-        // Made only when it is ours: one that is dropped gives the turn back.
+        // Created only if the turn is ours, because dropping a `Turn` gives the turn back.
         (!trying.swap(true, Ordering::AcqRel)).then(|| Turn(trying))
     }
 }
@@ -66,7 +67,7 @@ mod tests {
 
     use super::*;
 
-    /// Acknowledges as it is let.
+    /// Acknowledges a send for each permit.
     struct Slow(Arc<Semaphore>);
 
     #[async_trait]

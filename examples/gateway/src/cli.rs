@@ -5,8 +5,9 @@ use feedkit_server::settings::{ConfigFile, Flags};
 
 use crate::config::AllSections;
 
-/// Takes events into Kafka over HTTP, answers questions from Redis and PostgreSQL, and pushes notifications over WebSocket
-/// and server-sent events. Any number of gateways work side by side.
+/// Takes events over HTTP and writes them to Kafka, answers reads from Redis and PostgreSQL, and
+/// pushes notifications over WebSocket and server-sent events. Any number of gateways can run side
+/// by side.
 #[derive(Debug, Parser)]
 #[command(name = "feedkit-gateway", version, after_help = EXAMPLES)]
 pub struct Cli {
@@ -14,7 +15,7 @@ pub struct Cli {
     pub file: ConfigFile,
     #[command(flatten)]
     pub settings: Flags<AllSections>,
-    /// Check the settings, reach the services, and exit
+    /// Check the settings and the connections to all services, then exit
     #[arg(long)]
     pub check: bool,
     /// Print the reference of all settings, in Markdown
@@ -28,25 +29,26 @@ Examples:
       --redis redis://cache --jwt-secret-file /etc/feedkit/jwt-secret
   feedkit-gateway --config /etc/feedkit/gateway.toml --check
 
-`feedkit-processor create-topics` makes the topics. Every setting is a flag (--help shows all), a FEEDKIT_… variable, and a
-key of the file that --config names. docs/configuration-gateway.md lists them, docs/operations.md says what to do when something
-fails.
+`feedkit-processor create-topics` creates the topics. Every setting is a flag (--help lists them), a
+FEEDKIT_… variable, and a key of the file that --config names. docs/configuration-gateway.md describes
+the settings. docs/operations.md says what to do when something fails.
 
-Exit codes: 0 done, 1 failed, 2 bad usage or configuration.";
+Exit codes: 0 success, 1 failure, 2 wrong usage or configuration.";
 
-/// What stands before the reference.
+/// The introduction of the reference.
 pub const INTRODUCTION: &str = "\
 # Configuration of feedkit-gateway
 
-<!-- Made by `feedkit-gateway --reference > docs/configuration-gateway.md`; a test compares the two. -->
+<!-- Made by `feedkit-gateway --reference > docs/configuration-gateway.md`. A test compares the two. -->
 
-[How settings are given](configuration.md) is the same for all programs: a flag goes before a variable, a variable before the file
-that `--config` names, the file before the default. `feedkit-gateway --check` looks at the settings, reaches the services and
-exits.
+[Settings are given](configuration.md) in the same way for all programs. A flag overrides a variable,
+a variable overrides the file that `--config` names, and the file overrides the default.
+`feedkit-gateway --check` checks the settings and the connections to all services, then exits.
 
-In the table `[kafka.properties]` of the file any property of
-[librdkafka](https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md) can be set, such as
-`\"security.protocol\" = \"sasl_ssl\"`; those that exactness rests on are refused.
+The table `[kafka.properties]` of the file takes any property of
+[librdkafka](https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md), such as
+`\"security.protocol\" = \"sasl_ssl\"`. A few properties are refused, because exactness depends on
+their values.
 ";
 
 #[cfg(test)]

@@ -11,11 +11,12 @@ use feedkit_server::settings::{ByteSize, Layers, Sections};
 use feedkit_server::{Failure, logs, settings};
 
 settings! {
-    /// What is told to standard error.
+    /// Logging to standard error.
     pub struct LogSection in "" {
-        /// What to log: error, warn, info, debug, or a filter as `feedkit_core=debug,warn`.
+        /// What to log: `error`, `warn`, `info`, `debug`, or a filter such as
+        /// `feedkit_core=debug,warn`.
         log: String = "info".to_owned(),
-        /// How a line of the log looks: `text` or `json`.
+        /// The format of a log line: `text` or `json`.
         log_format: logs::Format = logs::Format::Text,
     }
 }
@@ -23,25 +24,25 @@ settings! {
 settings! {
     /// Limits that all gateways share.
     pub struct LimitSection in "" {
-        /// Whether writes pass while Redis, which has the shared limits, is away: then each gateway limits for itself.
-        /// Otherwise they are answered 503.
+        /// Whether each gateway applies the limits by itself while Redis, which has the shared
+        /// limits, is away. If not, writes are answered 503 in the meantime.
         limit_locally: bool = true,
     }
 }
 
 settings! {
-    /// How events are sent.
+    /// How events are sent to Kafka.
     pub struct SinkSection in "kafka" as "kafka_" {
-        /// So long an event waits for others to share a request to the broker with.
+        /// How long an event may wait for others, to share a request to the broker with them.
         linger: Duration = Duration::from_millis(1),
-        /// An event not acknowledged for so long is given up, and answered 503.
+        /// How long to wait for the acknowledgement of an event. After that the client gets a 503.
         delivery_timeout: Duration = Duration::from_secs(4),
-        /// Most bytes of events that are not acknowledged yet.
+        /// Maximum size of all events that are not acknowledged yet.
         queue_bytes: ByteSize = ByteSize::mib(32),
     }
 }
 
-/// All there is, in the order of the reference.
+/// All sections, in the order of the reference.
 pub type AllSections = (
     LogSection,
     FrontSection,
@@ -79,14 +80,14 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Names the key at fault, and where its value comes from.
+    /// Names the wrong key and where its value comes from.
     pub fn load(layers: &Layers) -> Result<Config, Failure> {
         let (log, front, limit, gateway, live, jwt, kafka, sink, postgres, redis, retention, events) =
             AllSections::load(layers)?;
         let events = event_policy::<AllSections>(&retention, &events, layers)?;
         if sink.delivery_timeout >= gateway.answer_timeout {
             let fault = format!(
-                "is {:?}, which is no less than gateway.answer_timeout: an event given up could still be taken",
+                "is {:?}, which must be less than gateway.answer_timeout: Kafka could still take an event after its 503",
                 sink.delivery_timeout
             );
             return Err(layers.fault::<AllSections>("kafka.delivery_timeout", fault));
@@ -105,7 +106,7 @@ impl Config {
         })
     }
 
-    /// How events are sent.
+    /// How events are sent to Kafka.
     pub fn sink(&self) -> SinkOptions {
         let mut options = SinkOptions::default();
         options.linger = self.sink.linger;

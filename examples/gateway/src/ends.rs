@@ -1,4 +1,4 @@
-//! How far the log reaches.
+//! The ends of the log's partitions.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use feedkit_kafka::Kafka;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-/// After a failure the log is asked again after so long, and whoever still wants to know asks again too.
+/// How long to wait after a failure before the log is queried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Asks Kafka for the ends of its partitions, once for all who want to know.
+/// Queries Kafka for the ends of its partitions. Concurrent callers share one query.
 pub struct Ends {
     kafka: Kafka,
     known: watch::Sender<Known>,
     wanted: Notify,
 }
 
-/// The ends as of `asked`; ends only grow.
+/// The ends at the time `asked`. Ends only grow.
 struct Known {
     asked: Instant,
     ends: Positions,
@@ -29,7 +29,7 @@ impl Ends {
         Ends { kafka, known, wanted: Notify::new() }
     }
 
-    /// Asks whenever somebody wants to know; never returns.
+    /// Queries Kafka whenever a caller needs the ends. Never returns.
     pub async fn look(&self) {
         loop {
             self.wanted.notified().await;
@@ -37,19 +37,19 @@ impl Ends {
             match self.kafka.written().await {
                 Ok(ends) => _ = self.known.send_replace(Known { asked, ends }),
                 Err(error) => {
-                    tracing::debug!(%error, "cannot tell how far the log reaches");
+                    tracing::debug!(%error, "could not query the ends of the log");
                     tokio::time::sleep(AGAIN).await;
                 }
             }
         }
     }
 
-    /// Returns, with the end, once the log is known to end before `position`; never if it does not, or while that
-    /// cannot be told.
+    /// Waits until the log is known to end before `position`, and returns the end. If the log
+    /// reaches `position`, or if Kafka does not answer, it never returns.
     pub async fn before(&self, position: Position) -> Offset {
         let mut known = self.known.subscribe();
         let end = |known: &Known| known.ends.of(position.partition);
-        // What was written after a question is not in its answer.
+        // Only a query that starts after this call shows all records written before it.
         let arrived = Instant::now();
         loop {
             self.wanted.notify_one();

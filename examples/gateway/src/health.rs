@@ -1,4 +1,4 @@
-//! Which of the services answer.
+//! Checks which services answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,20 +12,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::history::LateHistory;
 
-/// How often they are asked.
+/// How often the services are checked.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// How long each may take to answer.
+/// How long a service may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What the services were last seen to be. Writes need Kafka alone: without it a gateway is not ready, without the
-/// others it is degraded.
+/// The result of the last check. Writes need only Kafka: without it a gateway is not ready. Without
+/// the other services it is degraded.
 #[derive(Clone, Default)]
 pub struct Services {
     seen: Arc<Mutex<Seen>>,
 }
 
-/// Why each does not answer.
+/// Why each service does not answer, if it does not.
 #[derive(Default)]
 struct Seen {
     looked: bool,
@@ -35,7 +35,7 @@ struct Seen {
 }
 
 impl Services {
-    /// Asks until `stop`.
+    /// Checks the services until `stop`.
     pub async fn watch(
         &self,
         kafka: &KafkaSink,
@@ -65,12 +65,12 @@ impl Services {
 }
 
 impl Services {
-    /// Why Kafka does not answer, if the last look has found so.
+    /// Why Kafka does not answer, if the last check failed.
     pub fn log_is_away(&self) -> Option<String> {
         self.seen().log.clone()
     }
 
-    /// It has acknowledged a write since.
+    /// Notes that Kafka has acknowledged a write since the last check.
     pub fn note_log_answers(&self) {
         if self.seen().log.take().is_some() {
             tracing::info!("Kafka is back");
@@ -86,7 +86,7 @@ impl Services {
         self.seen.lock()
     }
 
-    /// Keeps what was seen, and says what has changed.
+    /// Stores the result of a check and logs what has changed.
     fn note(&self, now: Seen) {
         let mut seen = self.seen();
         for (name, before, now) in [
@@ -104,12 +104,13 @@ impl Services {
     }
 }
 
-/// Why it does not answer, if it does not. The details may hold addresses; they go to the log, and to `/health/ready`.
+/// Why a service does not answer, if it does not. The text may contain addresses. It appears in the
+/// log and in `/health/ready`.
 async fn answers(name: &str, asking: impl Future<Output = Result<()>>) -> Option<String> {
     match tokio::time::timeout(PATIENCE, asking).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(format!("{name}: {error}")),
-        Err(_) => Some(format!("{name} has not answered within {PATIENCE:?}")),
+        Err(_) => Some(format!("{name} did not answer within {PATIENCE:?}")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! PostgreSQL, which may come later than the gateway: writes need Kafka alone.
+//! PostgreSQL, which the gateway may start without: writes need only Kafka.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use feedkit_server::services::Services;
 use feedkit_store::postgres::{Postgres, PostgresRollups};
 use tokio::sync::OnceCell;
 
-/// The name in PostgreSQL's list of connections.
+/// The application name of the gateway's connections to PostgreSQL.
 const NAME: &str = "feedkit-gateway";
 
-/// Connects at the first question, and again at the next when that fails.
+/// Connects to PostgreSQL at the first call. If that fails, the next call tries again.
 #[derive(Clone)]
 pub struct LateHistory {
     services: Services,
@@ -29,7 +29,7 @@ impl LateHistory {
         LateHistory { services, postgres: Arc::default() }
     }
 
-    /// PostgreSQL, connected.
+    /// PostgreSQL, once connected.
     ///
     /// # Errors
     ///
@@ -38,7 +38,7 @@ impl LateHistory {
         self.postgres.get_or_try_init(|| self.services.postgres(NAME)).await
     }
 
-    /// What keeps totals and hourly sums.
+    /// The rollups, which have totals and hourly sums.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl LateHistory {
         Ok(self.postgres().await?.rollups())
     }
 
-    /// Lets the connections go.
+    /// Closes the connections.
     pub fn close(&self) {
         if let Some(postgres) = self.postgres.get() {
             postgres.close();

@@ -1,4 +1,4 @@
-//! Public keys from a URL.
+//! Fetches public keys from a URL.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
-/// A key set is a few KiB.
-const MOST_BYTES: usize = 1 << 20;
+/// Maximum size of a key set. Real ones have a few KiB.
+const MAX_BYTES: usize = 1 << 20;
 
-/// How long connecting may take; the whole fetch is bounded by who asks.
+/// How long connecting may take. The caller limits the whole fetch.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// A JSON Web Key Set that is fetched, over HTTPS, or over HTTP from this machine.
+/// A JSON Web Key Set that is fetched over HTTPS, or over HTTP from this machine.
 pub struct UrlJwks {
     url: Uri,
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
@@ -30,7 +30,8 @@ impl UrlJwks {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](feedkit_core::ErrorKind::Invalid): no URL, or one over which keys could be exchanged on the way.
+    /// [`Invalid`](feedkit_core::ErrorKind::Invalid): `url` is not a URL, or its keys could be
+    /// replaced in transit.
     pub fn new(url: &str) -> Result<Self> {
         let parsed: Uri = url.parse().map_err(|e| Error::invalid(format!("jwt.jwks_url {url}: {e}")))?;
         let host = parsed.host().unwrap_or_default();
@@ -61,7 +62,7 @@ impl JwksSource for UrlJwks {
         if !answer.status().is_success() {
             return Err(failed(answer.status().to_string()));
         }
-        let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await;
+        let body = Limited::new(answer.into_body(), MAX_BYTES).collect().await;
         Ok(body.map_err(|e| failed(e.to_string()))?.to_bytes())
     }
 }

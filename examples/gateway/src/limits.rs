@@ -1,4 +1,4 @@
-//! Limits that all gateways share.
+//! Rate limits that all gateways share.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use feedkit_store::redis::{FallbackLimiter, Redis};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Limiters of `a_minute` events, shared through Redis; none when that is 0. With `fall_back` each gateway limits for
-/// itself while Redis is away.
+/// Limiters of `a_minute` events, shared through Redis. There are none if `a_minute` is 0. With
+/// `fall_back` each gateway applies the limits by itself while Redis is away.
 pub fn limits(redis: &Redis, a_minute: u32, fall_back: bool) -> Result<(Limits, Forgetful)> {
     let mut forgetful = Forgetful::default();
     let mut limits = Limits::default();
@@ -39,7 +39,8 @@ pub fn limits(redis: &Redis, a_minute: u32, fall_back: bool) -> Result<(Limits, 
 pub struct Forgetful(Vec<Arc<LocalRateLimiter>>);
 
 impl Forgetful {
-    /// Forgets who has all the allowance back. To be called now and then: else memory grows with every key.
+    /// Removes the keys whose allowance is full again. Call it now and then; otherwise memory grows
+    /// with every key.
     pub fn forget_idle(&self) {
         self.0.iter().for_each(|limiter| limiter.forget_idle());
     }

@@ -1,4 +1,5 @@
-//! `feedkit-gateway`: takes events into Kafka, answers questions from Redis and PostgreSQL, pushes notifications.
+//! `feedkit-gateway`: writes events to Kafka, answers reads from Redis and PostgreSQL, and pushes
+//! notifications.
 
 mod breaker;
 mod cli;
@@ -20,7 +21,8 @@ use feedkit_server::{Failure, exit, logs, output, runtime};
 use crate::cli::{Cli, INTRODUCTION};
 use crate::config::{AllSections, Config, OPEN_TABLES};
 
-/// Requests allocate and free in many sizes on many threads; the system's allocator gives less back.
+/// Requests allocate and free memory in many sizes on many threads. jemalloc returns more of it
+/// than the system's allocator.
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -1,4 +1,4 @@
-//! The gateway, put together from Kafka, PostgreSQL and Redis, from its start to its end.
+//! Builds the gateway from Kafka, PostgreSQL and Redis, and runs it.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,13 +22,13 @@ use crate::keys::UrlJwks;
 use crate::limits::limits;
 use crate::visibility::Reached;
 
-/// How often limiters forget those who have not come for long.
+/// How often idle keys are removed from the limiters.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 
-/// How long the start waits for PostgreSQL, which writes do without.
+/// How long the start waits for PostgreSQL, which writes do not need.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 
-/// Serves until a signal comes.
+/// Serves until a signal arrives.
 pub async fn run(only_check: bool, config: Config) -> Result<ExitCode> {
     let tokens =
         Arc::new(verifier(&config.jwt, config.jwt.secret.as_ref(), |url| Ok(Arc::new(UrlJwks::new(url)?)))?);
@@ -41,12 +41,13 @@ pub async fn run(only_check: bool, config: Config) -> Result<ExitCode> {
         history.postgres().await.map_err(|error| error.context("PostgreSQL"))?;
         redis.check().await.map_err(|error| error.context("Redis"))?;
         tokens.load().await?;
-        output::line("the settings are right; Kafka, PostgreSQL and Redis answer")?;
+        output::line("the settings are valid; Kafka, PostgreSQL and Redis answer")?;
         return Ok(ExitCode::SUCCESS);
     }
     let signals = Signals::listen()?;
     let listener = bind(config.front.listen).await?;
-    let address = listener.local_addr().map_err(|e| Error::fatal(format!("no address: {e}")))?;
+    let address =
+        listener.local_addr().map_err(|e| Error::fatal(format!("the listener has no address: {e}")))?;
     first_look(&history, &redis).await?;
 
     let (limits, forgetful) = limits(&redis, config.front.rate_limit, config.limit_locally)?;
@@ -97,14 +98,14 @@ pub async fn run(only_check: bool, config: Config) -> Result<ExitCode> {
     served.map(|()| ExitCode::SUCCESS)
 }
 
-/// What cannot pass (a Redis that evicts, a URL that is none) is told at the start, and ends it.
+/// Ends the start on errors that cannot pass, such as an invalid URL or a Redis that evicts keys.
 async fn first_look(history: &LateHistory, redis: &Redis) -> Result<()> {
     let postgres = tokio::time::timeout(FIRST_LOOK, history.postgres());
     let (postgres, redis) = tokio::join!(postgres, redis.check());
     match postgres {
         Ok(Err(error)) if error.kind() == ErrorKind::Invalid => return Err(error.context("PostgreSQL")),
         Ok(Err(error)) => tracing::warn!(%error, "PostgreSQL is away"),
-        // It is connected, or still connecting.
+        // PostgreSQL is connected, or still connecting.
         Ok(Ok(_)) | Err(_) => {}
     }
     match redis {
@@ -114,7 +115,7 @@ async fn first_look(history: &LateHistory, redis: &Redis) -> Result<()> {
     Ok(())
 }
 
-/// Readers of the topic of notifications.
+/// Opens readers of the notifications topic.
 struct Notifications(Kafka);
 
 #[async_trait]

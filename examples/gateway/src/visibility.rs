@@ -1,4 +1,4 @@
-//! Until when a write can be read.
+//! Waits until a write is visible to reads.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,16 +18,17 @@ use tokio_util::sync::CancellationToken;
 use crate::ends::Ends;
 use crate::history::LateHistory;
 
-/// How often the stores are asked while somebody waits: one question for all who do.
+/// How often the stores are queried while requests wait. All requests share one query.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// A write that is not visible after so long may lie beyond the end of the log.
+/// How long a write may take to become visible before the position is compared with the end of the
+/// log.
 const DOUBT: Duration = Duration::from_millis(250);
 
-/// How often after a failure.
+/// How long to wait after a failed query.
 const AGAIN: Duration = Duration::from_millis(250);
 
-/// How far history, rollups and counters have come.
+/// The positions that history, rollups and counters have reached.
 #[derive(Clone)]
 pub struct Reached {
     shared: Arc<Shared>,
@@ -39,10 +40,10 @@ struct Shared {
     history: LateHistory,
     counters: RedisCounters,
     seen: watch::Sender<Positions>,
-    /// Who waits for which partition.
+    /// The number of waiting requests of each partition.
     waiting: Mutex<BTreeMap<Partition, usize>>,
     asked: Notify,
-    /// Partitions known so far.
+    /// The number of partitions known so far.
     partitions: AtomicUsize,
 }
 
@@ -62,7 +63,7 @@ impl Reached {
         }
     }
 
-    /// Asks the stores for as long as anybody waits, until `stop`.
+    /// Queries the stores while any request waits, until `stop`.
     pub async fn run(&self, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
@@ -84,7 +85,7 @@ impl Reached {
                 match shared.at(partition).await {
                     Ok(at) => shared.seen.send_modify(|seen| seen.advance(partition, at)),
                     Err(error) => {
-                        tracing::debug!(%error, "cannot tell how far reads have come");
+                        tracing::debug!(%error, "could not query the positions of the stores");
                         pause = AGAIN;
                     }
                 }
@@ -99,7 +100,8 @@ impl Shared {
         self.waiting.lock()
     }
 
-    /// Where the slowest of all that answers reads stands. The rollups are never ahead of the history.
+    /// The position of the slowest store that answers reads. The rollups are never ahead of the
+    /// history.
     async fn at(&self, partition: Partition) -> Result<Offset> {
         let rollups = match self.history.rollups().await?.position(partition).await? {
             FollowerPosition::At(at) => at,
@@ -109,7 +111,8 @@ impl Shared {
         Ok(rollups.min(counters))
     }
 
-    /// Refuses a partition that the log does not have; it may have got more since it was asked.
+    /// Refuses a partition that the log does not have. Asks Kafka again first, because partitions
+    /// may have been added.
     async fn check(&self, partition: Partition) -> Result<()> {
         if (partition.0 as usize) < self.partitions.load(Ordering::Relaxed) {
             return Ok(());
@@ -123,7 +126,7 @@ impl Shared {
     }
 }
 
-/// Somebody waits for a partition.
+/// A request that waits for a partition.
 struct Waiting<'a>(&'a Shared, Partition);
 
 impl<'a> Waiting<'a> {
@@ -158,12 +161,12 @@ impl Visibility for Reached {
         let _waiting = Waiting::new(shared, position.partition);
         let reached = async {
             let reached = seen.wait_for(|seen| seen.of(position.partition) >= position.offset).await;
-            reached.map(drop).map_err(|_| Error::retriable("the gateway stops"))
+            reached.map(drop).map_err(|_| Error::retriable("the gateway is stopping"))
         };
         let never = async {
             tokio::time::sleep(DOUBT).await;
             let end = shared.ends.before(position).await;
-            Error::invalid(format!("{position} lies beyond the end of the log, {end}"))
+            Error::invalid(format!("{position} is beyond the end of the log, {end}"))
         };
         tokio::select! {
             biased;

@@ -8,8 +8,8 @@ use feedkit_server::settings::{ConfigFile, Flags, Value};
 
 use crate::config::AllSections;
 
-/// Reads events from Kafka, keeps them in PostgreSQL, counts them in Redis, each exactly once, and raises alerts. Any
-/// number of processors share the log's partitions out among themselves.
+/// Reads events from Kafka, stores them in PostgreSQL and counts them in Redis, each exactly once,
+/// and raises alerts. Any number of processors divide the partitions of the log among themselves.
 #[derive(Debug, Parser)]
 #[command(name = "feedkit-processor", version, after_help = EXAMPLES)]
 pub struct Cli {
@@ -29,52 +29,54 @@ Examples:
   feedkit-processor --kafka broker:9092 --postgres postgres://feedkit@db/feedkit --redis redis://cache
   feedkit-processor --config /etc/feedkit/processor.toml --check
   feedkit-processor status                    positions, lag, followers
-  feedkit-processor accept-gap                after the log has lost records: what is missing, and where to go on
+  feedkit-processor accept-gap                after the log has lost records: what is missing, and where to resume
   feedkit-processor rejected list             records that were not valid events
 
-Every setting is a flag (--help shows all), a FEEDKIT_… variable, and a key of the file that --config names.
-docs/configuration-processor.md lists them, docs/operations.md says what to do when something fails.
+Every setting is a flag (--help lists them), a FEEDKIT_… variable, and a key of the file that --config names.
+docs/configuration-processor.md describes the settings. docs/operations.md says what to do when something fails.
 
-Exit codes: 0 done, 1 failed (or verify found differences), 2 bad usage or configuration.";
+Exit codes: 0 success, 1 failure (or verify found differences), 2 wrong usage or configuration.";
 
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Check the settings, reach the services, and exit
+    /// Check the settings and the connections to all services, then exit
     #[arg(long)]
     pub check: bool,
-    /// Read to where the partitions end now, let all followers catch up, and exit
+    /// Read to the current ends of the partitions, wait for all followers to catch up, then exit
     #[arg(long, conflicts_with = "check")]
     pub until_caught_up: bool,
-    /// With --until-caught-up: end with one line of JSON
+    /// With --until-caught-up: print the result as one line of JSON
     #[arg(long, requires = "until_caught_up")]
     pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make the topics that are missing; those that are there stay as they are
+    /// Create the topics that do not exist yet; existing topics are not changed
     CreateTopics(CreateTopics),
-    /// Recount everything from the raw events and compare; exit code 1 if anything differs
+    /// Recount everything from the raw events and compare; the exit code is 1 if anything differs
     Verify(Json),
-    /// Compute counters or rollups anew from the history
+    /// Recompute counters or rollups from the history
     Rebuild {
-        /// Which
+        /// What to recompute
         #[arg(value_enum)]
         what: Rebuilt,
     },
-    /// Records that were not valid events
+    /// Show or resend records that were not valid events
     #[command(subcommand)]
     Rejected(Rejected),
-    /// Positions and lag of each partition, and how far the followers have come
+    /// Show the position and lag of each partition, and the positions of the followers
     Status(Json),
-    /// Go on after the log has lost records, and note the loss
+    /// Resume after the log has lost records, and record the loss
     ///
-    /// Without --yes it only says what is missing. Nothing else may claim that is right: a partition goes on where
-    /// the log begins now, unless --to says otherwise. Events that were read before are recognised and change nothing.
+    /// Without --yes it only shows what is missing. A partition resumes where the log begins now,
+    /// unless --to says otherwise. Only a person can decide that this is right. Events that were
+    /// read before are recognised and change nothing.
     AcceptGap(AcceptGap),
-    /// Tell followers that PostgreSQL was restored from a backup: what they have is counted anew
+    /// Tell the followers that PostgreSQL was restored from a backup, so that they rebuild their
+    /// counts
     AfterRestore,
-    /// Remove a person's texts and put a pseudonym in place of their id; counts stay
+    /// Remove a person's texts and replace their id by a pseudonym; counts do not change
     EraseUser {
         /// The user's id
         user: UserId,
@@ -86,13 +88,13 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct CreateTopics {
-    /// Partitions of each topic that is made
+    /// Number of partitions of each new topic
     #[arg(long, default_value_t = 4)]
     pub partitions: u32,
-    /// Copies of each record; without it as the brokers are configured
+    /// Number of replicas of each record [default: that of the brokers]
     #[arg(long)]
     pub replicas: Option<u16>,
-    /// Copies that must be written before a record is acknowledged; 2 of 3 replicas is the usual choice
+    /// Number of replicas that must have a record before it is acknowledged; usually 2 of 3
     #[arg(long)]
     pub min_in_sync: Option<u16>,
     /// How long records are kept
@@ -113,36 +115,37 @@ pub struct Json {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Rebuilt {
-    /// In Redis
+    /// The counters in Redis
     Counters,
-    /// In PostgreSQL
+    /// The rollups in PostgreSQL
     Rollups,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Rejected {
-    /// Show them, by partition and offset
+    /// Show the records, by partition and offset
     List {
-        /// At most so many
+        /// Maximum number of records
         #[arg(short = 'n', long, default_value_t = 100)]
         count: usize,
         /// Print JSON instead of a table
         #[arg(long)]
         json: bool,
     },
-    /// Send those that the present configuration accepts into the log again, and forget them here
+    /// Send the records that the current configuration accepts to the log again, and remove them
+    /// here
     Retry,
 }
 
 #[derive(Debug, Args)]
 pub struct AcceptGap {
-    /// Only this partition
+    /// Only for this partition
     #[arg(long)]
     pub partition: Option<u32>,
-    /// The next offset to read, instead of where the log begins
+    /// The next offset to read, instead of the beginning of the log
     #[arg(long, requires = "partition")]
     pub to: Option<u64>,
-    /// Do it
+    /// Resume the partitions, instead of only showing what is missing
     #[arg(long)]
     pub yes: bool,
 }

@@ -13,23 +13,25 @@ use feedkit_server::settings::{Layers, Sections, choice};
 use feedkit_server::{Failure, logs, settings};
 
 settings! {
-    /// What every command takes.
+    /// Settings of every command.
     pub struct GeneralSection in "" {
-        /// Where `/health/live`, `/health/ready` and `/metrics` are answered. Port 0 takes any that is free.
+        /// The address that serves `/health/live`, `/health/ready` and `/metrics`. Port 0 means any
+        /// free port.
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9464)),
-        /// What to log to standard error: error, warn, info, debug, or a filter as `feedkit_core=debug,warn`.
+        /// What to log to standard error: `error`, `warn`, `info`, `debug`, or a filter such as
+        /// `feedkit_core=debug,warn`.
         log: String = "info".to_owned(),
-        /// How a line of the log looks: `text` or `json`.
+        /// The format of a log line: `text` or `json`.
         log_format: logs::Format = logs::Format::Text,
-        /// How long a stop may take in all. What was not finished is gone on with at the next start.
+        /// How long a stop may take in total. The next start resumes unfinished work.
         shutdown_deadline: Duration = Duration::from_secs(15),
     }
 }
 
 choice! {
-    /// How processors share partitions out.
+    /// How processors divide the partitions.
     pub enum Protocol {
-        /// The classic protocol, cooperative.
+        /// The classic cooperative protocol.
         Cooperative = "cooperative",
         /// KIP-848, for brokers from 4.0 on.
         Consumer = "consumer",
@@ -39,33 +41,35 @@ choice! {
 settings! {
     /// How the log is read.
     pub struct GroupSection in "group" as "group_" {
-        /// The consumer group, one for all processors of a history.
+        /// The consumer group. All processors of a history use the same one.
         name as "group": String = "feedkit".to_owned(),
-        /// How its members share partitions out: `cooperative` (the classic protocol) or `consumer` (KIP-848, brokers
-        /// from 4.0 on).
+        /// How its members divide the partitions: `cooperative` (the classic protocol) or
+        /// `consumer` (KIP-848, for brokers from 4.0 on).
         protocol: Protocol = Protocol::Cooperative,
-        /// A processor not heard of for so long has its partitions taken away (with `consumer` the broker decides).
+        /// How long a processor may be silent before its partitions are taken away. With `consumer`
+        /// the broker decides.
         session_timeout: Duration = Duration::from_secs(10),
-        /// How often a processor is heard of.
+        /// How often a processor sends a heartbeat. With `consumer` the broker decides.
         heartbeat_interval: Duration = Duration::from_secs(1),
-        /// Most records in one commit. More is a little faster where much is to be caught up with, and takes memory: about
-        /// 1 KB a record, for each partition.
+        /// Maximum number of records in one commit. A larger value makes catching up a little
+        /// faster, and takes about 1 KB of memory a record for each partition.
         max_batch: usize = 12_000,
-        /// Commits under way at once, over all partitions. More than PostgreSQL can work on side by side only take memory.
+        /// Maximum number of concurrent commits, over all partitions. More than PostgreSQL can run
+        /// in parallel only take memory.
         max_commits: usize = 4,
     }
 }
 
 settings! {
-    /// The alerts, which one processor at a time runs.
+    /// The alerts. One processor at a time runs them.
     pub struct AlertsSection in "alerts" as "alerts_" {
-        /// How long the lease of the processor that runs them lasts without being renewed: how long they stand still
-        /// when it dies.
+        /// How long the lease of the processor that runs them lasts without renewal. The alerts stop
+        /// for this time when that processor dies.
         lease: Duration = Duration::from_secs(10),
     }
 }
 
-/// All there is, in the order of the reference.
+/// All sections, in the order of the reference.
 pub type AllSections = (
     GeneralSection,
     KafkaSection,
@@ -80,8 +84,8 @@ pub type AllSections = (
     UserRateSection,
 );
 
-/// A lease is renewed once a second at most.
-const LEAST_LEASE: Duration = Duration::from_secs(2);
+/// Minimum lease. A lease is renewed once a second at most.
+const MIN_LEASE: Duration = Duration::from_secs(2);
 
 /// Tables in which any key is allowed.
 pub const OPEN_TABLES: [&str; 1] = [KAFKA_PROPERTIES];
@@ -101,17 +105,18 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Names the key at fault, and where its value comes from.
+    /// Names the wrong key and where its value comes from.
     pub fn load(layers: &Layers) -> Result<Config, Failure> {
         let (general, kafka, group, postgres, redis, _, _, alerts, ..) = AllSections::load(layers)?;
         if group.max_batch == 0 {
-            return Err(layers.fault::<AllSections>("group.max_batch", "is 0, the least is 1"));
+            return Err(layers.fault::<AllSections>("group.max_batch", "is 0, the minimum is 1"));
         }
         if group.max_commits == 0 {
-            return Err(layers.fault::<AllSections>("group.max_commits", "is 0, the least is 1"));
+            return Err(layers.fault::<AllSections>("group.max_commits", "is 0, the minimum is 1"));
         }
-        if alerts.lease < LEAST_LEASE {
-            return Err(layers.fault::<AllSections>("alerts.lease", format!("is less than {LEAST_LEASE:?}")));
+        if alerts.lease < MIN_LEASE {
+            return Err(layers
+                .fault::<AllSections>("alerts.lease", format!("is less than the minimum, {MIN_LEASE:?}")));
         }
         Ok(Config {
             general,
@@ -125,7 +130,8 @@ impl Config {
     /// How the source reads.
     pub fn source(&self) -> SourceOptions {
         let mut options = SourceOptions::default();
-        // What is read waits with the partition's worker, which makes large batches of what came; here it only takes memory.
+        // The partition's worker makes large batches from small ones. Large batches here would only
+        // take memory.
         options.max_records = self.group.max_batch.div_ceil(16);
         options.protocol = match self.group.protocol {
             Protocol::Consumer => GroupProtocol::Consumer,

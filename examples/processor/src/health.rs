@@ -4,7 +4,8 @@ use feedkit_core::health::{Component, Condition};
 use feedkit_core::pipeline::{PartitionState, PipelineStatus};
 use feedkit_kafka::SourceStats;
 
-/// What readiness is made of. A processor that cannot get on is not ready, though it tries again by itself.
+/// What readiness is made of. A processor that cannot get on is not ready, though it tries again by
+/// itself.
 pub fn components(status: &PipelineStatus, source: &SourceStats) -> Vec<Component> {
     let log = match &status.source_trouble {
         Some(why) => Component::down("log", why),

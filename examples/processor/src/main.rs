@@ -1,4 +1,5 @@
-//! `feedkit-processor`: reads the log in Kafka, keeps the history in PostgreSQL, counts in Redis, raises alerts.
+//! `feedkit-processor`: reads the log in Kafka, stores the history in PostgreSQL, counts in Redis,
+//! and raises alerts.
 
 mod assembly;
 mod cli;
@@ -17,7 +18,8 @@ use feedkit_server::{Failure, exit, logs, runtime};
 use crate::cli::Cli;
 use crate::config::{AllSections, Config, OPEN_TABLES};
 
-/// Many threads allocate and free batches of different sizes: the system's allocator keeps a fifth more.
+/// Many threads allocate and free batches of different sizes. jemalloc needs a sixth less memory
+/// than the system's allocator.
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

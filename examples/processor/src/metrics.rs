@@ -1,4 +1,4 @@
-//! What Prometheus is told.
+//! Metrics for Prometheus.
 
 use feedkit_core::Result;
 use feedkit_core::pipeline::{PartitionState, PipelineStatus};
@@ -7,7 +7,7 @@ use prometheus::{Encoder, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::health;
 
-/// Gauges, set from the pipeline's state whenever they are asked for.
+/// Gauges. Each scrape sets them from the state of the pipeline.
 pub struct Metrics {
     registry: Registry,
     records: IntGaugeVec,
@@ -23,7 +23,7 @@ pub struct Metrics {
     connections: IntGaugeVec,
 }
 
-/// What the metrics are made of.
+/// The state that the metrics show.
 pub struct Snapshot {
     pub pipeline: PipelineStatus,
     pub source: SourceStats,
@@ -32,7 +32,7 @@ pub struct Snapshot {
 }
 
 impl Metrics {
-    /// Registers all of them.
+    /// Registers all gauges.
     pub fn new() -> Result<Metrics, prometheus::Error> {
         let registry = Registry::new();
         let gauge = |name: &str, help: &str, labels: &[&str]| {
@@ -84,7 +84,7 @@ impl Metrics {
         })
     }
 
-    /// All of them, as Prometheus reads it.
+    /// All gauges in the text format of Prometheus.
     pub fn text(&self, now: &Snapshot) -> Result<Vec<u8>, prometheus::Error> {
         self.set(now);
         let mut text = Vec::new();
@@ -102,7 +102,7 @@ impl Metrics {
         ] {
             self.records.with_label_values(&[outcome]).set(count as i64);
         }
-        // Partitions that are gone must not look as if they stood still.
+        // Partitions that were revoked must not look as if they had stopped.
         for gauges in [&self.position, &self.state, &self.lag, &self.buffered] {
             gauges.reset();
         }

@@ -1,4 +1,4 @@
-//! `/health/live`, `/health/ready` and `/metrics`, for machines beside this one.
+//! Serves `/health/live`, `/health/ready` and `/metrics`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::metrics::{Metrics, Snapshot};
 
 type Look = Arc<dyn Fn() -> Snapshot + Send + Sync>;
 
-/// Answers from what `look` sees, until `stop`.
+/// Answers from the state that `look` returns, until `stop`.
 pub async fn serve(listener: TcpListener, look: Look, stop: CancellationToken) -> Result<()> {
     let metrics = Arc::new(Metrics::new().map_err(|e| Error::fatal(format!("metrics: {e}")))?);
     let acceptor = TcpAcceptor::from_tokio(listener).map_err(fault)?;
@@ -26,7 +26,7 @@ pub async fn serve(listener: TcpListener, look: Look, stop: CancellationToken) -
     server.run_with_graceful_shutdown(routes, stop.cancelled_owned(), Some(LAST)).await.map_err(fault)
 }
 
-/// How long answers under way have when it stops.
+/// How long open requests may take when the server stops.
 const LAST: Duration = Duration::from_secs(1);
 
 fn routes() -> Route {
@@ -60,7 +60,7 @@ fn shown(look: Data<&Look>, metrics: Data<&Arc<Metrics>>) -> Response {
     match metrics.text(&look()) {
         Ok(text) => Response::builder().content_type("text/plain; version=0.0.4").body(text),
         Err(error) => {
-            tracing::error!(%error, "metrics cannot be written");
+            tracing::error!(%error, "could not write the metrics");
             Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).finish()
         }
     }

@@ -1,4 +1,4 @@
-//! `accept-gap`: goes on after the log has lost records.
+//! `accept-gap`: resumes after the log has lost records.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
@@ -12,19 +12,19 @@ use feedkit_server::output;
 use crate::cli::AcceptGap;
 use crate::config::Config;
 
-/// How long all partitions may take to be heard of.
+/// How long Kafka may take to report all partitions.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long nothing may be heard before all has been.
+/// How long to wait for further gaps when all partitions are assigned.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// Says what is missing, and with `--yes` goes on.
+/// Shows what is missing. With `--yes` it resumes the partitions.
 pub async fn accept(args: &AcceptGap, config: &Config) -> Result<ExitCode> {
     let history = super::postgres(config).await?.history();
     let kafka = config.services.events()?;
     let looking = gaps(&history, kafka.broadcast(SourceOptions::default())?);
     let found = tokio::time::timeout(PATIENCE, looking).await.map_err(|_| {
-        Error::retriable(format!("Kafka has not told of all partitions within {PATIENCE:?}"))
+        Error::retriable(format!("Kafka did not report all partitions within {PATIENCE:?}"))
     })??;
     let asked = |gap: &Gap| args.partition.is_none_or(|p| p == gap.partition.0);
     let (mut accepted, mut shown) = (0, 0);
@@ -32,12 +32,12 @@ pub async fn accept(args: &AcceptGap, config: &Config) -> Result<ExitCode> {
         let to = args.to.unwrap_or(gap.start);
         if !(gap.start..=gap.end).contains(&to) {
             return Err(Error::invalid(format!(
-                "--to {to}: partition {} holds {}..{}",
+                "--to {to}: partition {} has the offsets {}..{}",
                 gap.partition, gap.start, gap.end
             )));
         }
         shown += 1;
-        output::line(&format!("{gap}; it would go on at {to}"))?;
+        output::line(&format!("{gap}; it would resume at {to}"))?;
         if args.yes {
             history.accept_gap(gap.partition, log, to, SystemClock.now()).await?;
             accepted += 1;
@@ -45,25 +45,25 @@ pub async fn accept(args: &AcceptGap, config: &Config) -> Result<ExitCode> {
     }
     match (shown, accepted) {
         (0, _) => output::line("no partition has a gap")?,
-        (_, 0) => output::line(
-            "nothing was changed: with --yes the loss is noted, and these partitions go on there",
-        )?,
+        (_, 0) => {
+            output::line("nothing was changed: --yes records the loss and resumes these partitions there")?
+        }
         _ => output::line(&format!(
-            "{accepted} gaps are noted; restart the processor that has these partitions, or wait for its next \
+            "{accepted} gaps are recorded; restart the processor that has these partitions, or wait for its next \
              rebalance"
         ))?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The gaps there are, each with the log's incarnation: what a processor would meet at its start.
+/// The gaps that a processor would find at its start, each with the incarnation of the log.
 async fn gaps(history: &impl History, mut source: impl EventSource) -> Result<Vec<(Gap, u128)>> {
-    // Partitions not assigned yet, and the logs of those that are.
+    // The partitions that are not assigned yet, and the incarnations of those that are.
     let mut missing: BTreeSet<Partition> = source.ends().await?.iter().map(|(p, _)| p).collect();
     let mut logs: BTreeMap<Partition, u128> = BTreeMap::new();
     let mut gaps = Vec::new();
     loop {
-        // A partition that is read up to its end has nothing to say.
+        // A partition without a gap and without records yields no event.
         let quiet = if missing.is_empty() { QUIET } else { PATIENCE };
         let Ok(event) = tokio::time::timeout(quiet, source.next()).await else { break };
         match event {

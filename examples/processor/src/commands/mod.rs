@@ -1,4 +1,4 @@
-//! What the commands do.
+//! The commands.
 
 mod gap;
 mod rejected;
@@ -37,15 +37,16 @@ pub async fn run(cli: Cli, config: Config) -> Result<ExitCode> {
 const INTRODUCTION: &str = "\
 # Configuration of feedkit-processor
 
-<!-- Made by `feedkit-processor reference > docs/configuration-processor.md`; a test compares the two. -->
+<!-- Made by `feedkit-processor reference > docs/configuration-processor.md`. A test compares the two. -->
 
-[How settings are given](configuration.md) is the same for all programs: a flag goes before a variable, a variable before the file
-that `--config` names, the file before the default. `feedkit-processor --check` looks at the settings, reaches the services and
-exits.
+[Settings are given](configuration.md) in the same way for all programs. A flag overrides a variable,
+a variable overrides the file that `--config` names, and the file overrides the default.
+`feedkit-processor --check` checks the settings and the connections to all services, then exits.
 
-In the table `[kafka.properties]` of the file any property of
-[librdkafka](https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md) can be set, such as
-`\"security.protocol\" = \"sasl_ssl\"`; those that exactness rests on are refused.
+The table `[kafka.properties]` of the file takes any property of
+[librdkafka](https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md), such as
+`\"security.protocol\" = \"sasl_ssl\"`. A few properties are refused, because exactness depends on
+their values.
 ";
 
 fn reference() -> Result<ExitCode> {
@@ -54,7 +55,8 @@ fn reference() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// PostgreSQL, for a command that is called by a person: without waiting for it.
+/// Connects to PostgreSQL for a command. Does not wait until PostgreSQL is up, because a person
+/// called the command.
 async fn postgres(config: &Config) -> Result<feedkit_store::postgres::Postgres> {
     config.services.postgres(NAME).await.map_err(|error| error.context("PostgreSQL"))
 }

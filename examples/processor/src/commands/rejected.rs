@@ -12,10 +12,10 @@ use feedkit_store::postgres::{RejectedKey, RejectedValue};
 
 use crate::config::Config;
 
-/// Rejected records looked at together.
+/// Maximum number of rejected records to read at once.
 const PAGE: usize = 500;
 
-/// Shows them.
+/// Shows the rejected records.
 pub async fn list(count: usize, json: bool, config: &Config) -> Result<ExitCode> {
     let found = super::postgres(config).await?.queries().rejected(None, count).await?;
     if json {
@@ -38,9 +38,10 @@ pub async fn list(count: usize, json: bool, config: &Config) -> Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sends those that are events now into the log, and forgets them.
+/// Sends the records that are valid events now to the log, and removes them from the rejected ones.
 ///
-/// Each bears the id that its place gave it, so that one sent twice, should this be cut off, counts once.
+/// Each event has the id that its place in the log gave it. So an event counts once, even if the
+/// command is interrupted and sends it twice.
 pub async fn retry(config: &Config) -> Result<ExitCode> {
     let history = super::postgres(config).await?.history();
     let sink = config.services.events()?.sink(SinkOptions::default())?;
@@ -54,16 +55,16 @@ pub async fn retry(config: &Config) -> Result<ExitCode> {
         left += (page.len() - keys.len()) as u64;
         sent += keys.len() as u64;
         for outcome in sink.send(records).await {
-            outcome.map_err(|error| error.context("the log does not take a record"))?;
+            outcome.map_err(|error| error.context("the log did not take a record"))?;
         }
         history.remove_rejected(&keys).await?;
     }
     sink.flush().await?;
-    output::line(&format!("{sent} records are in the log again, {left} are still no events"))?;
+    output::line(&format!("{sent} records are in the log again, {left} are still not valid events"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The record to send, if it is an event.
+/// The record to send, if it is a valid event.
 fn record(codec: &JsonCodec, rejected: &RejectedValue) -> Option<(RejectedKey, NewRecord)> {
     let RejectedKey { partition, offset, log } = rejected.key;
     if !rejected.whole {

@@ -1,4 +1,4 @@
-//! `verify` and `rebuild`: are totals and counters right, and if not, make them so.
+//! `verify` checks totals and counters, and `rebuild` recomputes them.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use serde_json::json;
 use crate::cli::Rebuilt;
 use crate::config::Config;
 
-/// Posts compared together.
+/// Maximum number of posts to compare at once.
 const PAGE: usize = 500;
-/// Most differences shown.
+/// Maximum number of differences to show.
 const SHOWN: usize = 100;
 
-/// Recounts and compares; exit code 1 if anything differs.
+/// Recounts and compares. The exit code is 1 if anything differs.
 pub async fn verify(json: bool, config: &Config) -> Result<ExitCode> {
     let postgres = super::postgres(config).await?;
     let found = postgres.queries().verify().await?;
@@ -33,7 +33,7 @@ pub async fn verify(json: bool, config: &Config) -> Result<ExitCode> {
         }
         let verdict = |count: u64| match count {
             0 => "all is right".to_owned(),
-            n => format!("{n} differences; `feedkit-processor rebuild` computes anew"),
+            n => format!("{n} differences; `feedkit-processor rebuild` recomputes"),
         };
         let history = verdict(found.difference_count);
         output::line(&format!("history: {} events, {} posts: {history}", found.events, found.posts))?;
@@ -46,23 +46,23 @@ pub async fn verify(json: bool, config: &Config) -> Result<ExitCode> {
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Computes anew.
+/// Recomputes counters or rollups.
 pub async fn rebuild(what: Rebuilt, config: &Config) -> Result<ExitCode> {
     let postgres = super::postgres(config).await?;
     match what {
         Rebuilt::Counters => {
             rebuild_counters(&postgres, config).await?;
-            output::line("the counters are computed anew from the history")?;
+            output::line("the counters were recomputed from the history")?;
         }
         Rebuilt::Rollups => {
             postgres.history().rebuild_totals().await?;
-            output::line("totals and hourly sums are computed anew from the raw events")?;
+            output::line("totals and hourly sums were recomputed from the raw events")?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// In place; processors at work wait meanwhile.
+/// Rebuilds the counters in place. Running processors wait in the meantime.
 pub(super) async fn rebuild_counters(postgres: &Postgres, config: &Config) -> Result<()> {
     let (counters, history) = (config.services.redis()?.counters(), Arc::new(postgres.history()));
     CounterFollower::new("counters", counters, history.clone(), Trending::default()).rebuild(&*history).await
@@ -87,7 +87,7 @@ impl Compared {
     }
 }
 
-/// Compares each post's counts with the history's, where both stand at the same positions all the while.
+/// Compares the counts of each post with those of the history, if both stay at the same positions.
 async fn compare_counters(postgres: &Postgres, counters: &RedisCounters) -> Result<Compared> {
     let mut snapshot = postgres.history().snapshot().await?;
     let positions = snapshot.positions().clone();
@@ -133,7 +133,7 @@ async fn elsewhere(counters: &RedisCounters, positions: &Positions) -> Result<Op
         if at != offset {
             return Ok(Some(format!(
                 "partition {partition} is counted up to {at} and committed up to {offset}: try again when \
-                 nothing is running, or little"
+                 there is little traffic"
             )));
         }
     }

@@ -7,31 +7,32 @@ use feedkit_server::output;
 
 use crate::config::Config;
 
-/// Renews the history's incarnation.
+/// Gives the history a new incarnation.
 pub async fn after_restore(config: &Config) -> Result<ExitCode> {
     let incarnation = super::postgres(config).await?.history().after_restore().await?;
     output::line(&format!(
-        "the history has a new incarnation, {incarnation:032x}: the counters are rebuilt when a processor runs"
+        "the history has a new incarnation, {incarnation:032x}: the next processor that runs rebuilds the counters"
     ))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Erases a person. The counters hold who the authors of posts are, so they are counted anew if the person is one.
+/// Erases a person. The counters have the authors of posts, so they are rebuilt if the person is an
+/// author.
 pub async fn erase(user: &UserId, config: &Config) -> Result<ExitCode> {
     let postgres = super::postgres(config).await?;
     let erased = postgres.history().erase_user(user).await?;
     output::line(&format!(
-        "{user} is {} now: {} events, {} likes, {} posts, {} rejected records, {} alerts changed",
+        "{user} is now {}: {} events, {} likes, {} posts, {} rejected records, {} alerts changed",
         erased.pseudonym, erased.events, erased.likes, erased.posts, erased.rejected, erased.alerts
     ))?;
     if erased.posts > 0 {
         super::repair::rebuild_counters(&postgres, config).await.map_err(|error| {
             error.context(
-                "PostgreSQL is done, Redis still names the author: run `feedkit-processor rebuild counters`",
+                "PostgreSQL is done, but Redis still has the author: run `feedkit-processor rebuild counters`",
             )
         })?;
-        output::line("the counters, which hold the authors, are computed anew")?;
+        output::line("the counters, which have the authors, were recomputed")?;
     }
-    output::line("the log, the journal and backups forget by their own retention")?;
+    output::line("the log, the journal and backups still have the data until their retention removes it")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -83,7 +83,8 @@ impl Begun {
     }
 }
 
-/// Where the log ends now. A position in a log that lost records says nothing about how far it was read.
+/// Where the log ends now. A position in a log that lost records says nothing about how far it was
+/// read.
 async fn ends(stores: &Stores) -> Result<Positions> {
     let history = stores.postgres.history();
     let (log, held) = stores.events.held().await?;
@@ -124,8 +125,8 @@ fn answer(
     probes::serve(listener, Arc::new(look), stop)
 }
 
-/// Waits until the history and all followers have come to `target`, whichever process has brought them there; for
-/// ever without one.
+/// Waits until the history and all followers have come to `target`, whichever process has brought
+/// them there; for ever without one.
 async fn caught_up(
     stores: &Stores,
     pipeline: &PipelineHandle,

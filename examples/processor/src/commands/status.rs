@@ -1,4 +1,4 @@
-//! `status`: how far everything has come, asked of the stores themselves.
+//! `status`: shows the positions in all stores.
 
 use std::process::ExitCode;
 
@@ -21,7 +21,8 @@ struct Row {
     rollups: Option<Offset>,
 }
 
-/// Prints a row a partition. What cannot be reached is left open, and said on standard error.
+/// Prints a row for each partition. A value is left open if its store does not answer; a warning
+/// says why.
 pub async fn status(json: bool, config: &Config) -> Result<ExitCode> {
     let postgres = super::postgres(config).await?;
     let (history, rollups) = (postgres.history(), postgres.rollups());
@@ -71,7 +72,7 @@ pub async fn status(json: bool, config: &Config) -> Result<ExitCode> {
     }
     output::line(&table)?;
     let outbox = postgres.alert_log().count().await?;
-    output::line(&format!("{outbox} alerts are kept"))?;
+    output::line(&format!("{outbox} alerts are stored"))?;
     Ok(ExitCode::SUCCESS)
 }
 
