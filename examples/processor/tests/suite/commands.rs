@@ -102,7 +102,7 @@ async fn the_state_is_told() {
         assert_eq!((&row["committed"], &row["counters"], &row["rollups"]), (end, end, end), "{row}");
         assert_eq!((row["lag"].as_u64(), row["epoch"].as_u64() > Some(0)), (Some(0), true), "{row}");
     }
-    assert!(world.ok(&["status"]).await.contains("alerts are kept"));
+    assert!(world.ok(&["status"]).await.contains("alerts are stored"));
     let caught: Value = world.json(&["--until-caught-up"]).await;
     assert_eq!(caught["events"], 0, "{caught}");
     // Nothing is known of Redis while it is away, and the rest is still told.

@@ -154,7 +154,7 @@ async fn what_a_wider_configuration_accepts_comes_back_once() {
     let (one, two) = tokio::join!(world.ok(&["rejected", "retry"]), world.ok(&["rejected", "retry"]));
     println!("{one}{two}");
     let third = world.ok(&["rejected", "retry"]).await;
-    assert!(third.starts_with("0 records") && third.contains("1 are still no events"), "{third}");
+    assert!(third.starts_with("0 records") && third.contains("1 are still not valid events"), "{third}");
     world.catch_up().await;
     assert_eq!(totals(&world).await["p"]["share"], 1200);
     assert_eq!(world.json(&["rejected", "list"]).await.as_array().unwrap().len(), 1);
