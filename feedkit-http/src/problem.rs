@@ -188,7 +188,7 @@ impl From<Error> for Problem {
         static FAILS: Seldom = Seldom::new();
         match error.kind() {
             ErrorKind::Invalid => Problem::invalid(error.to_string()),
-            ErrorKind::Retriable | ErrorKind::Uncertain => {
+            kind if kind.may_pass() => {
                 if AWAY.due() {
                     tracing::warn!(?error, "a backend cannot answer");
                 }

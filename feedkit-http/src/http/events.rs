@@ -14,7 +14,7 @@ use crate::problem::Seldom;
 use crate::state::State;
 use feedkit_core::codec::InvalidEvent;
 use feedkit_core::sink::NewRecord;
-use feedkit_core::{Authorizer, Clock, Error, ErrorKind, EventId, EventSink, Position, Result};
+use feedkit_core::{Authorizer, Clock, Error, EventId, EventSink, Position, Result};
 
 /// Takes one event in; answers when the log has acknowledged it.
 pub(crate) struct PostEvent(pub(crate) Arc<State>);
@@ -82,7 +82,7 @@ impl State {
     pub(super) fn taken(&self, id: EventId, outcome: Result<Position>) -> Result<Position, Problem> {
         static REFUSES: Seldom = Seldom::new();
         outcome.map_err(|error| {
-            if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Data) {
+            if error.kind().must_set_aside() {
                 self.metrics.rejected("invalid", 1);
                 return Problem::invalid(error.to_string());
             }
