@@ -1,8 +1,9 @@
 //! Keys that are fetched, and fetched again as they rotate.
 
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
@@ -125,7 +126,7 @@ impl Fetched {
                 if let Some(keys) = keys {
                     let version = attempts.count;
                     tracing::info!(keys = keys.len(), "keys to verify tokens with have been fetched");
-                    let mut current = self.current.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    let mut current = self.current.write();
                     *current = Some(Arc::new(KeySet { keys, version }));
                 }
             }
@@ -143,7 +144,7 @@ impl Fetched {
     }
 
     fn known(&self) -> Option<Arc<KeySet>> {
-        self.current.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.current.read().clone()
     }
 
     fn unavailable(&self) -> Error {
@@ -153,6 +154,6 @@ impl Fetched {
 
     fn attempts(&self) -> MutexGuard<'_, Attempts> {
         // Every change is whole before anything can panic.
-        self.attempts.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.attempts.lock()
     }
 }

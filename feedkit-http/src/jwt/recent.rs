@@ -1,9 +1,10 @@
 //! Tokens verified lately: clients send the same one with every request.
 
 use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashMap};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::claims::Verified;
 
@@ -66,7 +67,7 @@ impl Recent {
     fn shard(&self, token: &str) -> MutexGuard<'_, Shard> {
         let at = (self.hasher.hash_one(token) >> 32) as usize % SHARDS;
         // Every change to a shard is whole before anything can panic.
-        self.shards[at].lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.shards[at].lock()
     }
 }
 
@@ -99,8 +100,7 @@ mod tests {
             recent.keep(&format!("token {i}"), verified(), 1);
             assert!(recent.find("hot", 1).is_some(), "{i}");
         }
-        let kept: usize =
-            recent.shards.iter().map(|s| s.lock().unwrap()).map(|s| s.young.len() + s.old.len()).sum();
+        let kept: usize = recent.shards.iter().map(|s| s.lock()).map(|s| s.young.len() + s.old.len()).sum();
         assert!(kept <= 320, "{kept}");
     }
 

@@ -1,8 +1,9 @@
 //! How many clients there are, in all and of each user.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use hashbrown::HashMap;
+use parking_lot::{Mutex, MutexGuard};
 
 use feedkit_core::UserId;
 
@@ -48,7 +49,7 @@ impl Admission {
 
     fn present(&self) -> MutexGuard<'_, Present> {
         // Every change is whole before anything can panic.
-        self.present.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.present.lock()
     }
 }
 

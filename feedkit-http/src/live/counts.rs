@@ -3,9 +3,10 @@
 //! Counts are no notifications: they have no cursor, and of each post only the latest waits to be sent.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -99,7 +100,7 @@ impl Counts {
 
     fn board(&self) -> MutexGuard<'_, Board> {
         // Every change is whole before anything can panic.
-        self.board.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.board.lock()
     }
 
     /// What is to be asked for now: the posts, and whether the top too. In between rounds only what somebody waits

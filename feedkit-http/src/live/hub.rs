@@ -1,9 +1,10 @@
 //! What all sockets and streams share.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -84,7 +85,7 @@ impl Hub {
     /// Dropped before it has finished, it cuts off those that are left.
     pub(crate) async fn close(&self) {
         self.closing.cancel();
-        let tasks = lock(&self.tasks).take();
+        let tasks = self.tasks.lock().take();
         let Some(mut tasks) = tasks else { return };
         while let Some(ended) = tasks.join_next().await {
             note(ended);
@@ -93,7 +94,7 @@ impl Hub {
 
     /// How the fan-out is. It never keeps a gateway from being ready.
     pub(crate) fn component(&self) -> Component {
-        let trouble = lock(&self.trouble);
+        let trouble = self.trouble.lock();
         match (&trouble.reader, &trouble.counts) {
             (None, None) => Component::up("live"),
             (Some(reader), _) => {
@@ -105,7 +106,7 @@ impl Hub {
 
     /// Runs a client's task; `false` if the hub is closed.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> bool {
-        let mut tasks = lock(&self.tasks);
+        let mut tasks = self.tasks.lock();
         let Some(tasks) = tasks.as_mut() else { return false };
         while let Some(ended) = tasks.try_join_next() {
             note(ended);
@@ -121,13 +122,13 @@ impl Hub {
 
     /// Cancelled when a client who comes now has to go.
     pub(super) fn generation(&self) -> CancellationToken {
-        lock(&self.generation).clone()
+        self.generation.lock().clone()
     }
 
     /// Sends all present clients away: notifications were lost, and their cursors will tell them so.
     pub(super) fn send_away(&self) {
         let next = self.closing.child_token();
-        std::mem::replace(&mut *lock(&self.generation), next).cancel();
+        std::mem::replace(&mut *self.generation.lock(), next).cancel();
     }
 
     pub(super) fn new_client(&self) -> ClientId {
@@ -135,7 +136,7 @@ impl Hub {
     }
 
     pub(super) fn registry(&self) -> MutexGuard<'_, Registry> {
-        lock(&self.registry)
+        self.registry.lock()
     }
 
     /// Wakes those who wait for the reader to have come somewhere.
@@ -171,12 +172,12 @@ impl Hub {
 
     /// What keeps the reader from reading; `None` when it reads.
     pub(super) fn reader_trouble(&self, trouble: Option<String>) {
-        lock(&self.trouble).reader = trouble;
+        self.trouble.lock().reader = trouble;
     }
 
     /// What keeps counts from being read; `None` when they are.
     pub(super) fn counts_trouble(&self, trouble: Option<String>) {
-        lock(&self.trouble).counts = trouble;
+        self.trouble.lock().counts = trouble;
     }
 }
 
@@ -184,9 +185,4 @@ fn note(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a client's task failed");
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Every change is whole before anything can panic.
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

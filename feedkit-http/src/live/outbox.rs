@@ -1,9 +1,10 @@
 //! What waits to be sent to one client. Bounded: whoever is slower than what comes is told to come back.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use hashbrown::HashMap;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::channel::channel_of;
@@ -132,7 +133,7 @@ impl Outbox {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change to the state is whole before anything can panic.
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state.lock()
     }
 }
 

@@ -1,8 +1,9 @@
 //! Reads what was missed from the log, when memory does not reach back as far.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::tail::Entry;
@@ -191,9 +192,9 @@ impl Recoveries {
         }
     }
 
-    fn flights(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Flight>> {
+    fn flights(&self) -> MutexGuard<'_, HashMap<Key, Flight>> {
         // Every change to the map is whole before anything can panic.
-        self.flights.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.flights.lock()
     }
 }
 
