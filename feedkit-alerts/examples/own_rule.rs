@@ -1,4 +1,4 @@
-//! A rule of one's own, in a pipeline that lives in memory: too many comments on one post within a minute.
+//! Your own rule, in a pipeline in memory: it reports too many comments on one post within a minute.
 //!
 //! `cargo run -p feedkit-alerts --example own_rule`
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 // [rule]
-/// Tells moderators of a post that gets `most` comments within one minute of event time.
+/// Alerts moderators to a post that gets `most` comments within one minute of event time.
 struct CommentFlood {
     most: u32,
 }
 
-/// What is remembered of one post: small, no heap, new when all is zero.
+/// The state of one post. It is small, has no heap data, and is all zeros at first.
 #[derive(Default, Clone, Serialize, Deserialize)]
 struct Minute {
     minute: i64,
@@ -55,7 +55,7 @@ impl AlertRule for CommentFlood {
         state.comments += 1;
         if state.comments == self.most {
             context.raise(Notification {
-                // Rule, key and episode: raised again in a replay, it is the same alert.
+                // Rule, key and episode: a replay raises the same alert again.
                 id: format!("comment_flood:{}:{minute}", effect.post),
                 kind: "COMMENT_FLOOD".into(),
                 severity: Severity::Warning,
@@ -108,7 +108,7 @@ async fn main() -> Result<()> {
     running.await.map_err(|e| Error::fatal(e.to_string()))?
 }
 
-/// One comment a second on p1 by different users: 60 within a minute, which is one alert, not 41.
+/// One comment per second on p1 by different users. This is 60 within a minute, and one alert, not 41.
 fn comment(second: u32) -> NewRecord {
     let user = format!("u{second}");
     let event = serde_json::json!({

@@ -1,4 +1,4 @@
-//! A follower of one's own: who receives the most likes, kept in a file together with how far it has come.
+//! Your own follower: it finds who receives the most likes, and keeps this in a file with its position.
 //!
 //! `cargo run -p feedkit-core --features testkit --example own_follower`
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
@@ -29,11 +29,11 @@ struct Leaderboard(Arc<Mutex<Board>>);
 struct Board {
     path: PathBuf,
     state: State,
-    /// Keeps a second process out, which would not see what this one has in memory.
+    /// Keeps a second process out, because it would not see the state in this one's memory.
     _lock: File,
 }
 
-/// What one file holds: the position is never apart from what it stands for.
+/// The content of the file. It always contains the position together with the changes.
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct State {
     positions: Positions,
@@ -110,8 +110,8 @@ impl State {
 // [/follower]
 
 impl Leaderboard {
-    /// Works on the board where waiting for the disk is allowed. Work that was begun goes on to its end also when
-    /// the caller is dropped, and holds the lock until then.
+    /// Runs `work` on a blocking thread. It finishes even if the caller is dropped, and holds the lock until
+    /// then.
     async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Board) -> Result<T> + Send + 'static,
@@ -124,7 +124,7 @@ impl Leaderboard {
 
 // [keep]
 impl Board {
-    /// Replaces the file in one step, and only then what is in memory.
+    /// Replaces the file in one step, and then the state in memory.
     fn keep(&mut self, next: State) -> Result<()> {
         let bytes = serde_json::to_vec(&next).map_err(|e| Error::fatal(e.to_string()))?;
         let failed = |e: std::io::Error| Error::retriable(format!("{}: {e}", self.path.display()));
@@ -134,7 +134,7 @@ impl Board {
     }
 }
 
-/// After a crash the file is the old one or the new one, whole.
+/// Replaces a file so that after a crash, it is either the old one or the new one.
 fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let fresh = path.with_extension("new");
     let mut file = File::create(&fresh)?;
@@ -182,7 +182,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = dir.path().join("board.json");
     let (log, history) = (MemoryLog::new(4, SystemClock), Arc::new(MemoryHistory::new()));
     for (round, users) in [["u1", "u2"], ["u3", "u4"]].into_iter().enumerate() {
-        // In the second round the file is there already: the board goes on from its position.
+        // In the second round, the file exists, and the board continues from its position.
         let board = Leaderboard::open(&path)?;
         let pipeline =
             Pipeline::builder(log.reader("feedkit"), history.clone()).follower(board.clone()).build();
@@ -202,7 +202,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Fresh boards for the conformance suite.
+/// New boards for the conformance suite.
 struct Boards(tempfile::TempDir);
 
 #[async_trait]

@@ -1,5 +1,5 @@
-//! A sink of one's own: events go into a file of JSON lines, synced before they are acknowledged. The pipeline then
-//! reads that file.
+//! Your own sink: it writes events to a file of JSON lines, and syncs the file before it acknowledges
+//! them. The pipeline then reads that file.
 //!
 //! `cargo run -p feedkit-core --example own_sink`
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
@@ -20,8 +20,8 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 // [sink]
-/// Appends each record as one line. One partition, so that equal keys trivially share theirs; a record's offset is
-/// its line's number, from 0.
+/// Appends each record as one line. There is one partition, so equal keys share it. The offset of a
+/// record is the number of its line, from 0.
 struct JsonLinesSink(Arc<Mutex<Lines>>);
 
 struct Lines {
@@ -34,13 +34,13 @@ struct Lines {
 impl EventSink for JsonLinesSink {
     async fn send(&self, batch: Vec<NewRecord>) -> Vec<Result<Position>> {
         let (lines, count) = (Arc::clone(&self.0), batch.len());
-        // The disk is slow: not on an async thread. Dropping this future does not stop the write half-way.
+        // The disk is slow, so use a blocking thread. It finishes even if this future is dropped.
         let written = tokio::task::spawn_blocking(move || lines.lock().append(&batch));
         written.await.unwrap_or_else(|e| (0..count).map(|_| Err(Error::uncertain(e.to_string()))).collect())
     }
 
     async fn flush(&self) -> Result<()> {
-        Ok(()) // Nothing is ever held back.
+        Ok(()) // `send` holds nothing back.
     }
 }
 // [/sink]
@@ -62,7 +62,7 @@ impl Lines {
             });
         }
         if let Err(error) = self.file.write_all(&bytes).and_then(|()| self.file.sync_data()) {
-            // Cut off what may be half a line. If that works nothing was taken, else nobody knows.
+            // Cut off a partial line. If that works, nothing was stored. If not, nobody knows.
             let undone = self.file.set_len(self.bytes).and_then(|()| self.file.sync_data()).is_ok();
             let kind = if undone { Error::retriable } else { Error::uncertain };
             return batch.iter().map(|_| Err(kind(error.to_string()))).collect();
@@ -74,7 +74,7 @@ impl Lines {
 // [/append]
 
 impl JsonLinesSink {
-    /// Opens the file, and cuts off a line that a crash has left unfinished: it was never acknowledged.
+    /// Opens the file, and cuts off a line that a crash has left unfinished. It was never acknowledged.
     fn open(path: &Path) -> std::io::Result<Self> {
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let mut held = Vec::new();
@@ -91,7 +91,7 @@ impl JsonLinesSink {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("actions.jsonl");
-    std::fs::write(&path, "{\"userId\":\"u0\",\"postI")?; // What a crash may leave.
+    std::fs::write(&path, "{\"userId\":\"u0\",\"postI")?; // A crash may leave this.
     let sink = JsonLinesSink::open(&path)?;
 
     let like = |user: &str| format!(r#"{{"userId":"{user}","postId":"p9","type":"like"}}"#);

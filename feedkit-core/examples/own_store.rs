@@ -1,5 +1,5 @@
-//! A counter store of one's own, over a key-value store that can write a batch in one step, and the suite that says
-//! whether it keeps the contract.
+//! Your own counter store, over a key-value store that can write a batch in one step. The conformance
+//! suite checks whether it keeps the contract.
 //!
 //! `cargo run -p feedkit-core --features testkit --example own_store`
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
@@ -15,14 +15,14 @@ use feedkit_core::trending::{Score, Trending};
 use feedkit_core::{CounterStore, Error, Partition, Positions, PostId, Result, Timestamp, UserId};
 use parking_lot::Mutex;
 
-/// Stands for the database: ordered keys, and batches that are written whole or not at all. Its lock is what makes
-/// reading the fence and writing the batch one step; a database does that with a transaction or a script.
+/// Represents the database: ordered keys, and batches that are written as a whole or not at all. The lock makes
+/// reading the fence and writing the batch one step. A database uses a transaction or a script instead.
 #[derive(Default)]
 struct KeyValue(Mutex<BTreeMap<Key, Value>>);
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
-    /// How often a rebuild was begun, whether one is running, and which history's incarnation is counted.
+    /// The number of rebuilds so far, whether one is running, and the incarnation of the history.
     State,
     Fence(Partition),
     Post(PostId),
@@ -74,7 +74,7 @@ impl CounterStore for KeyValueCounters {
             if given < wanted {
                 return Ok(ChunkOutcome::Skipped);
             }
-            // One batch: the counters, and the fence that says so.
+            // One batch: the counters, and the fence after them.
             let state = State { incarnation: Some(chunk.next.incarnation), ..state };
             let fence = (Key::Fence(chunk.partition), Value::Fence(chunk.next));
             let mut batch = BTreeMap::from([fence, (Key::State, Value::State(state))]);
@@ -192,7 +192,7 @@ impl Counts {
     }
 }
 
-/// The highest first, equal ones by the post's id; posts with no likes are left out.
+/// Posts by score, the highest first, equal ones by their id. Posts without likes are left out.
 fn ranked(db: &BTreeMap<Key, Value>, limit: usize, score: impl Fn(i64, Score) -> f64) -> Vec<RankedPost> {
     let posts = db.iter().filter_map(|(key, value)| match (key, value) {
         (Key::Post(post), Value::Post(counts)) => {
@@ -211,6 +211,6 @@ fn ranked(db: &BTreeMap<Key, Value>, limit: usize, score: impl Fn(i64, Score) ->
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     conformance::counters(async || KeyValueCounters::default()).await;
-    println!("keeps the contract of CounterStore");
+    println!("KeyValueCounters keeps the contract of CounterStore");
 }
 // [/check]

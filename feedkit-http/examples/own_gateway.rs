@@ -1,4 +1,5 @@
-//! The gateway's routes in a poem application of one's own, beside a route of its own. Everything is kept in memory.
+//! The gateway's routes in your own poem application, beside a route of that application. All data is in
+//! memory.
 //!
 //! `cargo run -p feedkit-http --example own_gateway`
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
@@ -21,7 +22,7 @@ use poem::http::StatusCode;
 use poem::{Endpoint, Request, Route, get, handler};
 use tokio_util::sync::CancellationToken;
 
-/// Opens readers of the notifications' log.
+/// Opens readers of the notifications topic.
 struct Notifications(MemoryLog);
 
 #[async_trait]
@@ -31,7 +32,7 @@ impl OpenSource for Notifications {
     }
 }
 
-/// What the pipeline has committed can be read.
+/// An event is visible once the pipeline has committed it.
 struct Committed(PipelineHandle);
 
 #[async_trait]
@@ -99,7 +100,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         async move { gateway.attend(shutdown).await }
     });
 
-    // A server would hand requests over like this.
+    // A server would pass requests on like this.
     let request = Request::builder()
         .method(poem::http::Method::POST)
         .uri("/feed/api/events".parse()?)
