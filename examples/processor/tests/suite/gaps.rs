@@ -36,7 +36,7 @@ async fn recreate(kafka: &Kafka) {
     deleted[0].as_ref().unwrap();
     eventually("the topic is made anew", async || {
         let topic = NewTopic::new(&kafka.topic).partitions(2);
-        create_topics(kafka, &[topic]).await.is_ok_and(|made| made[0].made)
+        create_topics(kafka, &[topic]).await.is_ok_and(|made| made[0].is_new)
     })
     .await;
 }
