@@ -1,8 +1,8 @@
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::faults;
 use crate::alert_log::{
@@ -105,7 +105,7 @@ impl MutantAlertLog {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.seen.lock()
     }
 
     /// The lease to write under: the present one, where this fault takes any.

@@ -1,9 +1,9 @@
-use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use hashbrown::HashMap;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::faults;
@@ -39,8 +39,8 @@ impl MutantCache {
         MutantCache { answers: Mutex::default(), fault }
     }
 
-    fn answers(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Bytes, Instant)>> {
-        self.answers.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn answers(&self) -> MutexGuard<'_, HashMap<String, (Bytes, Instant)>> {
+        self.answers.lock()
     }
 
     fn key(&self, key: &str) -> String {

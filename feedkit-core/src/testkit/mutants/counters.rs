@@ -1,6 +1,5 @@
-use std::sync::Mutex;
-
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::faults;
 use crate::counters::{ChunkOutcome, CounterChunk, CounterStore, Fence, RebuildToken};
@@ -81,8 +80,8 @@ impl MutantCounters {
         MutantCounters { inner: MemoryCounters::default(), fault, seen: Mutex::default() }
     }
 
-    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock()
     }
 
     fn token(&self, token: RebuildToken) -> RebuildToken {

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 
 use super::faults;
 use crate::follower::{Follower, FollowerPosition};
@@ -49,14 +50,14 @@ impl MutantFollower {
     /// Net counts by post and kind; those that come to nothing are left out.
     pub fn counts(&self) -> BTreeMap<(String, String), i64> {
         let mut counts = self.inner.counts();
-        let more = self.more.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let more = self.more.lock();
         more.iter().for_each(|(key, n)| *counts.entry(key.clone()).or_default() += n);
         counts.retain(|_, n| *n != 0);
         counts
     }
 
     fn count(&self, entries: &[Arc<JournalEntry>], from: Offset, to: Offset) {
-        let mut more = self.more.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut more = self.more.lock();
         for effect in entries.iter().flat_map(|e| &e.effects).filter(|e| (from..to).contains(&e.offset)) {
             if let Some((kind, by)) = effect.kind.delta() {
                 *more.entry((effect.post.to_string(), kind.to_owned())).or_default() += by;
@@ -115,7 +116,7 @@ impl Follower for MutantFollower {
     async fn rebuild(&self, history: &dyn History) -> Result<()> {
         if self.fault == FollowerFault::RebuildKeepsCounts {
             let kept = self.counts();
-            self.more.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).extend(kept);
+            self.more.lock().extend(kept);
         }
         match self.fault {
             FollowerFault::RebuildForgetsPosition => {

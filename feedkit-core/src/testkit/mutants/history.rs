@@ -1,8 +1,9 @@
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::faults;
 use crate::effect::LikePolicy;
@@ -100,8 +101,8 @@ impl MutantHistory {
         }
     }
 
-    fn stale(&self) -> std::sync::MutexGuard<'_, Option<Claim>> {
-        self.stale.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn stale(&self) -> MutexGuard<'_, Option<Claim>> {
+        self.stale.lock()
     }
 
     fn as_it_was(&self, claim: Claim) -> Claim {
@@ -114,7 +115,7 @@ impl MutantHistory {
 
     /// Removes events whose ids were seen; how many.
     fn remove_known_ids(&self, batch: &mut CommitBatch) -> u64 {
-        let mut ids = self.ids.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut ids = self.ids.lock();
         let before = batch.events.len();
         batch.events.retain(|e| ids.insert(e.event.id));
         (before - batch.events.len()) as u64
