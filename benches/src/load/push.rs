@@ -4,11 +4,12 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use hdrhistogram::Histogram;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -46,7 +47,8 @@ pub async fn run(push: Push, tokens: &Tokens) -> Result<(), Box<dyn std::error::
             let received = Instant::now();
             let Ok(frame) = serde_json::from_str::<Value>(message.to_text().unwrap_or("")) else { continue };
             let post = frame["notification"]["data"]["postId"].as_str().unwrap_or("");
-            if let Some(sent) = times.lock().ok().and_then(|mut times| times.remove(post)) {
+            let sent = times.lock().remove(post);
+            if let Some(sent) = sent {
                 latency.saturating_record((received - sent).as_micros() as u64);
             }
         }
@@ -64,9 +66,7 @@ pub async fn run(push: Push, tokens: &Tokens) -> Result<(), Box<dyn std::error::
     let mut tick = tokio::time::interval(Duration::from_millis(50));
     for n in 0..push.samples {
         tick.tick().await;
-        if let Ok(mut sent) = sent.lock() {
-            sent.insert(post(n), Instant::now());
-        }
+        sent.lock().insert(post(n), Instant::now());
         liker.event("liker", &post(n), "like").await?;
     }
     let latency =
