@@ -273,7 +273,8 @@ mod tests {
         std::thread::scope(|scope| {
             let readers: Vec<_> =
                 (1..=2).map(|n| scope.spawn(move || read(path, leaders, commits, stop, seed + n))).collect();
-            let written = std::panic::catch_unwind(|| write(path, leaders, commits, 2_000, seed));
+            let work = std::panic::AssertUnwindSafe(|| write(path, leaders, commits, 2_000, seed));
+            let written = std::panic::catch_unwind(work);
             stop.store(true, Ordering::SeqCst);
             for reader in readers {
                 assert!(reader.join().unwrap() > 0);
