@@ -1,6 +1,6 @@
 # docker build -f examples/deploy/processor.Dockerfile -t feedkit-processor .      (from the repository's root)
 FROM rust:1-bookworm AS build
-# librdkafka and jemalloc are built from source; OpenSSL and zlib are the system's.
+# The build compiles librdkafka and jemalloc from source, and uses the system's OpenSSL and zlib.
 RUN apt-get update && apt-get install -y --no-install-recommends libssl-dev pkg-config zlib1g-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
@@ -12,7 +12,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates
     && useradd --system --no-create-home --shell /usr/sbin/nologin feedkit
 COPY --from=build /feedkit-processor /usr/local/bin/feedkit-processor
 USER feedkit
-# In a container loopback would reach nobody.
+# Nobody outside of the container can reach its loopback address.
 ENV FEEDKIT_LISTEN=0.0.0.0:9464 FEEDKIT_LOG_FORMAT=json
 EXPOSE 9464
 STOPSIGNAL SIGTERM
