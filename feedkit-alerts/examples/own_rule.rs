@@ -11,7 +11,7 @@ use feedkit_core::effect::Effect;
 use feedkit_core::memory::{MemoryAlertLog, MemoryHistory, MemoryLog};
 use feedkit_core::notification::{Audience, Notification, Severity};
 use feedkit_core::sink::NewRecord;
-use feedkit_core::{AlertLog, Error, EventKind, EventSink, Pipeline, Positions, Result, SystemClock};
+use feedkit_core::{Alerts, Error, EventKind, EventSink, Pipeline, Positions, Result, SystemClock};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 

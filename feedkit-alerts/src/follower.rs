@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use feedkit_core::alert_log::Lease;
 use feedkit_core::follower::{Follower, FollowerPosition, Scope};
 use feedkit_core::history::History;
 use feedkit_core::journal::JournalEntry;
+use feedkit_core::lease::Lease;
 use feedkit_core::{AlertLog, Clock, ErrorKind, Offset, Partition, Result};
 use tokio::sync::{Mutex, Notify};
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use feedkit_core::alert_log::Lease;
+use feedkit_core::lease::Lease;
 use feedkit_core::{AlertLog, Clock, ErrorKind, Result, Timestamp};
 use tokio::sync::watch;
 

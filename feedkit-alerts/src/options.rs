@@ -2,7 +2,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use feedkit_core::alert_log::Lease;
+use feedkit_core::lease::Lease;
 use tokio::sync::{Notify, watch};
 
 use crate::engine::Limits;

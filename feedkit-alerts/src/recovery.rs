@@ -1,8 +1,9 @@
 //! Going on where the last owner stopped.
 
-use feedkit_core::alert_log::{AlertStep, Consumed, Lease, RecordedStep};
+use feedkit_core::alert_log::{AlertStep, Consumed, RecordedStep};
 use feedkit_core::failpoint::{self, stage};
 use feedkit_core::history::{History, JournalRead};
+use feedkit_core::lease::Lease;
 use feedkit_core::{AlertLog, Clock, Error, Positions, Result, Timestamp};
 
 use crate::RuleSet;

@@ -3,11 +3,12 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::Bytes;
-use feedkit_core::alert_log::{Lease, OutboxRow};
 use feedkit_core::failpoint::{self, stage};
+use feedkit_core::lease::Lease;
+use feedkit_core::outbox::OutboxRow;
 use feedkit_core::sink::NewRecord;
 use feedkit_core::source::{OpenSource, Resume, SourceEvent};
-use feedkit_core::{AlertLog, Epoch, Error, ErrorKind, EventSink, Positions, Result};
+use feedkit_core::{Epoch, Error, ErrorKind, EventSink, Outbox, Positions, Result};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
@@ -20,15 +21,15 @@ const POLL: Duration = Duration::from_secs(1);
 /// How long reading the notifications back may take without any progress.
 const READ_BACK: Duration = Duration::from_secs(30);
 
-/// Publishes the alert log's outbox to the notifications' log, while this process holds the alert lease.
+/// Publishes an [`Outbox`] to the notifications' log, while this process holds the alert lease.
 ///
 /// Rows are published in their order, keyed by audience, each as the JSON of its
 /// [`Notification`](feedkit_core::notification::Notification), and then marked. Whoever takes over first reads the
 /// notifications back from the last mark, and does not publish again what is out already. A process that lost the
 /// lease without noticing yet may still publish what another does too; those who receive notifications drop
 /// repeats by id.
-pub struct Relay<L, S> {
-    log: L,
+pub struct Relay<O, S> {
+    outbox: O,
     sink: S,
     open: Box<dyn OpenSource>,
     signals: Signals,
@@ -53,11 +54,11 @@ pub enum Relayed {
     },
 }
 
-impl<L: AlertLog, S: EventSink> Relay<L, S> {
+impl<O: Outbox, S: EventSink> Relay<O, S> {
     /// A relay beside the follower whose signals these are. `open` opens a reader of the log that `sink` writes.
-    pub fn new(log: L, sink: S, open: impl OpenSource, signals: Signals) -> Self {
+    pub fn new(outbox: O, sink: S, open: impl OpenSource, signals: Signals) -> Self {
         let (published, out) = (Positions::new(), HashSet::new());
-        Relay { log, sink, open: Box::new(open), signals, since: None, published, out }
+        Relay { outbox, sink, open: Box::new(open), signals, since: None, published, out }
     }
 
     /// Publishes until `shutdown`: whenever alerts were written, and once a second. Errors that pass are waited
@@ -123,7 +124,7 @@ impl<L: AlertLog, S: EventSink> Relay<L, S> {
         }
         // Unless this turn ends well, it is not known what is out.
         self.since = None;
-        let rows = self.log.outbox(ROWS).await?;
+        let rows = self.outbox.outbox(ROWS).await?;
         let relayed = match rows.is_empty() {
             // What is out and in no row may come again: a restored log raises it anew.
             true => Ok(Relayed::Rows { marked: 0, skipped: 0 }),
@@ -159,7 +160,7 @@ impl<L: AlertLog, S: EventSink> Relay<L, S> {
         let marked = rows.iter().take_while(|row| self.out.contains(&row.notification.id)).count();
         if let Some(last) = rows[..marked].last() {
             failpoint::reach(stage::RELAY);
-            self.log.mark_published(lease, last.seq, &self.published).await?;
+            self.outbox.mark_published(lease, last.seq, &self.published).await?;
             for row in &rows[..marked] {
                 self.out.remove(&row.notification.id);
             }
@@ -172,7 +173,7 @@ impl<L: AlertLog, S: EventSink> Relay<L, S> {
 
     /// Reads the notifications from the last mark to their end: what is out and not marked.
     async fn read_back(&mut self) -> Result<()> {
-        self.published = self.log.published().await?;
+        self.published = self.outbox.published().await?;
         self.out.clear();
         let mut from = self.published.clone();
         let mut source = self.open.open().await?;

@@ -1,8 +1,9 @@
 //! Steps: rules over a portion of effects, written down in one transaction.
 
-use feedkit_core::alert_log::{AlertStep, Lease};
+use feedkit_core::alert_log::AlertStep;
 use feedkit_core::effect::Effect;
 use feedkit_core::failpoint::{self, stage};
+use feedkit_core::lease::Lease;
 use feedkit_core::notification::Notification;
 use feedkit_core::{AlertLog, Clock, Error, ErrorKind, Positions, Result, Timestamp};
 

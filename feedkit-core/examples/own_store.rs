@@ -56,6 +56,27 @@ struct KeyValueCounters {
 }
 
 #[async_trait]
+impl feedkit_core::Counts for KeyValueCounters {
+    async fn posts(&self, posts: &[PostId]) -> Result<Vec<PostView>> {
+        self.db.read(|db| {
+            let view = |post: &PostId| {
+                let counts = counts(db.get(&Key::Post(post.clone())));
+                PostView::new(post.clone(), counts.author, counts.by_kind)
+            };
+            posts.iter().map(view).collect()
+        })
+    }
+
+    async fn top(&self, limit: usize) -> Result<Vec<RankedPost>> {
+        self.db.read(|db| ranked(db, limit, |likes, _| likes as f64))
+    }
+
+    async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
+        self.db.read(|db| ranked(db, limit, |_, score| self.trending.at(score, now)))
+    }
+}
+
+#[async_trait]
 impl CounterStore for KeyValueCounters {
     async fn fence(&self, partition: Partition) -> Result<Option<Fence>> {
         self.db.with(|db| Ok(fence(db, partition)))
@@ -88,24 +109,6 @@ impl CounterStore for KeyValueCounters {
         })
     }
     // [/apply]
-
-    async fn posts(&self, posts: &[PostId]) -> Result<Vec<PostView>> {
-        self.db.read(|db| {
-            let view = |post: &PostId| {
-                let counts = counts(db.get(&Key::Post(post.clone())));
-                PostView::new(post.clone(), counts.author, counts.by_kind)
-            };
-            posts.iter().map(view).collect()
-        })
-    }
-
-    async fn top(&self, limit: usize) -> Result<Vec<RankedPost>> {
-        self.db.read(|db| ranked(db, limit, |likes, _| likes as f64))
-    }
-
-    async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
-        self.db.read(|db| ranked(db, limit, |_, score| self.trending.at(score, now)))
-    }
 
     // [rebuild]
     async fn begin_rebuild(&self) -> Result<RebuildToken> {
@@ -210,7 +213,8 @@ fn ranked(db: &BTreeMap<Key, Value>, limit: usize, score: impl Fn(i64, Score) ->
 // [check]
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
+    conformance::counts(async || KeyValueCounters::default()).await;
     conformance::counters(async || KeyValueCounters::default()).await;
-    println!("KeyValueCounters keeps the contract of CounterStore");
+    println!("KeyValueCounters keeps the contracts of Counts and CounterStore");
 }
 // [/check]

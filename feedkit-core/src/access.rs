@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use governor::middleware::StateInformationMiddleware;
 use hashbrown::HashMap;
 
+use crate::forward::forward;
 use crate::{Error, Event, Result, Timestamp, UserId};
 
 /// Counts what a key spends.
@@ -170,24 +171,16 @@ impl TokenVerifier for StaticTokens {
     }
 }
 
-macro_rules! forward {
+forward!(RateLimiter {
+    async fn spend(&self, key: &str, cost: NonZeroU32) -> Result<Spending>;
+});
+
+forward!(TokenVerifier {
+    async fn verify(&self, token: &str, now: Timestamp) -> Result<Identity>;
+});
+
+macro_rules! forward_authorizer {
     ($pointer:ident) => {
-        #[async_trait]
-        #[deny(clippy::missing_trait_methods)]
-        impl<T: RateLimiter + ?Sized> RateLimiter for $pointer<T> {
-            async fn spend(&self, key: &str, cost: NonZeroU32) -> Result<Spending> {
-                (**self).spend(key, cost).await
-            }
-        }
-
-        #[async_trait]
-        #[deny(clippy::missing_trait_methods)]
-        impl<T: TokenVerifier + ?Sized> TokenVerifier for $pointer<T> {
-            async fn verify(&self, token: &str, now: Timestamp) -> Result<Identity> {
-                (**self).verify(token, now).await
-            }
-        }
-
         #[deny(clippy::missing_trait_methods)]
         impl<T: Authorizer + ?Sized> Authorizer for $pointer<T> {
             fn may_send(&self, who: &Identity, event: &Event) -> bool {
@@ -199,5 +192,5 @@ macro_rules! forward {
         }
     };
 }
-forward!(Arc);
-forward!(Box);
+forward_authorizer!(Arc);
+forward_authorizer!(Box);

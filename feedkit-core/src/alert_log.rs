@@ -1,14 +1,17 @@
-//! Where alerts are kept, and the order in which they came about.
+//! Where the alert follower keeps its work.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::alerts::Alerts;
+use crate::forward::forward;
+use crate::lease::Lease;
 use crate::notification::Notification;
-use crate::{Epoch, Offset, Partition, Positions, Result, Timestamp};
+use crate::outbox::Outbox;
+use crate::{Offset, Partition, Positions, Result, Timestamp};
 
-/// Keeps the alert follower's lease, steps, snapshots, alerts and outbox.
+/// Keeps the alert follower's lease, steps and snapshots, and writes the [`Alerts`] and their [`Outbox`].
 ///
 /// # Contract
 ///
@@ -19,13 +22,18 @@ use crate::{Epoch, Offset, Partition, Positions, Result, Timestamp};
 ///   [`Gap`](crate::ErrorKind::Gap). An alert whose id is kept already is not kept again, and not published again.
 /// - [`recover`](AlertLog::recover) returns the last snapshot and every step after it, in order.
 /// - [`save_snapshot`](AlertLog::save_snapshot) is one transaction, after which the steps it includes are gone.
-/// - Outbox rows are read in the order in which they were written, until marked as published.
+///
+/// # Errors
+///
+/// [`Retriable`](crate::ErrorKind::Retriable) while the log cannot be reached.
+/// [`Uncertain`](crate::ErrorKind::Uncertain) from a call that writes: it may have been carried out. Recover to find
+/// out.
 ///
 /// # Cancellation
 ///
 /// Dropped writes are uncertain: recover before going on.
 #[async_trait]
-pub trait AlertLog: Send + Sync + 'static {
+pub trait AlertLog: Alerts + Outbox {
     /// Takes the lease for `owner`, if it is free, run out at `now`, or the owner's already.
     async fn acquire(&self, owner: &str, now: Timestamp, ttl: Duration) -> Result<Option<Lease>>;
 
@@ -53,29 +61,6 @@ pub trait AlertLog: Send + Sync + 'static {
 
     /// Exact states as of the last snapshot, in the order of `keys`.
     async fn exact_states(&self, rule: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>>;
-
-    /// Outbox rows not yet marked, the oldest first.
-    async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>>;
-
-    /// Marks the rows up to and with `seq` as published; the notifications' log stands at `positions` after them.
-    async fn mark_published(&self, lease: &Lease, seq: u64, positions: &Positions) -> Result<()>;
-
-    /// Where the notifications' log stood at the last mark.
-    async fn published(&self) -> Result<Positions>;
-
-    /// Alerts, the newest first, those before `before`; each with the number to go on from.
-    async fn alerts(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, Notification)>>;
-}
-
-/// The right to write alerts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
-    /// Who holds it.
-    pub owner: String,
-    /// Raised at every change of owner.
-    pub epoch: Epoch,
-    /// When it runs out.
-    pub until: Timestamp,
 }
 
 /// A range of one partition's offsets.
@@ -209,61 +194,18 @@ pub struct Recovered {
     pub steps: Vec<RecordedStep>,
 }
 
-/// A notification to be published.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OutboxRow {
-    /// Its place in the order of publication.
-    pub seq: u64,
-    /// What to publish.
-    pub notification: Notification,
-}
-
-macro_rules! forward {
-    ($pointer:ident) => {
-        #[async_trait]
-        #[deny(clippy::missing_trait_methods)]
-        impl<T: AlertLog + ?Sized> AlertLog for $pointer<T> {
-            async fn acquire(&self, owner: &str, now: Timestamp, ttl: Duration) -> Result<Option<Lease>> {
-                (**self).acquire(owner, now, ttl).await
-            }
-            async fn renew(&self, lease: &Lease, now: Timestamp, ttl: Duration) -> Result<Lease> {
-                (**self).renew(lease, now, ttl).await
-            }
-            async fn release(&self, lease: &Lease) -> Result<()> {
-                (**self).release(lease).await
-            }
-            async fn recover(&self, lease: &Lease) -> Result<Recovered> {
-                (**self).recover(lease).await
-            }
-            async fn step(&self, lease: &Lease, step: &AlertStep) -> Result<()> {
-                (**self).step(lease, step).await
-            }
-            async fn save_snapshot(
-                &self,
-                lease: &Lease,
-                step: u64,
-                positions: &Positions,
-                states: &dyn RuleStates,
-            ) -> Result<()> {
-                (**self).save_snapshot(lease, step, positions, states).await
-            }
-            async fn exact_states(&self, rule: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>> {
-                (**self).exact_states(rule, keys).await
-            }
-            async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>> {
-                (**self).outbox(limit).await
-            }
-            async fn mark_published(&self, lease: &Lease, seq: u64, positions: &Positions) -> Result<()> {
-                (**self).mark_published(lease, seq, positions).await
-            }
-            async fn published(&self) -> Result<Positions> {
-                (**self).published().await
-            }
-            async fn alerts(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, Notification)>> {
-                (**self).alerts(before, limit).await
-            }
-        }
-    };
-}
-forward!(Arc);
-forward!(Box);
+forward!(AlertLog {
+    async fn acquire(&self, owner: &str, now: Timestamp, ttl: Duration) -> Result<Option<Lease>>;
+    async fn renew(&self, lease: &Lease, now: Timestamp, ttl: Duration) -> Result<Lease>;
+    async fn release(&self, lease: &Lease) -> Result<()>;
+    async fn recover(&self, lease: &Lease) -> Result<Recovered>;
+    async fn step(&self, lease: &Lease, step: &AlertStep) -> Result<()>;
+    async fn save_snapshot(
+        &self,
+        lease: &Lease,
+        step: u64,
+        positions: &Positions,
+        states: &dyn RuleStates,
+    ) -> Result<()>;
+    async fn exact_states(&self, rule: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>>;
+});

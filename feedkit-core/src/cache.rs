@@ -1,12 +1,12 @@
 //! Answers kept for a while, so that many readers cost one query.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::Result;
+use crate::forward::forward;
 
 /// Keeps answers by key.
 ///
@@ -34,19 +34,7 @@ pub trait AnswerCache: Send + Sync + 'static {
     async fn put(&self, key: &str, answer: Bytes, ttl: Duration) -> Result<()>;
 }
 
-macro_rules! forward {
-    ($pointer:ident) => {
-        #[async_trait]
-        #[deny(clippy::missing_trait_methods)]
-        impl<T: AnswerCache + ?Sized> AnswerCache for $pointer<T> {
-            async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-                (**self).get(key).await
-            }
-            async fn put(&self, key: &str, answer: Bytes, ttl: Duration) -> Result<()> {
-                (**self).put(key, answer, ttl).await
-            }
-        }
-    };
-}
-forward!(Arc);
-forward!(Box);
+forward!(AnswerCache {
+    async fn get(&self, key: &str) -> Result<Option<Bytes>>;
+    async fn put(&self, key: &str, answer: Bytes, ttl: Duration) -> Result<()>;
+});

@@ -1,21 +1,21 @@
-//! Counters that can be asked in real time, and are fenced against counting twice.
-
-use std::sync::Arc;
+//! Counters that are fenced against counting twice.
 
 use async_trait::async_trait;
 use hashbrown::HashMap;
 use smol_str::SmolStr;
 
+use crate::counts::Counts;
+use crate::forward::forward;
 use crate::history::PostTotals;
 use crate::journal::JournalEntry;
-use crate::queries::{PostView, RankedPost};
 use crate::trending::{Score, Trending};
-use crate::{Offset, Partition, Positions, PostId, Result, Timestamp, UserId};
+use crate::{Offset, Partition, Positions, PostId, Result, UserId};
 
 /// Most deltas of one [`CounterChunk`].
 pub const MAX_CHUNK: usize = 1000;
 
-/// Keeps counts by post and kind, trending scores, and how far each partition has been counted.
+/// Keeps counts by post and kind, trending scores, and how far each partition has been counted. The counter follower
+/// writes it; readers ask its [`Counts`].
 ///
 /// # Contract
 ///
@@ -27,27 +27,22 @@ pub const MAX_CHUNK: usize = 1000;
 ///   [`finish_rebuild`](CounterStore::finish_rebuild) reads fail as [`Retriable`](crate::ErrorKind::Retriable).
 ///   A rebuild that is begun anew replaces the one before; the older token is refused as
 ///   [`Fenced`](crate::ErrorKind::Fenced).
-/// - Ties in lists are ordered by the bytes of the post's id, ascending. Posts with no likes are in no list.
+///
+/// # Errors
+///
+/// [`Retriable`](crate::ErrorKind::Retriable) while the counters cannot be reached.
+/// [`Uncertain`](crate::ErrorKind::Uncertain) from a call that writes: it may have been carried out.
 ///
 /// # Cancellation
 ///
 /// A dropped `apply` has happened or not, whole; ask for the fence.
 #[async_trait]
-pub trait CounterStore: Send + Sync + 'static {
+pub trait CounterStore: Counts {
     /// The fence of a partition; `None` while nothing of it was ever counted, or a rebuild has not been finished.
     async fn fence(&self, partition: Partition) -> Result<Option<Fence>>;
 
     /// Applies one chunk.
     async fn apply(&self, chunk: &CounterChunk) -> Result<ChunkOutcome>;
-
-    /// The counts of these posts, in their order; one never counted has none.
-    async fn posts(&self, posts: &[PostId]) -> Result<Vec<PostView>>;
-
-    /// The posts with the most likes.
-    async fn top(&self, limit: usize) -> Result<Vec<RankedPost>>;
-
-    /// The posts with the highest trending score at `now`.
-    async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>>;
 
     /// Forgets all counts and fences, and takes no chunk until the rebuild is finished.
     async fn begin_rebuild(&self) -> Result<RebuildToken>;
@@ -168,42 +163,15 @@ fn fold(entry: &JournalEntry, trending: &Trending) -> Vec<CounterDelta> {
     deltas
 }
 
-macro_rules! forward {
-    ($pointer:ident) => {
-        #[async_trait]
-        #[deny(clippy::missing_trait_methods)]
-        impl<T: CounterStore + ?Sized> CounterStore for $pointer<T> {
-            async fn fence(&self, partition: Partition) -> Result<Option<Fence>> {
-                (**self).fence(partition).await
-            }
-            async fn apply(&self, chunk: &CounterChunk) -> Result<ChunkOutcome> {
-                (**self).apply(chunk).await
-            }
-            async fn posts(&self, posts: &[PostId]) -> Result<Vec<PostView>> {
-                (**self).posts(posts).await
-            }
-            async fn top(&self, limit: usize) -> Result<Vec<RankedPost>> {
-                (**self).top(limit).await
-            }
-            async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
-                (**self).trending(now, limit).await
-            }
-            async fn begin_rebuild(&self) -> Result<RebuildToken> {
-                (**self).begin_rebuild().await
-            }
-            async fn load(&self, token: RebuildToken, totals: &[PostTotals]) -> Result<()> {
-                (**self).load(token, totals).await
-            }
-            async fn finish_rebuild(
-                &self,
-                token: RebuildToken,
-                positions: &Positions,
-                incarnation: u128,
-            ) -> Result<()> {
-                (**self).finish_rebuild(token, positions, incarnation).await
-            }
-        }
-    };
-}
-forward!(Arc);
-forward!(Box);
+forward!(CounterStore {
+    async fn fence(&self, partition: Partition) -> Result<Option<Fence>>;
+    async fn apply(&self, chunk: &CounterChunk) -> Result<ChunkOutcome>;
+    async fn begin_rebuild(&self) -> Result<RebuildToken>;
+    async fn load(&self, token: RebuildToken, totals: &[PostTotals]) -> Result<()>;
+    async fn finish_rebuild(
+        &self,
+        token: RebuildToken,
+        positions: &Positions,
+        incarnation: u128,
+    ) -> Result<()>;
+});

@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::codec::InvalidEvent;
 use crate::effect::LoggedEvent;
+use crate::forward::forward;
 use crate::journal::JournalEntry;
 use crate::source::{Record, RecordMark};
 use crate::{Epoch, Offset, Partition, Positions, PostId, Result, Timestamp, UserId};
@@ -239,59 +240,15 @@ pub struct Retained {
     pub followers: u64,
 }
 
-macro_rules! forward {
-    ($pointer:ident) => {
-        #[async_trait]
-        #[deny(clippy::missing_trait_methods)]
-        impl<T: History + ?Sized> History for $pointer<T> {
-            async fn claim(&self, partition: Partition, group: &str) -> Result<Claim> {
-                (**self).claim(partition, group).await
-            }
-            async fn claimed(&self, partition: Partition) -> Result<Claim> {
-                (**self).claimed(partition).await
-            }
-            async fn commit(&self, batch: Arc<CommitBatch>) -> Result<Committed> {
-                (**self).commit(batch).await
-            }
-            async fn journal(
-                &self,
-                partition: Partition,
-                from: Offset,
-                max_effects: usize,
-            ) -> Result<JournalRead> {
-                (**self).journal(partition, from, max_effects).await
-            }
-            async fn positions(&self) -> Result<Positions> {
-                (**self).positions().await
-            }
-            async fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
-                (**self).snapshot().await
-            }
-            async fn incarnation(&self) -> Result<u128> {
-                (**self).incarnation().await
-            }
-            async fn note_follower(
-                &self,
-                follower: &str,
-                partition: Partition,
-                position: Offset,
-            ) -> Result<()> {
-                (**self).note_follower(follower, partition, position).await
-            }
-            async fn retain(&self, policy: &RetentionPolicy, now: Timestamp) -> Result<Retained> {
-                (**self).retain(policy, now).await
-            }
-            async fn accept_gap(
-                &self,
-                partition: Partition,
-                log: u128,
-                to: Offset,
-                now: Timestamp,
-            ) -> Result<()> {
-                (**self).accept_gap(partition, log, to, now).await
-            }
-        }
-    };
-}
-forward!(Arc);
-forward!(Box);
+forward!(History {
+    async fn claim(&self, partition: Partition, group: &str) -> Result<Claim>;
+    async fn claimed(&self, partition: Partition) -> Result<Claim>;
+    async fn commit(&self, batch: Arc<CommitBatch>) -> Result<Committed>;
+    async fn journal(&self, partition: Partition, from: Offset, max_effects: usize) -> Result<JournalRead>;
+    async fn positions(&self) -> Result<Positions>;
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>>;
+    async fn incarnation(&self) -> Result<u128>;
+    async fn note_follower(&self, follower: &str, partition: Partition, position: Offset) -> Result<()>;
+    async fn retain(&self, policy: &RetentionPolicy, now: Timestamp) -> Result<Retained>;
+    async fn accept_gap(&self, partition: Partition, log: u128, to: Offset, now: Timestamp) -> Result<()>;
+});

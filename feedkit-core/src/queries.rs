@@ -1,13 +1,12 @@
-//! What can be asked of the history.
-
-use std::sync::Arc;
+//! What users ask of the history.
 
 use async_trait::async_trait;
 use serde::Serialize;
 
-use crate::{EventId, Offset, Partition, PostId, Result, Timestamp, UserId};
+use crate::forward::forward;
+use crate::{EventId, PostId, Result, Timestamp, UserId};
 
-/// Answers from the history.
+/// Answers what users ask of a history. A gateway asks it.
 ///
 /// # Contract
 ///
@@ -15,6 +14,10 @@ use crate::{EventId, Offset, Partition, PostId, Result, Timestamp, UserId};
 /// - Lists are complete and repeat nothing when paged by their cursors while nothing is written.
 /// - Ties in lists of posts are ordered by the bytes of the id, ascending.
 /// - Asking about a post or user nobody has heard of is not an error.
+///
+/// # Errors
+///
+/// [`Retriable`](crate::ErrorKind::Retriable) while the history cannot be reached.
 ///
 /// # Cancellation
 ///
@@ -50,16 +53,6 @@ pub trait Queries: Send + Sync + 'static {
 
     /// Those of `posts` that `user` likes, in the order given.
     async fn liked(&self, user: &UserId, posts: &[PostId]) -> Result<Vec<PostId>>;
-
-    /// Who likes a post, by user, those after `after`.
-    async fn likers(&self, post: &PostId, after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>>;
-
-    /// Records that were no events, by partition and offset, those after `after`.
-    async fn rejected(&self, after: Option<(Partition, Offset)>, limit: usize)
-    -> Result<Vec<RejectedRecord>>;
-
-    /// Recounts everything from the raw events and compares; what differs, in words, and nothing if all is well.
-    async fn verify(&self) -> Result<Verification>;
 }
 
 /// One post as it stands.
@@ -161,96 +154,22 @@ pub struct CommentCursor {
     pub user: UserId,
 }
 
-/// A record that was no event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RejectedRecord {
-    /// Its partition.
-    pub partition: Partition,
-    /// Its offset.
-    pub offset: Offset,
-    /// Its time in the log.
-    pub time: Timestamp,
-    /// The sort of fault.
-    pub reason: String,
-    /// The field at fault.
-    pub field: Option<String>,
-    /// What is wrong.
-    pub detail: String,
-    /// Its first bytes; what is not UTF-8 is replaced.
-    pub value: String,
-    /// How many bytes it had.
-    pub size: u64,
-}
-
-/// The result of [`Queries::verify`].
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Verification {
-    /// Raw events recounted.
-    pub events: u64,
-    /// Posts compared.
-    pub posts: u64,
-    /// What differs; the first hundred.
-    pub differences: Vec<String>,
-    /// How much differs in all.
-    pub difference_count: u64,
-}
-
-macro_rules! forward {
-    ($pointer:ident) => {
-        #[async_trait]
-        #[deny(clippy::missing_trait_methods)]
-        impl<T: Queries + ?Sized> Queries for $pointer<T> {
-            async fn post(&self, post: &PostId) -> Result<Option<PostView>> {
-                (**self).post(post).await
-            }
-            async fn top(&self, since: Option<Timestamp>, limit: usize) -> Result<Vec<RankedPost>> {
-                (**self).top(since, limit).await
-            }
-            async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
-                (**self).trending(now, limit).await
-            }
-            async fn activity(
-                &self,
-                post: &PostId,
-                by: Bucket,
-                from: Timestamp,
-                to: Timestamp,
-            ) -> Result<Vec<Activity>> {
-                (**self).activity(post, by, from, to).await
-            }
-            async fn comments(
-                &self,
-                post: &PostId,
-                before: Option<CommentCursor>,
-                limit: usize,
-            ) -> Result<Vec<Comment>> {
-                (**self).comments(post, before, limit).await
-            }
-            async fn liked(&self, user: &UserId, posts: &[PostId]) -> Result<Vec<PostId>> {
-                (**self).liked(user, posts).await
-            }
-            async fn likers(
-                &self,
-                post: &PostId,
-                after: Option<&UserId>,
-                limit: usize,
-            ) -> Result<Vec<UserId>> {
-                (**self).likers(post, after, limit).await
-            }
-            async fn rejected(
-                &self,
-                after: Option<(Partition, Offset)>,
-                limit: usize,
-            ) -> Result<Vec<RejectedRecord>> {
-                (**self).rejected(after, limit).await
-            }
-            async fn verify(&self) -> Result<Verification> {
-                (**self).verify().await
-            }
-        }
-    };
-}
-forward!(Arc);
-forward!(Box);
+forward!(Queries {
+    async fn post(&self, post: &PostId) -> Result<Option<PostView>>;
+    async fn top(&self, since: Option<Timestamp>, limit: usize) -> Result<Vec<RankedPost>>;
+    async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>>;
+    async fn activity(
+        &self,
+        post: &PostId,
+        by: Bucket,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<Activity>>;
+    async fn comments(
+        &self,
+        post: &PostId,
+        before: Option<CommentCursor>,
+        limit: usize,
+    ) -> Result<Vec<Comment>>;
+    async fn liked(&self, user: &UserId, posts: &[PostId]) -> Result<Vec<PostId>>;
+});

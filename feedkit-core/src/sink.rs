@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::forward::forward;
 use crate::{Position, Result};
 
 /// Takes records into a log.
@@ -50,20 +51,7 @@ impl NewRecord {
     }
 }
 
-macro_rules! forward {
-    ($pointer:ident) => {
-        #[async_trait]
-        #[deny(clippy::missing_trait_methods)]
-        impl<T: EventSink + ?Sized> EventSink for $pointer<T> {
-            async fn send(&self, batch: Vec<NewRecord>) -> Vec<Result<Position>> {
-                (**self).send(batch).await
-            }
-            async fn flush(&self) -> Result<()> {
-                (**self).flush().await
-            }
-        }
-    };
-}
-use std::sync::Arc;
-forward!(Arc);
-forward!(Box);
+forward!(EventSink {
+    async fn send(&self, batch: Vec<NewRecord>) -> Vec<Result<Position>>;
+    async fn flush(&self) -> Result<()>;
+});

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 
 use feedkit_core::health::Health;
 use feedkit_core::{
-    AlertLog, AnswerCache, Authorizer, Clock, CounterStore, EventSink, EventSource, Position, Queries,
-    RateLimiter, Result, TokenVerifier,
+    Alerts, AnswerCache, Authorizer, Clock, Counts, EventSink, EventSource, Position, Queries, RateLimiter,
+    Result, TokenVerifier,
 };
 
 /// The parts of a gateway. All are shared; none is owned.
@@ -19,11 +19,11 @@ pub struct Parts {
     /// Historical answers.
     pub queries: Arc<dyn Queries>,
     /// Real-time answers. Without, or while it is away, the history answers and says so.
-    pub counters: Option<Arc<dyn CounterStore>>,
+    pub counters: Option<Arc<dyn Counts>>,
     /// Where historical answers are kept for a while. Gateways that share one share the work.
     pub cache: Arc<dyn AnswerCache>,
     /// What moderators read.
-    pub alerts: Arc<dyn AlertLog>,
+    pub alerts: Arc<dyn Alerts>,
     /// Opens readers of the notifications' log, for pushes and for recovery by cursor.
     pub notifications: Arc<dyn OpenSource>,
     /// Waits until a write can be read, for `after=POSITION`.

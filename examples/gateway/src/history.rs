@@ -1,15 +1,11 @@
 //! PostgreSQL, which the gateway may start without: writes need only Kafka.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use feedkit_core::alert_log::{AlertStep, Lease, OutboxRow, Recovered, RuleStates};
 use feedkit_core::notification::Notification;
-use feedkit_core::queries::{
-    Activity, Bucket, Comment, CommentCursor, PostView, RankedPost, RejectedRecord, Verification,
-};
-use feedkit_core::{AlertLog, Offset, Partition, Positions, PostId, Queries, Result, Timestamp, UserId};
+use feedkit_core::queries::{Activity, Bucket, Comment, CommentCursor, PostView, RankedPost};
+use feedkit_core::{Alerts, PostId, Queries, Result, Timestamp, UserId};
 use feedkit_server::services::Services;
 use feedkit_store::postgres::{Postgres, PostgresRollups};
 use tokio::sync::OnceCell;
@@ -86,59 +82,10 @@ impl Queries for LateHistory {
     async fn liked(&self, user: &UserId, posts: &[PostId]) -> Result<Vec<PostId>> {
         self.postgres().await?.queries().liked(user, posts).await
     }
-    async fn likers(&self, post: &PostId, after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>> {
-        self.postgres().await?.queries().likers(post, after, limit).await
-    }
-    async fn rejected(
-        &self,
-        after: Option<(Partition, Offset)>,
-        limit: usize,
-    ) -> Result<Vec<RejectedRecord>> {
-        self.postgres().await?.queries().rejected(after, limit).await
-    }
-    async fn verify(&self) -> Result<Verification> {
-        self.postgres().await?.queries().verify().await
-    }
 }
 
 #[async_trait]
-impl AlertLog for LateHistory {
-    async fn acquire(&self, owner: &str, now: Timestamp, ttl: Duration) -> Result<Option<Lease>> {
-        self.postgres().await?.alert_log().acquire(owner, now, ttl).await
-    }
-    async fn renew(&self, lease: &Lease, now: Timestamp, ttl: Duration) -> Result<Lease> {
-        self.postgres().await?.alert_log().renew(lease, now, ttl).await
-    }
-    async fn release(&self, lease: &Lease) -> Result<()> {
-        self.postgres().await?.alert_log().release(lease).await
-    }
-    async fn recover(&self, lease: &Lease) -> Result<Recovered> {
-        self.postgres().await?.alert_log().recover(lease).await
-    }
-    async fn step(&self, lease: &Lease, step: &AlertStep) -> Result<()> {
-        self.postgres().await?.alert_log().step(lease, step).await
-    }
-    async fn save_snapshot(
-        &self,
-        lease: &Lease,
-        step: u64,
-        positions: &Positions,
-        states: &dyn RuleStates,
-    ) -> Result<()> {
-        self.postgres().await?.alert_log().save_snapshot(lease, step, positions, states).await
-    }
-    async fn exact_states(&self, rule: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>> {
-        self.postgres().await?.alert_log().exact_states(rule, keys).await
-    }
-    async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>> {
-        self.postgres().await?.alert_log().outbox(limit).await
-    }
-    async fn mark_published(&self, lease: &Lease, seq: u64, positions: &Positions) -> Result<()> {
-        self.postgres().await?.alert_log().mark_published(lease, seq, positions).await
-    }
-    async fn published(&self) -> Result<Positions> {
-        self.postgres().await?.alert_log().published().await
-    }
+impl Alerts for LateHistory {
     async fn alerts(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, Notification)>> {
         self.postgres().await?.alert_log().alerts(before, limit).await
     }

@@ -13,7 +13,7 @@ use feedkit_alerts::engine::{Limits, Rules};
 use feedkit_alerts::rules::{Milestone, MilestoneConfig, Spike, SpikeConfig, UserRate, UserRateConfig};
 use feedkit_alerts::{AlertFollower, AlertOptions, RuleSet};
 use feedkit_core::alert::{AlertRule, Keeping, Key, RuleContext};
-use feedkit_core::alert_log::{AlertLog, AlertStep, Lease, OutboxRow, Recovered, RuleStates};
+use feedkit_core::alert_log::{AlertLog, AlertStep, Recovered, RuleStates};
 use feedkit_core::codec::{Codec, Place};
 use feedkit_core::effect::{Effect, LoggedEvent};
 use feedkit_core::follower::{Follower, FollowerPosition};
@@ -480,6 +480,10 @@ impl AlertLog for TestLog {
         }
         self.inner.exact_states(rule, keys).await
     }
+}
+
+#[async_trait]
+impl Outbox for TestLog {
     async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>> {
         self.away()?;
         self.inner.outbox(limit).await
@@ -491,6 +495,10 @@ impl AlertLog for TestLog {
         self.away()?;
         self.inner.published().await
     }
+}
+
+#[async_trait]
+impl Alerts for TestLog {
     async fn alerts(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, Notification)>> {
         self.inner.alerts(before, limit).await
     }

@@ -6,10 +6,12 @@ use hashbrown::{HashMap, HashSet};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::alert_log::{
-    AlertLog, AlertSnapshot, AlertStep, ExactState, Lease, OutboxRow, RecordedStep, Recovered, RuleStates,
-    WholeStates,
+    AlertLog, AlertSnapshot, AlertStep, ExactState, RecordedStep, Recovered, RuleStates, WholeStates,
 };
+use crate::alerts::Alerts;
+use crate::lease::Lease;
 use crate::notification::Notification;
+use crate::outbox::{Outbox, OutboxRow};
 use crate::{Epoch, Error, Positions, Result, Timestamp};
 
 /// An alert log that lives as long as the process.
@@ -142,7 +144,10 @@ impl AlertLog for MemoryAlertLog {
         let of = |key: &&str| state.exact.get(&(rule.to_owned(), (*key).to_owned())).cloned();
         Ok(keys.iter().map(of).collect())
     }
+}
 
+#[async_trait]
+impl Outbox for MemoryAlertLog {
     async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>> {
         Ok(self.state().outbox.iter().take(limit).cloned().collect())
     }
@@ -157,7 +162,10 @@ impl AlertLog for MemoryAlertLog {
     async fn published(&self) -> Result<Positions> {
         Ok(self.state().published.clone())
     }
+}
 
+#[async_trait]
+impl Alerts for MemoryAlertLog {
     async fn alerts(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, Notification)>> {
         let state = self.state();
         let range = state.alerts.range(..before.unwrap_or(u64::MAX));

@@ -5,6 +5,7 @@ use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::counters::{ChunkOutcome, CounterChunk, CounterStore, Fence, RebuildToken};
+use crate::counts::Counts;
 use crate::history::PostTotals;
 use crate::queries::{PostView, RankedPost};
 use crate::trending::{Score, Trending};
@@ -102,6 +103,26 @@ pub(super) fn sort_ranked(posts: &mut [RankedPost]) {
 }
 
 #[async_trait]
+impl Counts for MemoryCounters {
+    async fn posts(&self, posts: &[PostId]) -> Result<Vec<PostView>> {
+        let state = self.readable()?;
+        let view = |post: &PostId| match state.posts.get(post) {
+            Some(counted) => PostView::new(post.clone(), counted.author.clone(), counted.counts.clone()),
+            None => PostView::new(post.clone(), None, []),
+        };
+        Ok(posts.iter().map(view).collect())
+    }
+
+    async fn top(&self, limit: usize) -> Result<Vec<RankedPost>> {
+        Ok(self.readable()?.ranked(|likes, _| likes as f64, limit))
+    }
+
+    async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
+        Ok(self.readable()?.ranked(|_, score| self.trending.at(score, now), limit))
+    }
+}
+
+#[async_trait]
 impl CounterStore for MemoryCounters {
     async fn fence(&self, partition: Partition) -> Result<Option<Fence>> {
         let state = self.state();
@@ -125,23 +146,6 @@ impl CounterStore for MemoryCounters {
             }
         }
         Ok(ChunkOutcome::Applied)
-    }
-
-    async fn posts(&self, posts: &[PostId]) -> Result<Vec<PostView>> {
-        let state = self.readable()?;
-        let view = |post: &PostId| match state.posts.get(post) {
-            Some(counted) => PostView::new(post.clone(), counted.author.clone(), counted.counts.clone()),
-            None => PostView::new(post.clone(), None, []),
-        };
-        Ok(posts.iter().map(view).collect())
-    }
-
-    async fn top(&self, limit: usize) -> Result<Vec<RankedPost>> {
-        Ok(self.readable()?.ranked(|likes, _| likes as f64, limit))
-    }
-
-    async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
-        Ok(self.readable()?.ranked(|_, score| self.trending.at(score, now), limit))
     }
 
     async fn begin_rebuild(&self) -> Result<RebuildToken> {

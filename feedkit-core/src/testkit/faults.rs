@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::counters::{ChunkOutcome, CounterChunk, CounterStore, Fence, RebuildToken};
+use crate::counts::Counts;
 use crate::follower::{Follower, FollowerPosition, Scope};
 use crate::history::{
     Claim, CommitBatch, Committed, History, JournalRead, PostTotals, Retained, RetentionPolicy, Snapshot,
@@ -36,7 +37,7 @@ pub enum Fault {
 /// ```
 /// use feedkit_core::memory::MemoryCounters;
 /// use feedkit_core::testkit::faults::{Fault, Faults, Faulty};
-/// use feedkit_core::{CounterStore, ErrorKind};
+/// use feedkit_core::{Counts, ErrorKind};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 /// let faults = Faults::scripted([Fault::None, Fault::Retriable]);
@@ -265,13 +266,7 @@ impl<T: Follower> Follower for Faulty<T> {
 }
 
 #[async_trait]
-impl<T: CounterStore> CounterStore for Faulty<T> {
-    async fn fence(&self, partition: Partition) -> Result<Option<Fence>> {
-        self.faults.read(self.inner.fence(partition)).await
-    }
-    async fn apply(&self, chunk: &CounterChunk) -> Result<ChunkOutcome> {
-        self.faults.write(self.inner.apply(chunk)).await
-    }
+impl<T: Counts> Counts for Faulty<T> {
     async fn posts(&self, posts: &[PostId]) -> Result<Vec<PostView>> {
         self.faults.read(self.inner.posts(posts)).await
     }
@@ -280,6 +275,16 @@ impl<T: CounterStore> CounterStore for Faulty<T> {
     }
     async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
         self.faults.read(self.inner.trending(now, limit)).await
+    }
+}
+
+#[async_trait]
+impl<T: CounterStore> CounterStore for Faulty<T> {
+    async fn fence(&self, partition: Partition) -> Result<Option<Fence>> {
+        self.faults.read(self.inner.fence(partition)).await
+    }
+    async fn apply(&self, chunk: &CounterChunk) -> Result<ChunkOutcome> {
+        self.faults.write(self.inner.apply(chunk)).await
     }
     async fn begin_rebuild(&self) -> Result<RebuildToken> {
         self.faults.write(self.inner.begin_rebuild()).await

@@ -5,9 +5,8 @@ use async_trait::async_trait;
 use crate::history::{
     Claim, CommitBatch, Committed, History, JournalRead, Retained, RetentionPolicy, Snapshot,
 };
-use crate::queries::{
-    Activity, Bucket, Comment, CommentCursor, PostView, Queries, RankedPost, RejectedRecord, Verification,
-};
+use crate::inspect::{Inspect, RejectedRecord, Verification};
+use crate::queries::{Activity, Bucket, Comment, CommentCursor, PostView, Queries, RankedPost};
 use crate::{Offset, Partition, Positions, PostId, Result, Timestamp, UserId};
 
 /// What a test does around the calls of a history; by itself, nothing.
@@ -18,7 +17,7 @@ pub trait Hooks<H: History>: Send + Sync + 'static {
         inner.commit(batch).await
     }
 
-    /// Comes before each query, which fails as it does.
+    /// Comes before each query and each look of an operator, which fail as it does.
     async fn query(&self) -> Result<()> {
         Ok(())
     }
@@ -106,10 +105,11 @@ impl<H: History + Queries, K: Hooks<H>> Queries for Hooked<H, K> {
         self.hooks.query().await?;
         self.inner.liked(user, posts).await
     }
-    async fn likers(&self, post: &PostId, after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>> {
-        self.hooks.query().await?;
-        self.inner.likers(post, after, limit).await
-    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<H: History + Inspect, K: Hooks<H>> Inspect for Hooked<H, K> {
     async fn rejected(
         &self,
         after: Option<(Partition, Offset)>,

@@ -15,6 +15,11 @@ async fn memory_counters() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn memory_counts() {
+    conformance::counts(async || MemoryCounters::default()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn memory_history() {
     conformance::history(async || MemoryHistory::new()).await;
 }
@@ -22,6 +27,21 @@ async fn memory_history() {
 #[tokio::test(start_paused = true)]
 async fn memory_queries() {
     conformance::queries(async || MemoryHistory::new()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_inspect() {
+    conformance::inspect(async || MemoryHistory::new()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_alerts() {
+    conformance::alerts(async || MemoryAlertLog::new()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_outbox() {
+    conformance::outbox(async || MemoryAlertLog::new()).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use feedkit_core::testkit::ManualClock;
 use feedkit_core::testkit::split::{LOG, batch, model, partitions};
 use feedkit_core::traffic::TrafficOptions;
 use feedkit_core::trending::Trending;
-use feedkit_core::{CounterStore, History, Offset, Partition, PostId, Queries, Timestamp, UserId};
+use feedkit_core::{CounterStore, History, Inspect, Offset, Partition, PostId, Queries, Timestamp, UserId};
 use proptest::prelude::*;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -112,7 +112,12 @@ proptest! {
                 let id = PostId::new(format!("p{post}")).unwrap();
                 let expected: Vec<_> = liked.iter().filter(|(_, p)| **p == post)
                     .map(|(u, _)| UserId::new(format!("u{u}")).unwrap()).collect();
-                assert_eq!(history.likers(&id, None, 9).await.unwrap(), expected);
+                let mut likers = Vec::new();
+                for user in [0, 1].map(|u| UserId::new(format!("u{u}")).unwrap()) {
+                    let likes = history.liked(&user, std::slice::from_ref(&id)).await.unwrap();
+                    likers.extend((!likes.is_empty()).then_some(user));
+                }
+                assert_eq!(likers, expected);
                 let likes = history.post(&id).await.unwrap().map_or(0, |p| p.likes);
                 assert_eq!(likes, expected.len() as i64);
             }

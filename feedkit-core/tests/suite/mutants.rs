@@ -40,7 +40,15 @@ fn reject<F: Copy + Debug>(faults: &[F], suite: impl AsyncFn(F)) {
 
 #[test]
 fn counters() {
-    reject(CounterFault::ALL, async |fault| conformance::counters(async || MutantCounters::new(fault)).await);
+    let suite = async |fault| conformance::counters(async || MutantCounters::new(fault)).await;
+    reject(CounterFault::STORE, suite);
+}
+
+#[test]
+fn counts() {
+    reject(CounterFault::COUNTS, async |fault| {
+        conformance::counts(async || MutantCounters::new(fault)).await
+    });
 }
 
 #[test]
@@ -50,7 +58,12 @@ fn history() {
 
 #[test]
 fn queries() {
-    reject(QueryFault::ALL, async |fault| conformance::queries(async || MutantQueries::new(fault)).await);
+    reject(QueryFault::QUERIES, async |fault| conformance::queries(async || MutantQueries::new(fault)).await);
+}
+
+#[test]
+fn inspect() {
+    reject(QueryFault::INSPECT, async |fault| conformance::inspect(async || MutantQueries::new(fault)).await);
 }
 
 #[test]
@@ -60,8 +73,22 @@ fn answer_cache() {
 
 #[test]
 fn alert_log() {
-    reject(AlertLogFault::ALL, async |fault| {
+    reject(AlertLogFault::LOG, async |fault| {
         conformance::alert_log(async || MutantAlertLog::new(fault)).await
+    });
+}
+
+#[test]
+fn alerts() {
+    reject(AlertLogFault::ALERTS, async |fault| {
+        conformance::alerts(async || MutantAlertLog::new(fault)).await;
+    });
+}
+
+#[test]
+fn outbox() {
+    reject(AlertLogFault::OUTBOX, async |fault| {
+        conformance::outbox(async || MutantAlertLog::new(fault)).await;
     });
 }
 

@@ -16,7 +16,7 @@ use super::{activity, alerts, comments, liked, post, top};
 use crate::Problem;
 use crate::state::State;
 use feedkit_core::access::Identity;
-use feedkit_core::{CounterStore, ErrorKind, Position, PostId, Result, Timestamp};
+use feedkit_core::{Counts, ErrorKind, Position, PostId, Result, Timestamp};
 
 /// Adds the reads to `route`.
 pub(crate) fn routes(route: Route, state: &Arc<State>) -> Route {
@@ -109,7 +109,7 @@ impl Reads {
     }
 
     /// What the counters answer; `None` where there are none, or while they cannot.
-    pub(super) async fn count<'a, T, F>(&'a self, call: impl FnOnce(&'a dyn CounterStore) -> F) -> Option<T>
+    pub(super) async fn count<'a, T, F>(&'a self, call: impl FnOnce(&'a dyn Counts) -> F) -> Option<T>
     where
         F: Future<Output = Result<T>> + 'a,
     {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use feedkit_core::alert_log::{AlertStep, Lease, OutboxRow, RecordedStep, Recovered, RuleStates};
+use feedkit_core::alert_log::{AlertStep, RecordedStep, Recovered, RuleStates};
 use feedkit_core::failpoint::{self, stage};
+use feedkit_core::lease::Lease;
 use feedkit_core::notification::Notification;
 use feedkit_core::{AlertLog, Epoch, Error, Positions, Result, Timestamp};
 use hashbrown::{HashMap, HashSet};
@@ -16,7 +17,6 @@ use super::alert_snapshot;
 use super::database::Session;
 use super::database::{reading, transaction};
 use super::failure::Sql;
-use super::queries::limited;
 use super::sql_time::SqlTime;
 use super::store::Postgres;
 
@@ -25,7 +25,7 @@ use super::store::Postgres;
 /// snapshot; nobody gets the lease while one of them is under way.
 #[derive(Debug, Clone)]
 pub struct PostgresAlertLog {
-    store: Postgres,
+    pub(super) store: Postgres,
 }
 
 /// There is one shard of rules so far; rows bear its number for the day there are more.
@@ -157,54 +157,6 @@ impl AlertLog for PostgresAlertLog {
         }
         Ok(states)
     }
-
-    async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>> {
-        let rows = reading!(self.store.database(), session => {
-            let select = session
-                .prepare_cached("SELECT seq, notification FROM outbox ORDER BY seq LIMIT $1")
-                .await?;
-            load_notifications(&session.query(&select, &[&limited(limit)]).await?)
-        })?;
-        Ok(rows.into_iter().map(|(seq, notification)| OutboxRow { seq, notification }).collect())
-    }
-
-    async fn mark_published(&self, lease: &Lease, seq: u64, positions: &Positions) -> Result<()> {
-        let positions = json(positions)?;
-        let seq = i64::try_from(seq).unwrap_or(i64::MAX);
-        transaction!(self.store.database(), session => {
-            check_lease(&share_lease(session).await?, lease)?;
-            let upsert = session
-                .prepare_cached(
-                    "INSERT INTO alert_published AS p (shard, seq, positions) VALUES ($1, $2, $3) \
-                     ON CONFLICT (shard) DO UPDATE SET seq = greatest(p.seq, excluded.seq), \
-                     positions = excluded.positions",
-                )
-                .await?;
-            session.execute(&upsert, &[&SHARD, &seq, &positions]).await?;
-            Ok(())
-        })
-    }
-
-    async fn published(&self) -> Result<Positions> {
-        reading!(self.store.database(), session => {
-            let select =
-                session.prepare_cached("SELECT positions FROM alert_published WHERE shard = $1").await?;
-            let row = session.query_opt(&select, &[&SHARD]).await?;
-            row.map_or(Ok(Positions::new()), |row| stored(row.get(0)))
-        })
-    }
-
-    async fn alerts(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, Notification)>> {
-        let before = before.map_or(i64::MAX, |before| i64::try_from(before).unwrap_or(i64::MAX));
-        reading!(self.store.database(), session => {
-            let select = session
-                .prepare_cached(
-                    "SELECT seq, notification FROM alerts WHERE seq < $1 ORDER BY seq DESC LIMIT $2",
-                )
-                .await?;
-            load_notifications(&session.query(&select, &[&before, &limited(limit)]).await?)
-        })
-    }
 }
 
 /// The lease as it stands; nobody else changes it, or anything under it, until the transaction ends.
@@ -222,7 +174,7 @@ async fn set_lease(session: &Session, lease: &Lease) -> Sql<()> {
 }
 
 /// The lease as it stands; nobody changes it until the transaction ends, but others may read it so, too.
-async fn share_lease(session: &Session) -> Sql<Lease> {
+pub(super) async fn share_lease(session: &Session) -> Sql<Lease> {
     read_lease(session, "SELECT owner, epoch, until FROM alert_lease WHERE shard = $1 FOR SHARE").await
 }
 
@@ -234,7 +186,7 @@ async fn read_lease(session: &Session, select: &str) -> Sql<Lease> {
 }
 
 /// Refuses who no longer holds the lease, as it was read.
-fn check_lease(held: &Lease, lease: &Lease) -> Sql<()> {
+pub(super) fn check_lease(held: &Lease, lease: &Lease) -> Sql<()> {
     if held.epoch == lease.epoch && held.owner == lease.owner {
         return Ok(());
     }
@@ -293,10 +245,6 @@ async fn load_steps(session: &Session) -> Sql<Vec<RecordedStep>> {
         })
     };
     rows.iter().map(step).collect()
-}
-
-fn load_notifications(rows: &[Row]) -> Sql<Vec<(u64, Notification)>> {
-    rows.iter().map(|row| Ok((row.get::<_, i64>(0) as u64, stored(row.get(1))?))).collect()
 }
 
 pub(super) fn json<T: serde::Serialize>(value: &T) -> Result<Value> {

@@ -18,12 +18,6 @@ pub(super) fn key(seed: u64, post: &PostId, user: &UserId) -> u128 {
     u128::from(half(seed, post.as_str())) << 64 | u128::from(half(seed.rotate_left(32), user.as_str()))
 }
 
-/// The first and the last key that a like of this post can have.
-pub(super) fn keys_of(seed: u64, post: &PostId) -> [Uuid; 2] {
-    let first = u128::from(half(seed, post.as_str())) << 64;
-    [first, first | u128::from(u64::MAX)].map(Uuid::from_u128)
-}
-
 fn half(seed: u64, name: &str) -> u64 {
     xxh3_64_with_seed(name.as_bytes(), seed)
 }

@@ -10,6 +10,7 @@
 
 mod alert_log;
 mod alert_snapshot;
+mod alerts;
 mod commit;
 mod copy;
 mod database;
@@ -17,10 +18,12 @@ mod erase;
 mod events;
 mod failure;
 mod history;
+mod inspect;
 mod journal;
 mod likes;
 mod notifier;
 mod options;
+mod outbox;
 mod positions;
 mod queries;
 mod rebuild;

@@ -3,25 +3,21 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use feedkit_core::queries::{
-    Activity, Bucket, Comment, CommentCursor, PostView, RankedPost, RejectedRecord, Verification,
-};
+use feedkit_core::queries::{Activity, Bucket, Comment, CommentCursor, PostView, RankedPost};
 use feedkit_core::trending::{Score, Trending};
-use feedkit_core::{EventId, Offset, Partition, PostId, Queries, Result, Timestamp, UserId};
+use feedkit_core::{EventId, PostId, Queries, Result, Timestamp, UserId};
 use hashbrown::HashSet;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::database::Session;
-use super::database::{reading, transaction};
+use super::database::reading;
 use super::failure::{Sql, damaged};
 use super::history::PostgresHistory;
-use super::positions::partition_at;
+use super::likes;
 use super::sql_time::SqlTime;
-use super::{likes, verify};
 
-/// Counts, top lists and activity are as of the rollups; authors, comments, likes and rejected records as of the last
-/// commit.
+/// Counts, top lists and activity are as of the rollups; authors, comments and likes as of the last commit.
 #[async_trait]
 impl Queries for PostgresHistory {
     async fn post(&self, post: &PostId) -> Result<Option<PostView>> {
@@ -65,36 +61,6 @@ impl Queries for PostgresHistory {
             likes::known(session, &select, &keys).await
         })?;
         Ok(posts.iter().filter(|post| known.contains(&key(post))).cloned().collect())
-    }
-
-    async fn likers(&self, post: &PostId, after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>> {
-        let database = self.store.database();
-        let [first, last] = likes::keys_of(database.like_seed, post);
-        let after = after.map_or("", UserId::as_str);
-        reading!(database, session => {
-            let select = session
-                .prepare_cached(
-                    "SELECT user_id FROM likes WHERE key BETWEEN $1 AND $2 AND post_id = $3 AND user_id > $4 \
-                     ORDER BY user_id LIMIT $5",
-                )
-                .await?;
-            let rows =
-                session.query(&select, &[&first, &last, &post.as_str(), &after, &limited(limit)]).await?;
-            rows.iter().map(|row| user_at(row, 0)).collect()
-        })
-    }
-
-    async fn rejected(
-        &self,
-        after: Option<(Partition, Offset)>,
-        limit: usize,
-    ) -> Result<Vec<RejectedRecord>> {
-        reading!(self.store.database(), session => rejected(session, after, limit).await)
-    }
-
-    async fn verify(&self) -> Result<Verification> {
-        let (likes, trending) = (self.store.policy.likes, self.store.trending());
-        transaction!(self.store.database(), "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", session => verify::verify(session, likes, &trending).await)
     }
 }
 
@@ -246,32 +212,6 @@ async fn comments(
         })
     };
     rows.iter().map(comment).collect()
-}
-
-async fn rejected(
-    session: &Session,
-    after: Option<(Partition, Offset)>,
-    limit: usize,
-) -> Sql<Vec<RejectedRecord>> {
-    let select = session
-        .prepare_cached(
-            "SELECT partition, \"offset\", time, reason, field, detail, value, size FROM rejected \
-             WHERE (partition, \"offset\") > ($1, $2) ORDER BY partition, \"offset\", log LIMIT $3",
-        )
-        .await?;
-    let (partition, offset) = after.map_or((-1, -1), |(p, o)| (p.0 as i32, o as i64));
-    let rows = session.query(&select, &[&partition, &offset, &limited(limit)]).await?;
-    let record = |row: &Row| RejectedRecord {
-        partition: partition_at(row, 0),
-        offset: row.get::<_, i64>(1) as Offset,
-        time: row.get::<_, SqlTime>(2).0,
-        reason: row.get(3),
-        field: row.get(4),
-        detail: row.get(5),
-        value: String::from_utf8_lossy(row.get(6)).into_owned(),
-        size: row.get::<_, i64>(7) as u64,
-    };
-    Ok(rows.iter().map(record).collect())
 }
 
 fn user_at(row: &Row, column: usize) -> Sql<UserId> {

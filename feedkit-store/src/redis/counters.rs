@@ -5,7 +5,7 @@ use feedkit_core::counters::{ChunkOutcome, CounterChunk, CounterStore, Fence, MA
 use feedkit_core::history::PostTotals;
 use feedkit_core::queries::{PostView, RankedPost};
 use feedkit_core::trending::Trending;
-use feedkit_core::{Error, Partition, Positions, PostId, Result, Timestamp};
+use feedkit_core::{Counts, Error, Partition, Positions, PostId, Result, Timestamp};
 use redis::Value;
 
 use super::changes::Changes;
@@ -74,6 +74,21 @@ impl RedisCounters {
 }
 
 #[async_trait]
+impl Counts for RedisCounters {
+    async fn posts(&self, posts: &[PostId]) -> Result<Vec<PostView>> {
+        self.read_posts(posts).await
+    }
+
+    async fn top(&self, limit: usize) -> Result<Vec<RankedPost>> {
+        self.read_top(limit).await
+    }
+
+    async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
+        self.read_trending(now, limit).await
+    }
+}
+
+#[async_trait]
 impl CounterStore for RedisCounters {
     async fn fence(&self, partition: Partition) -> Result<Option<Fence>> {
         if !self.shared.keys.is_single() {
@@ -92,18 +107,6 @@ impl CounterStore for RedisCounters {
             true => self.apply_whole(chunk).await,
             false => self.apply_by_shard(chunk).await,
         }
-    }
-
-    async fn posts(&self, posts: &[PostId]) -> Result<Vec<PostView>> {
-        self.read_posts(posts).await
-    }
-
-    async fn top(&self, limit: usize) -> Result<Vec<RankedPost>> {
-        self.read_top(limit).await
-    }
-
-    async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
-        self.read_trending(now, limit).await
     }
 
     async fn begin_rebuild(&self) -> Result<RebuildToken> {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use feedkit_core::alert_log::{
-    AlertSnapshot, AlertStep, ExactState, Lease, OutboxRow, RecordedStep, Recovered, RuleStates, WholeStates,
+    AlertSnapshot, AlertStep, ExactState, RecordedStep, Recovered, RuleStates, WholeStates,
 };
 use feedkit_core::failpoint::{self, stage};
-use feedkit_core::notification::Notification;
+use feedkit_core::lease::Lease;
 use feedkit_core::{AlertLog, Epoch, Error, Positions, Result, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{from_str, to_string};
@@ -19,11 +19,11 @@ use super::store::State;
 /// Keeps alerts in `state.db`, each call that changes something in one transaction.
 #[derive(Debug, Clone)]
 pub struct SqliteAlertLog {
-    state: Arc<State>,
+    pub(super) state: Arc<State>,
 }
 
 /// There is one shard of rules so far; rows bear its number for the day there are more.
-const SHARD: i64 = 0;
+pub(super) const SHARD: i64 = 0;
 
 impl SqliteAlertLog {
     pub(crate) fn new(state: Arc<State>) -> SqliteAlertLog {
@@ -131,61 +131,6 @@ impl AlertLog for SqliteAlertLog {
             })
             .await
     }
-
-    async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>> {
-        let rows = self.state.read(move |connection| {
-            let mut select = connection.prepare_cached(
-                "SELECT seq, notification FROM alerts
-                 WHERE seq > coalesce((SELECT seq FROM alert_published WHERE shard = ?1), 0)
-                 ORDER BY seq LIMIT ?2",
-            )?;
-            load_notifications(&mut select, [SHARD, limited(limit)])
-        });
-        let rows = rows.await?.into_iter();
-        Ok(rows.map(|(seq, notification)| OutboxRow { seq, notification }).collect())
-    }
-
-    async fn mark_published(&self, lease: &Lease, seq: u64, positions: &Positions) -> Result<()> {
-        let lease = lease.clone();
-        let positions = json(positions)?;
-        self.state
-            .write(1, move |connection| {
-                check_lease(connection, &lease)?;
-                connection
-                    .prepare_cached(
-                        "INSERT INTO alert_published (shard, seq, positions) VALUES (?1, ?2, ?3)
-                         ON CONFLICT (shard) DO UPDATE
-                         SET seq = max(seq, excluded.seq), positions = excluded.positions",
-                    )?
-                    .execute(params![SHARD, seq, positions])?;
-                Ok(())
-            })
-            .await
-    }
-
-    async fn published(&self) -> Result<Positions> {
-        self.state
-            .read(|connection| {
-                let positions: Option<String> = connection
-                    .prepare_cached("SELECT positions FROM alert_published WHERE shard = ?1")?
-                    .query_row([SHARD], |row| row.get(0))
-                    .optional()?;
-                positions.map_or(Ok(Positions::new()), |text| stored(&text))
-            })
-            .await
-    }
-
-    async fn alerts(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, Notification)>> {
-        let before = before.map_or(i64::MAX, |before| i64::try_from(before).unwrap_or(i64::MAX));
-        self.state
-            .read(move |connection| {
-                let mut select = connection.prepare_cached(
-                    "SELECT seq, notification FROM alerts WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2",
-                )?;
-                load_notifications(&mut select, [before, limited(limit)])
-            })
-            .await
-    }
 }
 
 impl SqliteAlertLog {
@@ -234,7 +179,7 @@ fn acquire(connection: &Connection, owner: String, now: Timestamp, ttl: Duration
 }
 
 /// Refuses who no longer holds the lease.
-fn check_lease(connection: &Connection, lease: &Lease) -> Sql<()> {
+pub(super) fn check_lease(connection: &Connection, lease: &Lease) -> Sql<()> {
     match load_lease(connection)? {
         Some(held) if held.epoch == lease.epoch && held.owner == lease.owner => Ok(()),
         held => {
@@ -327,29 +272,16 @@ fn load_steps(connection: &Connection) -> Sql<Vec<RecordedStep>> {
     Ok(steps)
 }
 
-fn load_notifications(
-    select: &mut rusqlite::CachedStatement<'_>,
-    parameters: [i64; 2],
-) -> Sql<Vec<(u64, Notification)>> {
-    let mut rows = select.query(parameters)?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        let text: String = row.get(1)?;
-        found.push((row.get(0)?, stored(&text)?));
-    }
-    Ok(found)
-}
-
-fn json<T: serde::Serialize>(value: &T) -> Result<String> {
+pub(super) fn json<T: serde::Serialize>(value: &T) -> Result<String> {
     to_string(value).map_err(|e| Error::data(format!("an alert cannot be written down: {e}")).with_source(e))
 }
 
-fn stored<T: serde::de::DeserializeOwned>(text: &str) -> Sql<T> {
+pub(super) fn stored<T: serde::de::DeserializeOwned>(text: &str) -> Sql<T> {
     from_str(text).map_err(|e| {
         Error::corrupt(format!("what is stored of the alerts cannot be read: {e}")).with_source(e).into()
     })
 }
 
-fn limited(limit: usize) -> i64 {
+pub(super) fn limited(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

@@ -9,7 +9,7 @@ use feedkit_core::failpoint::{self, stage};
 use feedkit_core::history::PostTotals;
 use feedkit_core::queries::{PostView, RankedPost};
 use feedkit_core::trending::Trending;
-use feedkit_core::{Error, Offset, Partition, Positions, PostId, Result, Timestamp};
+use feedkit_core::{Counts, Error, Offset, Partition, Positions, PostId, Result, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::Sql;
@@ -61,20 +61,7 @@ impl SqliteCounters {
 }
 
 #[async_trait]
-impl CounterStore for SqliteCounters {
-    async fn fence(&self, partition: Partition) -> Result<Option<Fence>> {
-        let fence = move |connection: &Connection| match Standing::read(connection)? {
-            Standing { rebuilding: true, .. } => Ok(None),
-            standing => standing.fence(connection, partition),
-        };
-        self.state.read(fence).await
-    }
-
-    async fn apply(&self, chunk: &CounterChunk) -> Result<ChunkOutcome> {
-        let chunk = chunk.clone();
-        self.state.write(chunk.deltas.len() + 1, move |connection| apply(connection, &chunk)).await
-    }
-
+impl Counts for SqliteCounters {
     async fn posts(&self, posts: &[PostId]) -> Result<Vec<PostView>> {
         let posts = posts.to_vec();
         let views = move |connection: &Connection| {
@@ -93,6 +80,22 @@ impl CounterStore for SqliteCounters {
 
     async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
         self.ranked(Order::Trending { decay: self.trending, now }, limit).await
+    }
+}
+
+#[async_trait]
+impl CounterStore for SqliteCounters {
+    async fn fence(&self, partition: Partition) -> Result<Option<Fence>> {
+        let fence = move |connection: &Connection| match Standing::read(connection)? {
+            Standing { rebuilding: true, .. } => Ok(None),
+            standing => standing.fence(connection, partition),
+        };
+        self.state.read(fence).await
+    }
+
+    async fn apply(&self, chunk: &CounterChunk) -> Result<ChunkOutcome> {
+        let chunk = chunk.clone();
+        self.state.write(chunk.deltas.len() + 1, move |connection| apply(connection, &chunk)).await
     }
 
     async fn begin_rebuild(&self) -> Result<RebuildToken> {

@@ -4,20 +4,23 @@
 //! commits whatever waits in one transaction, and syncs it before it answers; readers never wait for it.
 
 mod alert_log;
+mod alerts;
 mod checkpoint;
 mod commit;
 mod connection;
 mod counters;
+mod counts;
 mod directory;
 mod events;
 mod failure;
 mod history;
-mod history_counters;
+mod inspect;
 mod journal;
 mod leaders;
 mod log;
 mod month;
 mod options;
+mod outbox;
 mod positions;
 mod queries;
 mod ranking;
@@ -33,8 +36,8 @@ mod writer;
 
 pub use alert_log::SqliteAlertLog;
 pub use counters::SqliteCounters;
+pub use counts::SqliteCounts;
 pub use history::SqliteHistory;
-pub use history_counters::HistoryCounters;
 pub use log::{
     MAX_RECORD_BYTES, NOTIFICATIONS, SourceOptions, SqliteLog, SqliteSink, SqliteSource, USER_ACTIONS,
 };

@@ -3,18 +3,16 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use feedkit_core::queries::{
-    Activity, Bucket, Comment, CommentCursor, PostView, RankedPost, RejectedRecord, Verification,
-};
-use feedkit_core::{EventId, Offset, Partition, PostId, Queries, Result, Timestamp, UserId};
+use feedkit_core::queries::{Activity, Bucket, Comment, CommentCursor, PostView, RankedPost};
+use feedkit_core::{EventId, PostId, Queries, Result, Timestamp, UserId};
 use rusqlite::{Connection, Row, params};
 
+use super::events;
 use super::failure::Sql;
 use super::history::SqliteHistory;
 use super::ranking::{Order, ranked_by_likes};
 use super::snapshot::damaged;
 use super::totals::HISTORY;
-use super::{events, verify};
 
 #[async_trait]
 impl Queries for SqliteHistory {
@@ -69,36 +67,6 @@ impl Queries for SqliteHistory {
             Ok(liked)
         };
         self.state.read(liked).await
-    }
-
-    async fn likers(&self, post: &PostId, after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>> {
-        let (post, after) = (post.clone(), after.cloned());
-        let likers = move |connection: &Connection| -> Sql<Vec<UserId>> {
-            let mut select = connection.prepare_cached(
-                "SELECT user FROM likes WHERE post = ?1 AND user > ?2 ORDER BY user LIMIT ?3",
-            )?;
-            let after = after.as_ref().map_or("", UserId::as_str);
-            let mut rows = select.query(params![post.as_str(), after, limit as i64])?;
-            let mut users = Vec::new();
-            while let Some(row) = rows.next()? {
-                users.push(user_at(row, 0)?);
-            }
-            Ok(users)
-        };
-        self.state.read(likers).await
-    }
-
-    async fn rejected(
-        &self,
-        after: Option<(Partition, Offset)>,
-        limit: usize,
-    ) -> Result<Vec<RejectedRecord>> {
-        self.state.read(move |connection| rejected(connection, after, limit)).await
-    }
-
-    async fn verify(&self) -> Result<Verification> {
-        let likes = self.policy().likes;
-        self.state.read(move |connection| verify::verify(connection, likes)).await
     }
 }
 
@@ -193,31 +161,6 @@ fn comments(
     comments.sort_by(|a, b| (b.timestamp, b.id, &b.user_id).cmp(&(a.timestamp, a.id, &a.user_id)));
     comments.truncate(limit);
     Ok(comments)
-}
-
-fn rejected(
-    connection: &Connection,
-    after: Option<(Partition, Offset)>,
-    limit: usize,
-) -> Sql<Vec<RejectedRecord>> {
-    let mut select = connection.prepare_cached(
-        "SELECT partition, offset, time, reason, field, detail, value, size FROM rejected \
-         WHERE (partition, offset) > (?1, ?2) ORDER BY partition, offset LIMIT ?3",
-    )?;
-    let (partition, offset) = after.map_or((-1, -1), |(p, o)| (i64::from(p.0), o as i64));
-    let rows = select.query_map(params![partition, offset, limit as i64], |row| {
-        Ok(RejectedRecord {
-            partition: Partition(row.get(0)?),
-            offset: row.get::<_, i64>(1)? as Offset,
-            time: Timestamp::from_millis(row.get(2)?),
-            reason: row.get(3)?,
-            field: row.get(4)?,
-            detail: row.get(5)?,
-            value: String::from_utf8_lossy(&row.get::<_, Vec<u8>>(6)?).into_owned(),
-            size: row.get::<_, i64>(7)? as u64,
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn user_at(row: &Row<'_>, column: usize) -> Sql<UserId> {

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use feedkit_core::effect::LikePolicy;
-use feedkit_core::queries::Verification;
+use feedkit_core::inspect::Verification;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 

@@ -5,10 +5,10 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use async_trait::async_trait;
 use feedkit_core::sink::NewRecord;
 use feedkit_core::{Error, EventSink, Position, Result};
+use parking_lot::Mutex;
 
 /// Writes down where each record lies that the inner sink has acknowledged. The audit is for people: an error of
 /// its file fails nothing, but is told at the next flush.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use feedkit_alerts::{AlertFollower, AlertOptions, RuleSet};
 use feedkit_core::notification::{Audience, Notification};
 use feedkit_core::sink::NewRecord;
-use feedkit_core::{AlertLog, EventSink, Pipeline, Positions, PostId, Queries, SystemClock, UserId};
+use feedkit_core::{Alerts, EventSink, Inspect, Pipeline, Positions, PostId, Queries, SystemClock, UserId};
 use feedkit_store::sqlite::{SourceOptions, Sqlite, SqliteOptions, USER_ACTIONS};
 use tokio_util::sync::CancellationToken;
 

@@ -1,6 +1,7 @@
 //! A history in memory.
 
 mod commit;
+mod inspect;
 mod queries;
 mod retention;
 mod snapshot;
@@ -24,7 +25,8 @@ use crate::{
     UserId,
 };
 
-/// A history that lives as long as the process: it answers [`History`] and [`Queries`](crate::Queries).
+/// A history that lives as long as the process: it answers [`History`], [`Queries`](crate::Queries) and
+/// [`Inspect`](crate::Inspect).
 ///
 /// A commit of another incarnation of the log than the partition's position belongs to is refused as a gap, until
 /// [`accept_gap`](History::accept_gap) has moved the partition over.

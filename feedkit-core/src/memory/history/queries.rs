@@ -1,3 +1,5 @@
+//! What users ask.
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -5,13 +7,8 @@ use async_trait::async_trait;
 use super::commit::add;
 use super::{Counts, MemoryHistory, PostState, State};
 use crate::memory::counters::sort_ranked;
-use crate::queries::{
-    Activity, Bucket, Comment, CommentCursor, PostView, Queries, RankedPost, RejectedRecord, Verification,
-};
-use crate::{Offset, Partition, PostId, Result, Timestamp, UserId};
-
-/// Most differences put in words.
-const MAX_DIFFERENCES: usize = 100;
+use crate::queries::{Activity, Bucket, Comment, CommentCursor, PostView, Queries, RankedPost};
+use crate::{PostId, Result, Timestamp, UserId};
 
 #[async_trait]
 impl Queries for MemoryHistory {
@@ -79,42 +76,6 @@ impl Queries for MemoryHistory {
         let likes = |post: &&PostId| state.posts.get(*post).is_some_and(|p| p.likers.contains_key(user));
         Ok(posts.iter().filter(likes).cloned().collect())
     }
-
-    async fn likers(&self, post: &PostId, after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>> {
-        let state = self.state();
-        let Some(known) = state.posts.get(post) else { return Ok(Vec::new()) };
-        let rest = known.likers.keys().filter(|user| after.is_none_or(|after| *user > after));
-        Ok(rest.take(limit).cloned().collect())
-    }
-
-    async fn rejected(
-        &self,
-        after: Option<(Partition, Offset)>,
-        limit: usize,
-    ) -> Result<Vec<RejectedRecord>> {
-        let state = self.state();
-        let rest = state
-            .rejected
-            .iter()
-            .filter(|((partition, offset, _), _)| after.is_none_or(|after| (*partition, *offset) > after));
-        let record = |((partition, _, _), r): (&(Partition, Offset, u128), &crate::history::Rejected)| {
-            RejectedRecord {
-                partition: *partition,
-                offset: r.offset,
-                time: r.time,
-                reason: r.fault.reason.as_str().to_owned(),
-                field: r.fault.field.clone(),
-                detail: r.fault.detail.clone(),
-                value: String::from_utf8_lossy(&r.value).into_owned(),
-                size: r.size as u64,
-            }
-        };
-        Ok(rest.take(limit).map(record).collect())
-    }
-
-    async fn verify(&self) -> Result<Verification> {
-        Ok(self.state().verify(self.policy))
-    }
 }
 
 impl State {
@@ -131,45 +92,8 @@ impl State {
         posts.truncate(limit);
         posts
     }
-
-    fn verify(&self, policy: crate::effect::LikePolicy) -> Verification {
-        let mut sums: BTreeMap<&PostId, Counts> =
-            self.posts.iter().map(|(id, post)| (id, post.baseline.clone())).collect();
-        for kept in self.events.values().filter(|k| k.effective) {
-            if let Some((kind, by)) = kept.event.kind.delta() {
-                add(sums.entry(&kept.event.post).or_default(), kind, by);
-            }
-        }
-        let mut result = Verification {
-            events: self.events.len() as u64,
-            posts: sums.len() as u64,
-            ..Verification::default()
-        };
-        let mut differ = |detail: String| {
-            result.difference_count += 1;
-            if result.differences.len() < MAX_DIFFERENCES {
-                result.differences.push(detail);
-            }
-        };
-        for (id, mut sum) in sums {
-            sum.retain(|_, n| *n != 0);
-            let Some(post) = self.posts.get(id) else {
-                differ(format!("post {id} has events, but no totals"));
-                continue;
-            };
-            let mut counts = post.counts.clone();
-            counts.retain(|_, n| *n != 0);
-            if counts != sum {
-                differ(format!("post {id} has totals {counts:?}, its events come to {sum:?}"));
-            }
-            if policy == crate::effect::LikePolicy::Unique && likes(&counts) != post.likers.len() as i64 {
-                differ(format!("post {id} has {} likes and {} likers", likes(&counts), post.likers.len()));
-            }
-        }
-        result
-    }
 }
 
-fn likes(counts: &Counts) -> i64 {
+pub(super) fn likes(counts: &Counts) -> i64 {
     counts.get("like").copied().unwrap_or(0)
 }

@@ -1,17 +1,17 @@
-use std::time::Duration;
+//! [`AlertLog`]'s contract.
 
 use super::sentence::{Sentence, drop_half_way};
-use super::support::{at, user};
+use super::steps::{TTL, acquire, alert, step, take_over};
+use super::support::at;
 use crate::alert_log::{
-    AlertLog, AlertSnapshot, AlertStep, Consumed, ExactState, ExactStates, Lease, Pieces, RecordedStep,
-    Recovered, RuleStates, WholeStates,
+    AlertLog, AlertSnapshot, AlertStep, ExactState, ExactStates, Pieces, RecordedStep, Recovered, RuleStates,
+    WholeStates,
 };
-use crate::notification::{Audience, Notification, Severity};
+use crate::lease::Lease;
 use crate::{Error, ErrorKind, Partition, Positions, Result};
 
-const TTL: Duration = Duration::from_secs(10);
-
-/// Tries [`AlertLog`]'s contract.
+/// Tries [`AlertLog`]'s contract. The suites [`alerts`](super::alerts) and [`outbox`](super::outbox) try the contracts
+/// beneath it.
 ///
 /// # Panics
 ///
@@ -24,34 +24,7 @@ pub async fn alert_log<L: AlertLog>(fresh: impl AsyncFn() -> L) {
     alerts_are_kept_once(&fresh().await).await;
     a_snapshot_replaces_the_steps_it_includes(&fresh().await).await;
     a_snapshot_is_kept_whole_or_not_at_all(&fresh().await).await;
-    the_outbox_is_read_until_marked(&fresh().await).await;
     a_dropped_step_is_whole_or_nothing(&fresh().await).await;
-}
-
-fn alert(id: &str) -> Notification {
-    Notification {
-        id: id.to_owned(),
-        kind: "MILESTONE".into(),
-        severity: Severity::Info,
-        audience: Audience::User(user("u1")),
-        title: format!("alert {id}"),
-        data: serde_json::Map::from_iter([("likes".to_owned(), 10.into())]),
-        occurred_at: at(1),
-    }
-}
-
-fn step(number: u64, alerts: &[&str]) -> AlertStep {
-    let consumed = [0, 1].map(|p| Consumed {
-        partition: Partition(p),
-        from: (number - 1) * 10,
-        to: number * 10 + u64::from(p),
-    });
-    AlertStep {
-        number,
-        watermark: at(number as i64),
-        consumed: consumed.to_vec(),
-        alerts: alerts.iter().map(|id| alert(id)).collect(),
-    }
 }
 
 fn recorded(number: u64) -> RecordedStep {
@@ -100,13 +73,6 @@ impl RuleStates for InPieces {
     fn exact(&self) -> ExactStates<'_> {
         let error = self.broken.then(|| Err(Error::fatal("a state cannot be written")));
         Box::new(self.whole.exact().chain(error))
-    }
-}
-
-async fn acquire(says: Sentence, log: &impl AlertLog) -> Lease {
-    match says.ok("acquire", log.acquire("one", at(0), TTL).await) {
-        Some(lease) => lease,
-        None => says.broken("the lease is free, and is not given"),
     }
 }
 
@@ -159,9 +125,7 @@ async fn writes_under_an_older_epoch_are_refused(log: &impl AlertLog) {
     let says = Sentence("every write under an older lease is refused as fenced and changes nothing");
     let old = acquire(says, log).await;
     says.ok("step", log.step(&old, &step(1, &["a"])).await);
-    let Some(new) = says.ok("acquire", log.acquire("two", at(60), TTL).await) else {
-        says.broken("a lease that has run out is not given")
-    };
+    let new = take_over(says, log, "two", at(60)).await;
     let before = see(says, log, &new).await;
     says.fails("step", log.step(&old, &step(2, &["b"])).await, ErrorKind::Fenced);
     let exact = [ExactState { rule: "milestone".into(), key: "p".into(), state: vec![1] }];
@@ -189,9 +153,7 @@ async fn steps_are_recovered_in_order(log: &impl AlertLog) {
         says_gap.fails(&what, log.step(&lease, &step(number, &["x"])).await, ErrorKind::Gap);
     }
     says_gap.equal("alerts", says.ok("alerts", log.alerts(None, 9).await), vec![]);
-    let Some(next) = says.ok("acquire", log.acquire("two", at(60), TTL).await) else {
-        says.broken("a lease that has run out is not given")
-    };
+    let next = take_over(says, log, "two", at(60)).await;
     let recovered = says.ok("recover", log.recover(&next).await);
     says.equal("recovered", recovered, Recovered { snapshot: None, steps: (1..=12).map(recorded).collect() });
     says.ok("step by the next owner", log.step(&next, &step(13, &[])).await);
@@ -201,14 +163,9 @@ async fn alerts_are_kept_once(log: &impl AlertLog) {
     let says = Sentence("a step keeps its alerts and their outbox rows");
     let lease = acquire(says, log).await;
     says.ok("step", log.step(&lease, &step(1, &["a", "b"])).await);
-    let ids = async |before, limit| {
-        says.ok("alerts", log.alerts(before, limit).await)
-            .into_iter()
-            .map(|(n, a)| (n, a.id))
-            .collect::<Vec<_>>()
-    };
-    let newest: Vec<_> = ids(None, 9).await.into_iter().map(|(_, id)| id).collect();
-    says.equal("alerts, the newest first", newest, vec!["b".to_owned(), "a".to_owned()]);
+    let kept = says.ok("alerts", log.alerts(None, 9).await);
+    let newest: Vec<_> = kept.iter().map(|(_, alert)| alert.id.as_str()).collect();
+    says.equal("alerts, the newest first", newest, vec!["b", "a"]);
     let says = Sentence("an alert whose id is kept already is not kept again, and not published again");
     let mut changed = step(2, &["c", "a", "c"]);
     changed.alerts[1].title = "another title".into();
@@ -222,16 +179,6 @@ async fn alerts_are_kept_once(log: &impl AlertLog) {
     says.ok("mark_published", log.mark_published(&lease, outbox[2].seq, &Positions::new()).await);
     says.ok("step", log.step(&lease, &step(3, &["b"])).await);
     says.equal("outbox after a repeat of a published one", says.ok("outbox", log.outbox(9).await), vec![]);
-    let says = Sentence("alerts are paged by the number that comes with each");
-    let mut paged = Vec::new();
-    while paged.len() < 9 {
-        let page = ids(paged.last().map(|(n, _)| *n), 1).await;
-        if page.is_empty() {
-            break;
-        }
-        paged.extend(page);
-    }
-    says.equal("paged", paged.into_iter().map(|(_, id)| id).collect::<Vec<_>>(), vec!["c", "b", "a"]);
 }
 
 async fn a_snapshot_replaces_the_steps_it_includes(log: &impl AlertLog) {
@@ -288,38 +235,13 @@ async fn a_snapshot_is_kept_whole_or_not_at_all(log: &impl AlertLog) {
     says.holds(read == vec![Some(vec![1]); keys.len()], "exact states are not as the snapshot had them");
 }
 
-async fn the_outbox_is_read_until_marked(log: &impl AlertLog) {
-    let says =
-        Sentence("outbox rows are read in the order in which they were written, until marked as published");
-    let lease = acquire(says, log).await;
-    says.equal("published at first", says.ok("published", log.published().await), Positions::new());
-    says.ok("step", log.step(&lease, &step(1, &["z", "a"])).await);
-    says.ok("step", log.step(&lease, &step(2, &["m"])).await);
-    let rows = says.ok("outbox", log.outbox(9).await);
-    let ids: Vec<_> = rows.iter().map(|r| r.notification.clone()).collect();
-    says.equal("rows", ids, ["z", "a", "m"].map(alert).to_vec());
-    says.holds(rows.is_sorted_by(|a, b| a.seq < b.seq), "their numbers do not ascend");
-    says.equal("at most two", says.ok("outbox", log.outbox(2).await), rows[..2].to_vec());
-    says.equal("again", says.ok("outbox", log.outbox(9).await), rows.clone());
-    let positions = Positions::from_iter([(Partition(0), 7), (Partition(2), 1)]);
-    says.ok("mark_published", log.mark_published(&lease, rows[1].seq, &positions).await);
-    says.equal("rows after the mark", says.ok("outbox", log.outbox(9).await), rows[2..].to_vec());
-    says.equal("published", says.ok("published", log.published().await), positions);
-    says.equal("alerts stay", says.ok("alerts", log.alerts(None, 9).await).len(), 3);
-    says.ok("step", log.step(&lease, &step(3, &["b"])).await);
-    let later = says.ok("outbox", log.outbox(9).await);
-    says.holds(later.len() == 2 && later[1].seq > rows[2].seq, format_args!("later rows: {later:?}"));
-}
-
 async fn a_dropped_step_is_whole_or_nothing(log: &impl AlertLog) {
     let says = Sentence("step is one transaction: dropped, it has been written whole or not at all");
     let mut number = 1;
     for round in 0..10 {
         // Another owner each time: what is still under way of the last one's step is refused.
         let (owner, now) = (["one", "two"][round % 2], at(60 * round as i64));
-        let Some(lease) = says.ok("acquire", log.acquire(owner, now, TTL).await) else {
-            says.broken("a lease that has run out is not given")
-        };
+        let lease = take_over(says, log, owner, now).await;
         let steps = says.ok("recover", log.recover(&lease).await).steps.len() as u64;
         let alerts = says.ok("alerts", log.alerts(None, 99).await).len() as u64;
         says.holds(steps + 1 == number || steps + 2 == number, format_args!("{steps} steps before {number}"));

@@ -1,3 +1,5 @@
+//! [`CounterStore`]'s contract.
+
 use std::sync::Arc;
 
 use super::sentence::{Sentence, drop_half_way};
@@ -7,12 +9,13 @@ use crate::history::PostTotals;
 use crate::journal::JournalEntry;
 use crate::queries::PostView;
 use crate::trending::Trending;
-use crate::{ErrorKind, Partition, Positions, PostId};
+use crate::{ErrorKind, Partition, Positions};
 
 const HISTORY: u128 = 17;
 const P0: Partition = Partition(0);
 
-/// Tries [`CounterStore`]'s contract. The stores must be made with [`Trending::default`].
+/// Tries [`CounterStore`]'s contract. The stores must be made with [`Trending::default`]. The suite
+/// [`counts`](super::counts) tries the contract beneath it.
 ///
 /// # Panics
 ///
@@ -26,8 +29,6 @@ pub async fn counters<S: CounterStore>(fresh: impl AsyncFn() -> S) {
     nothing_is_read_or_applied_during_a_rebuild(&fresh().await).await;
     a_rebuild_forgets_loads_and_sets_fences(&fresh().await).await;
     a_rebuild_begun_anew_replaces_the_one_before(&fresh().await).await;
-    lists_are_in_order(&fresh().await).await;
-    authors_and_kinds_are_kept(&fresh().await).await;
     a_dropped_apply_has_happened_or_not(&fresh().await).await;
 }
 
@@ -256,67 +257,6 @@ async fn a_rebuild_begun_anew_replaces_the_one_before(store: &impl CounterStore)
     says.equal("likes loaded before", likes(says, store, "old").await, 0);
     let unknown = RebuildToken(new.0.wrapping_add(1));
     says.fails("a token never given", store.load(unknown, &[]).await, ErrorKind::Fenced);
-}
-
-async fn lists_are_in_order(store: &impl CounterStore) {
-    let says = Sentence(
-        "ties in lists are ordered by the bytes of the post's id, ascending; posts with no likes are in no list",
-    );
-    let effects = [
-        ("a", "b", "like"),
-        ("b", "b", "like"),
-        ("a", "a", "like"),
-        ("b", "a", "like"),
-        ("a", "Z", "like"),
-        ("b", "Z", "like"),
-        ("a", "m", "like"),
-        ("b", "m", "like"),
-        ("c", "m", "like"),
-        ("a", "n", "comment"),
-        ("a", "gone", "like"),
-        ("a", "a~", "like"),
-    ];
-    apply(says, store, &only(&entry(0, 20, &effects))).await;
-    apply(says, store, &only(&entry(20, 21, &[("a", "gone", "unlike")]))).await;
-    let names = |list: Vec<crate::queries::RankedPost>| {
-        list.into_iter().map(|r| (r.post_id.to_string(), r.likes)).collect::<Vec<_>>()
-    };
-    let of = |list: &[(&str, i64)]| list.iter().map(|(p, n)| ((*p).to_owned(), *n)).collect::<Vec<_>>();
-    let expected = of(&[("m", 3), ("Z", 2), ("a", 2), ("b", 2), ("a~", 1)]);
-    let top = says.ok("top", store.top(100).await);
-    says.holds(top.iter().all(|r| r.score == r.likes as f64), "the score of top is not the likes");
-    says.equal("top", names(top), expected.clone());
-    says.equal("top 2", names(says.ok("top", store.top(2).await)), expected[..2].to_vec());
-    says.equal("top 0", names(says.ok("top", store.top(0).await)), vec![]);
-
-    let trending = names(says.ok("trending", store.trending(at(60), 100).await));
-    says.equal("first of trending", trending.first().cloned(), Some(("m".to_owned(), 3)));
-    let mut sorted = trending.clone();
-    sorted.sort_by_key(|(name, _)| expected.iter().position(|(n, _)| n == name));
-    says.equal("posts of trending", sorted, expected);
-    says.equal(
-        "trending 2",
-        names(says.ok("trending", store.trending(at(60), 2).await)),
-        trending[..2].to_vec(),
-    );
-    let says = Sentence("trending scores are as of the time asked");
-    let score = async |seconds| says.ok("trending", store.trending(at(seconds), 1).await)[0].score;
-    let (now, later) = (score(60).await, score(60 + 6 * 3600).await);
-    says.holds((now / later - 2.0).abs() < 1e-9, format_args!("{now}, and a half-life later {later}"));
-}
-
-async fn authors_and_kinds_are_kept(store: &impl CounterStore) {
-    let says = Sentence("counts are kept by post and kind, and the author where an entry published the post");
-    let effects = [("w", "p", "post"), ("a", "p", "share"), ("b", "p", "share"), ("a", "p", "comment")];
-    apply(says, store, &only(&entry(0, 9, &effects))).await;
-    apply(says, store, &only(&entry(9, 10, &[("c", "p", "like")]))).await;
-    let counts = [("comment", 1), ("like", 1), ("share", 2)].map(|(k, n)| (k.to_owned(), n));
-    says.equal("post", view(says, store, "p").await, PostView::new(post("p"), Some(user("w")), counts));
-    let says = Sentence("posts come in the order asked for; one never counted has no counts");
-    let asked: Vec<PostId> = ["z", "p", "a", "p"].map(post).to_vec();
-    let got: Vec<_> =
-        says.ok("posts", store.posts(&asked).await).into_iter().map(|v| (v.post_id, v.likes)).collect();
-    says.equal("posts", got, vec![(post("z"), 0), (post("p"), 1), (post("a"), 0), (post("p"), 1)]);
 }
 
 async fn a_dropped_apply_has_happened_or_not(store: &impl CounterStore) {

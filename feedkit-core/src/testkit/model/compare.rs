@@ -1,21 +1,29 @@
 //! What a backend's answers have against the model, in words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Model, ModelPost};
 use crate::effect::Effect;
 use crate::history::JournalRead;
 use crate::queries::{Bucket, CommentCursor, PostView, RankedPost};
 use crate::trending::{Score, Trending};
-use crate::{CounterStore, EventKind, History, PostId, Queries, Result, Timestamp, UserId};
+use crate::{Counts, EventKind, History, Inspect, PostId, Queries, Result, Timestamp, UserId};
 
 /// More differences than anyone reads.
 const ENOUGH: usize = 50;
 
 impl Model {
-    /// Compares all that can be asked of a history: posts, lists, activity, comments, likers, rejected records and
+    /// Compares all that can be asked of a history: posts, lists, activity, comments, likes, rejected records and
     /// the history's own verification. Nothing comes back when all is well, and at most fifty differences.
-    pub async fn compare_queries(&self, queries: &dyn Queries) -> Result<Vec<String>> {
+    pub async fn compare_queries<H: Queries + Inspect>(&self, history: &H) -> Result<Vec<String>> {
+        let mut found = self.compare_answers(history).await?;
+        found.extend(self.compare_inspection(history).await?);
+        found.truncate(ENOUGH);
+        Ok(found)
+    }
+
+    /// Compares what users ask.
+    async fn compare_answers(&self, queries: &dyn Queries) -> Result<Vec<String>> {
         let mut found = Vec::new();
         compare_top(self, "top", queries.top(None, self.posts.len() + 10).await?, &mut found);
         for (id, post) in &self.posts {
@@ -37,11 +45,24 @@ impl Model {
                 &comments(post),
                 &mut found,
             );
-            differ(&format!("likers of {id}"), &all_likers(queries, id).await?, &self.likers(id), &mut found);
         }
+        for (user, touched) in self.touched() {
+            if found.len() >= ENOUGH {
+                break;
+            }
+            let expected: Vec<_> =
+                touched.iter().filter(|post| self.likes[*post].contains(user)).cloned().collect();
+            differ(&format!("likes of {user}"), &queries.liked(user, &touched).await?, &expected, &mut found);
+        }
+        Ok(found)
+    }
+
+    /// Compares what operators ask.
+    async fn compare_inspection(&self, history: &dyn Inspect) -> Result<Vec<String>> {
+        let mut found = Vec::new();
         let mut rejected = Vec::new();
         loop {
-            let page = queries.rejected(rejected.last().copied(), 100).await?;
+            let page = history.rejected(rejected.last().copied(), 100).await?;
             if page.is_empty() {
                 break;
             }
@@ -49,9 +70,8 @@ impl Model {
         }
         let expected: Vec<_> = self.rejected.iter().copied().collect();
         differ("rejected records", &rejected, &expected, &mut found);
-        let verification = queries.verify().await?;
+        let verification = history.verify().await?;
         found.extend(verification.differences.into_iter().map(|d| format!("verify: {d}")));
-        found.truncate(ENOUGH);
         Ok(found)
     }
 
@@ -113,10 +133,10 @@ impl Model {
         Ok(found)
     }
 
-    /// Compares a counter store's counts and lists; trending scores at `now` to a billionth.
+    /// Compares counts and lists; trending scores at `now` to a billionth.
     pub async fn compare_counters(
         &self,
-        counters: &dyn CounterStore,
+        counters: &dyn Counts,
         trending: &Trending,
         now: Timestamp,
     ) -> Result<Vec<String>> {
@@ -161,8 +181,13 @@ impl Model {
         scores
     }
 
-    fn likers(&self, post: &PostId) -> Vec<UserId> {
-        self.likes.get(post).into_iter().flatten().cloned().collect()
+    /// The posts that each user has ever liked, by user.
+    fn touched(&self) -> BTreeMap<&UserId, Vec<PostId>> {
+        let mut touched: BTreeMap<&UserId, BTreeSet<&PostId>> = BTreeMap::new();
+        for effect in self.effects().filter(|effect| effect.kind == EventKind::Like) {
+            touched.entry(&effect.user).or_default().insert(&effect.post);
+        }
+        touched.into_iter().map(|(user, posts)| (user, posts.into_iter().cloned().collect())).collect()
     }
 }
 
@@ -221,17 +246,6 @@ async fn all_comments(queries: &dyn Queries, post: &PostId) -> Result<Vec<(Comme
             page.into_iter()
                 .map(|c| (CommentCursor { time: c.timestamp, id: c.id, user: c.user_id }, c.text)),
         );
-    }
-}
-
-async fn all_likers(queries: &dyn Queries, post: &PostId) -> Result<Vec<UserId>> {
-    let mut all: Vec<UserId> = Vec::new();
-    loop {
-        let page = queries.likers(post, all.last(), 1000).await?;
-        if page.is_empty() {
-            return Ok(all);
-        }
-        all.extend(page);
     }
 }
 

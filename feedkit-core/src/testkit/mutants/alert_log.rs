@@ -5,70 +5,86 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::faults;
-use crate::alert_log::{
-    AlertLog, AlertStep, Lease, OutboxRow, RecordedStep, Recovered, RuleStates, WholeStates,
-};
+use crate::alert_log::{AlertLog, AlertStep, RecordedStep, Recovered, RuleStates, WholeStates};
+use crate::alerts::Alerts;
+use crate::lease::Lease;
 use crate::memory::MemoryAlertLog;
 use crate::notification::Notification;
+use crate::outbox::{Outbox, OutboxRow};
 use crate::{Positions, Result, Timestamp};
 
 faults! {
     /// What is wrong with a [`MutantAlertLog`].
     AlertLogFault {
-        /// Gives the lease to anyone.
-        GivesLeaseTwice,
-        /// Keeps a lease for ever.
-        LeaseNeverRunsOut,
-        /// Gives every owner the same epoch.
-        EpochStays,
-        /// Writes steps under an older lease.
-        AcceptsStaleSteps,
-        /// Writes snapshots under an older lease.
-        AcceptsStaleSnapshots,
-        /// Marks rows under an older lease.
-        AcceptsStaleMarks,
-        /// Does not prolong the lease.
-        RenewsNothing,
-        /// Does not give the lease back.
-        ReleasesNothing,
-        /// Takes steps of any number.
-        AcceptsAnyNumber,
-        /// Forgets the last step.
-        LosesStep,
-        /// Recovers the newest step first.
-        StepsBackwards,
-        /// Forgets the watermarks.
-        ForgetsWatermarks,
-        /// Keeps an alert twice.
-        KeepsAlertTwice,
-        /// Keeps the later of two alerts of one id.
-        LastAlertWins,
-        /// Recovers steps that the snapshot includes.
-        KeepsOldSteps,
-        /// Forgets the steps after a snapshot.
-        SnapshotDropsAllSteps,
-        /// Keeps the first piece of a state.
-        KeepsFirstPiece,
-        /// Keeps a snapshot as far as it came before an error.
-        KeepsBrokenSnapshots,
-        /// Forgets exact states.
-        LosesExactStates,
-        /// Mixes up the rules' exact states.
-        ExactStatesOfAnyRule,
-        /// Publishes marked rows again.
-        IgnoresMarks,
-        /// Marks everything.
-        MarksAll,
-        /// Publishes the newest first.
-        OutboxBackwards,
-        /// Forgets where the notifications' log stood.
-        ForgetsPublished,
-        /// Lists the oldest alerts first.
-        AlertsBackwards,
-        /// Begins a page of alerts with the last one seen.
-        AlertsRepeat,
-        /// Writes a step in two transactions.
-        StepInTwo,
+        /// Those that break [`AlertLog`].
+        LOG {
+            /// Gives the lease to anyone.
+            GivesLeaseTwice,
+            /// Keeps a lease for ever.
+            LeaseNeverRunsOut,
+            /// Gives every owner the same epoch.
+            EpochStays,
+            /// Writes steps under an older lease.
+            AcceptsStaleSteps,
+            /// Writes snapshots under an older lease.
+            AcceptsStaleSnapshots,
+            /// Does not prolong the lease.
+            RenewsNothing,
+            /// Does not give the lease back.
+            ReleasesNothing,
+            /// Takes steps of any number.
+            AcceptsAnyNumber,
+            /// Forgets the last step.
+            LosesStep,
+            /// Recovers the newest step first.
+            StepsBackwards,
+            /// Forgets the watermarks.
+            ForgetsWatermarks,
+            /// Keeps an alert twice.
+            KeepsAlertTwice,
+            /// Keeps the later of two alerts of one id.
+            LastAlertWins,
+            /// Recovers steps that the snapshot includes.
+            KeepsOldSteps,
+            /// Forgets the steps after a snapshot.
+            SnapshotDropsAllSteps,
+            /// Keeps the first piece of a state.
+            KeepsFirstPiece,
+            /// Keeps a snapshot as far as it came before an error.
+            KeepsBrokenSnapshots,
+            /// Forgets exact states.
+            LosesExactStates,
+            /// Mixes up the rules' exact states.
+            ExactStatesOfAnyRule,
+            /// Writes a step in two transactions.
+            StepInTwo,
+        }
+        /// Those that break [`Outbox`].
+        OUTBOX {
+            /// Marks rows under an older lease.
+            AcceptsStaleMarks,
+            /// Publishes marked rows again.
+            IgnoresMarks,
+            /// Marks everything.
+            MarksAll,
+            /// Publishes the newest first.
+            OutboxBackwards,
+            /// Forgets where the notifications' log stood.
+            ForgetsPublished,
+            /// Gives more rows than were asked for.
+            OutboxWithoutLimit,
+            /// Marks the rows and the positions in two transactions.
+            MarkInTwo,
+        }
+        /// Those that break [`Alerts`].
+        ALERTS {
+            /// Lists the oldest alerts first.
+            AlertsBackwards,
+            /// Begins a page of alerts with the last one seen.
+            AlertsRepeat,
+            /// Gives more alerts than were asked for.
+            AlertsWithoutLimit,
+        }
     }
 }
 
@@ -227,7 +243,10 @@ impl AlertLog for MutantAlertLog {
         let rule = if self.is(AlertLogFault::ExactStatesOfAnyRule) { "any" } else { rule };
         self.inner.exact_states(rule, keys).await
     }
+}
 
+#[async_trait]
+impl Outbox for MutantAlertLog {
     async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>> {
         if self.is(AlertLogFault::StepInTwo) {
             let seen = self.seen();
@@ -238,7 +257,9 @@ impl AlertLog for MutantAlertLog {
         if self.is(AlertLogFault::OutboxBackwards) {
             rows.reverse();
         }
-        rows.truncate(limit);
+        if !self.is(AlertLogFault::OutboxWithoutLimit) {
+            rows.truncate(limit);
+        }
         Ok(rows)
     }
 
@@ -250,6 +271,11 @@ impl AlertLog for MutantAlertLog {
             AlertLogFault::ForgetsPublished => (seq, Positions::new()),
             _ => (seq, positions.clone()),
         };
+        if self.is(AlertLogFault::MarkInTwo) {
+            let before = self.inner.published().await?;
+            self.inner.mark_published(&lease, seq, &before).await?;
+            tokio::task::yield_now().await;
+        }
         self.inner.mark_published(&lease, seq, &positions).await?;
         self.seen().marked = seq;
         Ok(())
@@ -258,7 +284,10 @@ impl AlertLog for MutantAlertLog {
     async fn published(&self) -> Result<Positions> {
         self.inner.published().await
     }
+}
 
+#[async_trait]
+impl Alerts for MutantAlertLog {
     async fn alerts(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, Notification)>> {
         if self.is(AlertLogFault::StepInTwo) {
             let rows = self.seen().rows.clone();
@@ -266,6 +295,7 @@ impl AlertLog for MutantAlertLog {
             return Ok(older.take(limit).map(|r| (r.seq, r.notification)).collect());
         }
         let before = before.map(|n| n + u64::from(self.is(AlertLogFault::AlertsRepeat)));
+        let limit = if self.is(AlertLogFault::AlertsWithoutLimit) { usize::MAX } else { limit };
         let mut alerts = self.inner.alerts(before, limit).await?;
         let seen = self.seen();
         for (_, alert) in &mut alerts {

@@ -3,6 +3,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::faults;
 use crate::counters::{ChunkOutcome, CounterChunk, CounterStore, Fence, RebuildToken};
+use crate::counts::Counts;
 use crate::history::PostTotals;
 use crate::memory::MemoryCounters;
 use crate::queries::{PostView, RankedPost};
@@ -12,48 +13,54 @@ use crate::{Partition, Positions, PostId, Result, Timestamp};
 faults! {
     /// What is wrong with a [`MutantCounters`].
     CounterFault {
-        /// Counts each chunk twice.
-        AppliesTwice,
-        /// Counts a chunk again that lies earlier in the entry being counted.
-        IgnoresChunkNumber,
-        /// Counts any earlier chunk again.
-        CountsEarlierChunks,
-        /// Counts a chunk that lies further ahead.
-        JumpsGaps,
-        /// Counts chunks of another incarnation.
-        IgnoresIncarnation,
-        /// Leaves out a chunk's last change.
-        LosesDelta,
-        /// Has one fence for all partitions.
-        OneFence,
-        /// Moves the fence before it counts.
-        FenceFirst,
-        /// Counts before it moves the fence.
-        CountsFirst,
-        /// Answers reads during a rebuild.
-        ReadsDuringRebuild,
-        /// Takes chunks during a rebuild.
-        AppliesDuringRebuild,
-        /// Shows the old fence during a rebuild.
-        FenceSurvivesRebuild,
-        /// Keeps old counts over a rebuild.
-        CountsSurviveRebuild,
-        /// Takes the token of a rebuild that was replaced.
-        TakesOldToken,
-        /// Loses the scores when it is rebuilt.
-        LoadsNoScores,
-        /// Orders ties the other way round.
-        ReversesTies,
-        /// Lists posts that have no likes.
-        ListsWithoutLikes,
-        /// Gives more than asked for.
-        IgnoresLimit,
-        /// Forgets authors.
-        ForgetsAuthors,
-        /// Leaves posts out that it does not know.
-        LeavesOutUnknown,
-        /// Trends as of another time.
-        TrendsInThePast,
+        /// Those that break [`CounterStore`].
+        STORE {
+            /// Counts each chunk twice.
+            AppliesTwice,
+            /// Counts a chunk again that lies earlier in the entry being counted.
+            IgnoresChunkNumber,
+            /// Counts any earlier chunk again.
+            CountsEarlierChunks,
+            /// Counts a chunk that lies further ahead.
+            JumpsGaps,
+            /// Counts chunks of another incarnation.
+            IgnoresIncarnation,
+            /// Leaves out a chunk's last change.
+            LosesDelta,
+            /// Has one fence for all partitions.
+            OneFence,
+            /// Moves the fence before it counts.
+            FenceFirst,
+            /// Counts before it moves the fence.
+            CountsFirst,
+            /// Answers reads during a rebuild.
+            ReadsDuringRebuild,
+            /// Takes chunks during a rebuild.
+            AppliesDuringRebuild,
+            /// Shows the old fence during a rebuild.
+            FenceSurvivesRebuild,
+            /// Keeps old counts over a rebuild.
+            CountsSurviveRebuild,
+            /// Takes the token of a rebuild that was replaced.
+            TakesOldToken,
+            /// Loses the scores when it is rebuilt.
+            LoadsNoScores,
+        }
+        /// Those that break [`Counts`].
+        COUNTS {
+            /// Orders ties the other way round.
+            ReversesTies,
+            /// Lists posts that have no likes.
+            ListsWithoutLikes,
+            /// Gives more than asked for.
+            IgnoresLimit,
+            /// Forgets authors.
+            ForgetsAuthors,
+            /// Leaves posts out that it does not know.
+            LeavesOutUnknown,
+            /// Trends as of another time.
+            TrendsInThePast,
+        }
     }
 }
 
@@ -110,6 +117,35 @@ impl MutantCounters {
 }
 
 #[async_trait]
+impl Counts for MutantCounters {
+    async fn posts(&self, posts: &[PostId]) -> Result<Vec<PostView>> {
+        match self.inner.posts(posts).await {
+            Err(_) if self.fault == CounterFault::ReadsDuringRebuild => Ok(Vec::new()),
+            Ok(mut views) if self.fault == CounterFault::LeavesOutUnknown => {
+                views.retain(|v| !v.counts.is_empty());
+                Ok(views)
+            }
+            other => other,
+        }
+    }
+
+    async fn top(&self, limit: usize) -> Result<Vec<RankedPost>> {
+        match self.inner.top(usize::MAX).await {
+            Err(_) if self.fault == CounterFault::ReadsDuringRebuild => Ok(Vec::new()),
+            other => Ok(self.lists(other?, limit).await),
+        }
+    }
+
+    async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
+        let now = match self.fault {
+            CounterFault::TrendsInThePast => now.day(),
+            _ => now,
+        };
+        self.inner.trending(now, limit).await
+    }
+}
+
+#[async_trait]
 impl CounterStore for MutantCounters {
     async fn fence(&self, partition: Partition) -> Result<Option<Fence>> {
         match self.fault {
@@ -162,32 +198,6 @@ impl CounterStore for MutantCounters {
             _ => {}
         }
         self.inner.apply(&chunk).await
-    }
-
-    async fn posts(&self, posts: &[PostId]) -> Result<Vec<PostView>> {
-        match self.inner.posts(posts).await {
-            Err(_) if self.fault == CounterFault::ReadsDuringRebuild => Ok(Vec::new()),
-            Ok(mut views) if self.fault == CounterFault::LeavesOutUnknown => {
-                views.retain(|v| !v.counts.is_empty());
-                Ok(views)
-            }
-            other => other,
-        }
-    }
-
-    async fn top(&self, limit: usize) -> Result<Vec<RankedPost>> {
-        match self.inner.top(usize::MAX).await {
-            Err(_) if self.fault == CounterFault::ReadsDuringRebuild => Ok(Vec::new()),
-            other => Ok(self.lists(other?, limit).await),
-        }
-    }
-
-    async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
-        let now = match self.fault {
-            CounterFault::TrendsInThePast => now.day(),
-            _ => now,
-        };
-        self.inner.trending(now, limit).await
     }
 
     async fn begin_rebuild(&self) -> Result<RebuildToken> {

@@ -24,18 +24,27 @@ pub use queries::{MutantQueries, QueryFault};
 pub use sink::{MutantSink, SinkFault};
 pub use source::{MutantSource, SourceFault};
 
-/// Declares an enum of faults, with a list of all of them.
+/// Declares an enum of faults, with a list of all of them, or lists of those that one suite must reject each.
 macro_rules! faults {
     ($(#[$doc:meta])* $name:ident { $($(#[$fault_doc:meta])* $fault:ident,)* }) => {
+        faults! {
+            $(#[$doc])* $name {
+                /// All of them.
+                ALL { $($(#[$fault_doc])* $fault,)* }
+            }
+        }
+    };
+    ($(#[$doc:meta])* $name:ident {
+        $($(#[$list_doc:meta])* $list:ident { $($(#[$fault_doc:meta])* $fault:ident,)* })+
+    }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum $name {
-            $($(#[$fault_doc])* $fault,)*
+            $($($(#[$fault_doc])* $fault,)*)+
         }
 
         impl $name {
-            /// All of them.
-            pub const ALL: &[$name] = &[$($name::$fault,)*];
+            $($(#[$list_doc])* pub const $list: &[$name] = &[$($name::$fault,)*];)+
         }
     };
 }

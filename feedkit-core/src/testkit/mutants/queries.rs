@@ -7,57 +7,64 @@ use super::faults;
 use crate::history::{
     Claim, CommitBatch, Committed, History, JournalRead, Retained, RetentionPolicy, Snapshot,
 };
+use crate::inspect::{Inspect, RejectedRecord, Verification};
 use crate::memory::MemoryHistory;
-use crate::queries::{
-    Activity, Bucket, Comment, CommentCursor, PostView, Queries, RankedPost, RejectedRecord, Verification,
-};
+use crate::queries::{Activity, Bucket, Comment, CommentCursor, PostView, Queries, RankedPost};
 use crate::{Error, Offset, Partition, Positions, PostId, Result, Timestamp, UserId};
 
 faults! {
     /// What is wrong with a [`MutantQueries`].
     QueryFault {
-        /// Fails about a post that nobody has heard of.
-        UnknownPostFails,
-        /// Knows no post without counts.
-        ForgetsIdlePosts,
-        /// Forgets authors.
-        ForgetsAuthors,
-        /// Orders ties the other way round.
-        ReversesTies,
-        /// Gives more than asked for.
-        IgnoresLimit,
-        /// Ranks over all time when asked for a window.
-        IgnoresSince,
-        /// Leaves the window's first hour out.
-        SinceNextHour,
-        /// Trends as of another time.
-        TrendsInThePast,
-        /// Has the bucket at the end too.
-        ActivityToInclusive,
-        /// Has the bucket that only overlaps the start too.
-        ActivityFromWithin,
-        /// Has empty buckets.
-        ActivityWithEmpty,
-        /// Has the newest bucket first.
-        ActivityBackwards,
-        /// Has comments oldest first.
-        CommentsBackwards,
-        /// Pages comments by time alone.
-        CommentsByTime,
-        /// Begins a page of comments with the last one seen.
-        CommentsRepeat,
-        /// Answers likes in an order of its own.
-        LikedSorted,
-        /// Begins a page of likers with the last one seen.
-        LikersRepeat,
-        /// Has the newest likers first.
-        LikersBackwards,
-        /// Pages rejected records by offset alone.
-        RejectedByOffset,
-        /// Forgets the rejected bytes.
-        RejectedWithoutValue,
-        /// Finds differences where there are none.
-        VerifyCriesWolf,
+        /// Those that break [`Queries`].
+        QUERIES {
+            /// Fails about a post that nobody has heard of.
+            UnknownPostFails,
+            /// Knows no post without counts.
+            ForgetsIdlePosts,
+            /// Forgets authors.
+            ForgetsAuthors,
+            /// Orders ties the other way round.
+            ReversesTies,
+            /// Gives more than asked for.
+            IgnoresLimit,
+            /// Ranks over all time when asked for a window.
+            IgnoresSince,
+            /// Leaves the window's first hour out.
+            SinceNextHour,
+            /// Trends as of another time.
+            TrendsInThePast,
+            /// Has the bucket at the end too.
+            ActivityToInclusive,
+            /// Has the bucket that only overlaps the start too.
+            ActivityFromWithin,
+            /// Has empty buckets.
+            ActivityWithEmpty,
+            /// Has the newest bucket first.
+            ActivityBackwards,
+            /// Has comments oldest first.
+            CommentsBackwards,
+            /// Pages comments by time alone.
+            CommentsByTime,
+            /// Begins a page of comments with the last one seen.
+            CommentsRepeat,
+            /// Answers likes in an order of its own.
+            LikedSorted,
+            /// Says that everybody likes what anybody likes.
+            LikedByAnyone,
+        }
+        /// Those that break [`Inspect`].
+        INSPECT {
+            /// Pages rejected records by offset alone.
+            RejectedByOffset,
+            /// Forgets the rejected bytes.
+            RejectedWithoutValue,
+            /// Finds differences where there are none.
+            VerifyCriesWolf,
+            /// Forgets the field at fault.
+            RejectedWithoutField,
+            /// Recounts nothing.
+            VerifyLooksAtNothing,
+        }
     }
 }
 
@@ -168,28 +175,23 @@ impl Queries for MutantQueries {
 
     async fn liked(&self, user: &UserId, posts: &[PostId]) -> Result<Vec<PostId>> {
         let mut liked = self.inner.liked(user, posts).await?;
+        if self.is(QueryFault::LikedByAnyone) {
+            let mut by_anyone = Vec::new();
+            for post in posts {
+                let likes = self.inner.post(post).await?.map_or(0, |view| view.likes);
+                by_anyone.extend((likes > 0).then(|| post.clone()));
+            }
+            liked = by_anyone;
+        }
         if self.is(QueryFault::LikedSorted) {
             liked.sort();
         }
         Ok(liked)
     }
+}
 
-    async fn likers(&self, post: &PostId, after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>> {
-        let mut all = self.inner.likers(post, None, usize::MAX).await?;
-        all.retain(|user| {
-            after.is_none_or(|after| match self.fault {
-                QueryFault::LikersRepeat => user >= after,
-                QueryFault::LikersBackwards => user < after,
-                _ => user > after,
-            })
-        });
-        if self.is(QueryFault::LikersBackwards) {
-            all.reverse();
-        }
-        all.truncate(limit);
-        Ok(all)
-    }
-
+#[async_trait]
+impl Inspect for MutantQueries {
     async fn rejected(
         &self,
         after: Option<(Partition, Offset)>,
@@ -205,12 +207,18 @@ impl Queries for MutantQueries {
         if self.is(QueryFault::RejectedWithoutValue) {
             all.iter_mut().for_each(|r| r.value.clear());
         }
+        if self.is(QueryFault::RejectedWithoutField) {
+            all.iter_mut().for_each(|r| r.field = None);
+        }
         all.truncate(limit);
         Ok(all)
     }
 
     async fn verify(&self) -> Result<Verification> {
         let mut found = self.inner.verify().await?;
+        if self.is(QueryFault::VerifyLooksAtNothing) {
+            found = Verification::default();
+        }
         if self.is(QueryFault::VerifyCriesWolf) && found.events > 0 {
             found.differences.push("wolf".into());
             found.difference_count += 1;

@@ -47,7 +47,7 @@ async fn an_expired_partition_stops_alone_and_goes_on_once_the_gap_is_accepted()
     running.handle.reached(&world.ends()).await.unwrap();
     running.stop().await;
     let history = world.history.clone();
-    assert_eq!(feedkit_core::Queries::verify(&*history).await.unwrap().differences, [] as [String; 0]);
+    assert_eq!(feedkit_core::Inspect::verify(&*history).await.unwrap().differences, [] as [String; 0]);
 }
 
 #[tokio::test]

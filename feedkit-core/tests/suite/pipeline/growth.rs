@@ -11,7 +11,7 @@ use feedkit_core::pipeline::PartitionState;
 use feedkit_core::sink::NewRecord;
 use feedkit_core::source::SourceEvent;
 use feedkit_core::{
-    Clock, EventSink, EventSource, History, Partition, Pipeline, Positions, PostId, Queries, Result,
+    Clock, EventSink, EventSource, History, Inspect, Partition, Pipeline, Positions, PostId, Queries, Result,
 };
 
 use super::hooked::{Act, hooked};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use feedkit_core::history::RetentionPolicy;
 use feedkit_core::pipeline::PartitionState;
-use feedkit_core::{Error, ErrorKind, EventSink, History, Queries};
+use feedkit_core::{Error, ErrorKind, EventSink, History, Inspect};
 
 use super::hooked::{Act, hooked};
 use super::world::{Running, World, until};

@@ -18,8 +18,8 @@ use feedkit_core::testkit::conformance::support::{at, batch, user};
 use feedkit_core::testkit::{Hooked, Hooks, ManualClock};
 use feedkit_core::trending::Trending;
 use feedkit_core::{
-    AlertLog, AnswerCache, CounterStore, Epoch, Error, EventSource, History, Offset, Partition, Position,
-    Positions, PostId, Result, SystemClock, Timestamp,
+    AlertLog, AnswerCache, CounterStore, Counts, Epoch, Error, EventSource, History, Offset, Partition,
+    Position, Positions, PostId, Result, SystemClock, Timestamp,
 };
 use feedkit_http::parts::Limits;
 use feedkit_http::{Gateway, LocalCache, OpenSource, Parts, Settings, Visibility};
@@ -208,13 +208,7 @@ impl ShyCounters {
 }
 
 #[async_trait]
-impl CounterStore for ShyCounters {
-    async fn fence(&self, partition: Partition) -> Result<Option<Fence>> {
-        self.inner.fence(partition).await
-    }
-    async fn apply(&self, chunk: &CounterChunk) -> Result<ChunkOutcome> {
-        self.inner.apply(chunk).await
-    }
+impl Counts for ShyCounters {
     async fn posts(&self, posts: &[PostId]) -> Result<Vec<PostView>> {
         self.answer().await?;
         self.inner.posts(posts).await
@@ -226,6 +220,16 @@ impl CounterStore for ShyCounters {
     async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
         self.answer().await?;
         self.inner.trending(now, limit).await
+    }
+}
+
+#[async_trait]
+impl CounterStore for ShyCounters {
+    async fn fence(&self, partition: Partition) -> Result<Option<Fence>> {
+        self.inner.fence(partition).await
+    }
+    async fn apply(&self, chunk: &CounterChunk) -> Result<ChunkOutcome> {
+        self.inner.apply(chunk).await
     }
     async fn begin_rebuild(&self) -> Result<RebuildToken> {
         self.inner.begin_rebuild().await

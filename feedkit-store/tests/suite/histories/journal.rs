@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use feedkit_core::history::{CommitBatch, JournalRead};
 use feedkit_core::testkit::conformance::support::{LOG, at, batch, event, post, rejected};
-use feedkit_core::{ErrorKind, History, Partition, Queries};
+use feedkit_core::{ErrorKind, History, Inspect, Partition, Queries};
 
 use super::{NONE, Store, Stores};
 

@@ -10,9 +10,9 @@ pub(crate) mod traffic;
 use std::sync::Arc;
 
 use feedkit_core::effect::LikePolicy;
-use feedkit_core::queries::Verification;
+use feedkit_core::inspect::Verification;
 use feedkit_core::trending::Trending;
-use feedkit_core::{Clock, CounterStore, History, Queries, SystemClock};
+use feedkit_core::{Clock, CounterStore, History, Inspect, Queries, SystemClock};
 
 pub(crate) const NONE: [String; 0] = [];
 
@@ -42,7 +42,7 @@ pub(crate) trait Stores {
 
 /// A store, opened.
 pub(crate) trait Store {
-    type History: History + Queries + Clone;
+    type History: History + Queries + Inspect + Clone;
     type Counters: CounterStore;
 
     fn history(&self) -> Self::History;

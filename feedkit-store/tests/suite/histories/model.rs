@@ -8,7 +8,7 @@ use feedkit_core::history::{CommitCounts, JournalRead};
 use feedkit_core::testkit::Model;
 use feedkit_core::testkit::split::{LOG, model, partitions};
 use feedkit_core::trending::Trending;
-use feedkit_core::{CounterStore, History, Partition, Queries, Timestamp};
+use feedkit_core::{CounterStore, History, Inspect, Partition, Queries, Timestamp};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -65,7 +65,7 @@ async fn check(stores: &impl Stores, seed: u64, policy: LikePolicy) {
     assert_eq!(model.compare_counters(&counters, &trending, now).await.unwrap(), NONE, "seed {seed}");
 }
 
-async fn compare(model: &Model, history: &(impl History + Queries), policy: LikePolicy, seed: u64) {
+async fn compare(model: &Model, history: &(impl History + Queries + Inspect), policy: LikePolicy, seed: u64) {
     if policy == LikePolicy::Unique {
         assert_eq!(model.compare_queries(history).await.unwrap(), NONE, "seed {seed}");
     }

@@ -9,7 +9,7 @@ use feedkit_core::source::Record;
 use feedkit_core::testkit::split::{batch, model, partitions};
 use feedkit_core::testkit::{ManualClock, Model};
 use feedkit_core::traffic::TrafficOptions;
-use feedkit_core::{Clock, History, Offset, Partition, Queries};
+use feedkit_core::{Clock, History, Inspect, Offset, Partition};
 
 use super::{Opening, Store, Stores};
 

@@ -8,7 +8,7 @@ use feedkit_core::source::Record;
 use feedkit_core::testkit::conformance::support::{at, batch as small_batch, event, post};
 use feedkit_core::testkit::split::{LOG, batch, model, partitions};
 use feedkit_core::trending::Trending;
-use feedkit_core::{Clock, EventId, History, Offset, Partition, Queries, Timestamp};
+use feedkit_core::{Clock, EventId, History, Inspect, Offset, Partition, Queries, Timestamp};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

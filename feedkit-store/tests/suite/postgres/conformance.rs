@@ -29,6 +29,24 @@ async fn the_queries_keep_their_contract() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_operators_ask_keeps_its_contract() {
+    let Some(databases) = Databases::new() else { return };
+    conformance::inspect(async || followed(&databases.store().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_alerts_keep_their_contract() {
+    let Some(databases) = Databases::new() else { return };
+    conformance::alerts(async || databases.store().await.alert_log()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_outbox_keeps_its_contract() {
+    let Some(databases) = Databases::new() else { return };
+    conformance::outbox(async || databases.store().await.alert_log()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_alert_log_keeps_its_contract() {
     let Some(databases) = Databases::new() else { return };
     conformance::alert_log(async || databases.store().await.alert_log()).await;

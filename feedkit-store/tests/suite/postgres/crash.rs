@@ -8,7 +8,7 @@ use feedkit_core::history::{CommitBatch, Committed};
 use feedkit_core::source::Record;
 use feedkit_core::testkit::conformance::support::{LOG, batch as small_batch, entry, event, post};
 use feedkit_core::testkit::split::{batch, model, partitions};
-use feedkit_core::{AlertLog, ErrorKind, Follower, History, Offset, Partition, Queries, Timestamp};
+use feedkit_core::{AlertLog, ErrorKind, Follower, History, Inspect, Offset, Partition, Queries, Timestamp};
 use feedkit_store::postgres::PostgresHistory;
 use feedkit_test_services::{Cut, PostgresServer, Proxy, Stop, Watch, eventually};
 

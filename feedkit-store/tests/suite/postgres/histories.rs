@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use feedkit_core::Queries;
+use feedkit_core::Inspect;
+use feedkit_core::inspect::Verification;
 use feedkit_core::memory::MemoryCounters;
-use feedkit_core::queries::Verification;
 use feedkit_store::postgres::{Postgres, PostgresHistory};
 
 use super::support::{Databases, client, connect_at, follow, options};

@@ -6,7 +6,7 @@ use feedkit_core::codec::InvalidEvent;
 use feedkit_core::history::{CommitBatch, Rejected};
 use feedkit_core::source::Record;
 use feedkit_core::testkit::conformance::support::{LOG, at, batch, event, rejected};
-use feedkit_core::{ErrorKind, EventId, History, Partition, Queries, Timestamp};
+use feedkit_core::{ErrorKind, EventId, History, Inspect, Partition, Timestamp};
 use feedkit_store::postgres::PostgresHistory;
 
 use super::support::{Databases, client, connect, followed, options};

@@ -7,7 +7,7 @@ use feedkit_core::history::CommitCounts;
 use feedkit_core::source::Record;
 use feedkit_core::testkit::conformance::support::{entry, post};
 use feedkit_core::testkit::split::{batch, model, partitions};
-use feedkit_core::{Follower, History, Offset, Partition, Queries};
+use feedkit_core::{Follower, History, Inspect, Offset, Partition, Queries};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

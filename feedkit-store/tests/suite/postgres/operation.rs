@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use feedkit_core::testkit::ManualClock;
 use feedkit_core::testkit::conformance::support::{at, batch, event, post};
-use feedkit_core::{AlertLog, Error, ErrorKind, History, Partition, Queries, SystemClock};
+use feedkit_core::{Alerts, Error, ErrorKind, History, Inspect, Partition, Queries, SystemClock};
 use feedkit_store::postgres::{Postgres, PostgresOptions};
 
 use super::support::{Databases, client, connect, connect_at, followed, options, reached};

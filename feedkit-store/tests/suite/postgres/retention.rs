@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use feedkit_core::history::{JournalRead, Retained, RetentionPolicy};
 use feedkit_core::testkit::conformance::support::{at, batch, event};
-use feedkit_core::{History, Partition, Queries};
+use feedkit_core::{History, Inspect, Partition};
 
 use super::support::{Databases, client};
 use crate::histories::NONE;

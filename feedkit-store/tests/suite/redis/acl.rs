@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use feedkit_core::testkit::conformance::support::post;
-use feedkit_core::{AnswerCache, CounterStore, ErrorKind, RateLimiter};
+use feedkit_core::{AnswerCache, CounterStore, Counts, ErrorKind, RateLimiter};
 use feedkit_store::redis::{Redis, RedisOptions, Role, acl_rules};
 use feedkit_test_services::RedisServer;
 

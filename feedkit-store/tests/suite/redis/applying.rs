@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use feedkit_core::counters::{ChunkOutcome, CounterDelta, Fence};
 use feedkit_core::testkit::conformance::support::{post, user};
-use feedkit_core::{CounterStore, ErrorKind, Partition};
+use feedkit_core::{CounterStore, Counts, ErrorKind, Partition};
 use feedkit_store::redis::Redis;
 use feedkit_test_services::{Cut, Proxy, Watch, eventually};
 

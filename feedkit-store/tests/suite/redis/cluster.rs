@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use feedkit_core::counters::ChunkOutcome;
 use feedkit_core::testkit::conformance::support::post;
-use feedkit_core::{AnswerCache, CounterStore, ErrorKind, Partition};
+use feedkit_core::{AnswerCache, CounterStore, Counts, ErrorKind, Partition};
 use feedkit_store::redis::{Redis, RedisOptions, Role, acl_rules};
 use feedkit_test_services::{RedisServer, eventually, free_port, is_redis_installed};
 use rustix::process::Signal;

@@ -15,6 +15,7 @@ async fn apart(mut options: RedisOptions) -> Redis {
 }
 
 pub async fn run_all(options: RedisOptions) {
+    conformance::counts(async || apart(options.clone()).await.counters()).await;
     conformance::counters(async || apart(options.clone()).await.counters()).await;
     let hour = Duration::from_secs(3600);
     conformance::rate_limiter(async |limit| {

@@ -2,7 +2,7 @@
 
 use feedkit_core::history::RetentionPolicy;
 use feedkit_core::queries::PostView;
-use feedkit_core::{Clock, CounterStore, History, PostId};
+use feedkit_core::{Clock, CounterStore, Counts, History, PostId};
 use feedkit_store::redis::Redis;
 
 use super::support::{Reached, server};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use feedkit_core::testkit::conformance::support::post;
-use feedkit_core::{AnswerCache, CounterStore, ErrorKind};
+use feedkit_core::{AnswerCache, CounterStore, Counts, ErrorKind};
 use feedkit_store::redis::{Redis, RedisOptions};
 use feedkit_test_services::{eventually, free_port};
 use rustix::process::Signal;

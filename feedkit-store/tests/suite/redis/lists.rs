@@ -5,7 +5,7 @@ use feedkit_core::memory::MemoryCounters;
 use feedkit_core::queries::RankedPost;
 use feedkit_core::testkit::conformance::support::post;
 use feedkit_core::trending::{Score, Trending};
-use feedkit_core::{CounterStore, Partition, Timestamp};
+use feedkit_core::{CounterStore, Counts, Partition, Timestamp};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

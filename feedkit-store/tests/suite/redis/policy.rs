@@ -11,10 +11,7 @@ async fn a_redis_that_may_evict_counters_is_refused() {
     assert!(error.to_string().contains("allkeys-lru") && error.to_string().contains("noeviction"), "{error}");
     // Not by another way in, either; and not for ever.
     let redis = Redis::lazy(server.options()).unwrap();
-    assert_eq!(
-        feedkit_core::CounterStore::top(&redis.counters(), 5).await.unwrap_err().kind(),
-        ErrorKind::Fatal
-    );
+    assert_eq!(feedkit_core::Counts::top(&redis.counters(), 5).await.unwrap_err().kind(), ErrorKind::Fatal);
     for policy in ["volatile-lru", "noeviction"] {
         server.ask::<()>(&format!("CONFIG SET maxmemory-policy {policy}")).await;
         redis.check().await.unwrap();

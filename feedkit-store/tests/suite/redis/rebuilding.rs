@@ -5,7 +5,7 @@ use std::time::Duration;
 use feedkit_core::counters::{ChunkOutcome, RebuildToken};
 use feedkit_core::history::PostTotals;
 use feedkit_core::testkit::conformance::support::{post, user};
-use feedkit_core::{CounterStore, ErrorKind, Partition, Positions};
+use feedkit_core::{CounterStore, Counts, ErrorKind, Partition, Positions};
 use feedkit_store::redis::Redis;
 
 use super::support::{Reached, chunk, server};

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use feedkit_core::alert_log::{AlertSnapshot, AlertStep, Consumed, ExactState, WholeStates};
 use feedkit_core::notification::{Audience, Notification, Severity};
-use feedkit_core::{AlertLog, ErrorKind, Partition, Positions, Timestamp};
+use feedkit_core::{AlertLog, Alerts, ErrorKind, Outbox, Partition, Positions, Timestamp};
 
 use super::support::*;
 

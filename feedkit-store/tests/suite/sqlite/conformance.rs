@@ -6,7 +6,7 @@ use feedkit_core::sink::NewRecord;
 use feedkit_core::testkit::conformance::{self, LogHarness, Named};
 use feedkit_core::{EventSink, EventSource, Offset, Partition, Positions, SystemClock};
 use feedkit_store::sqlite::{
-    MAX_RECORD_BYTES, SourceOptions, Sqlite, SqliteOptions, SqliteSink, USER_ACTIONS,
+    MAX_RECORD_BYTES, SourceOptions, Sqlite, SqliteAlertLog, SqliteOptions, SqliteSink, USER_ACTIONS,
 };
 
 /// The users' actions of three partitions in a directory of their own, read in small batches.
@@ -76,15 +76,33 @@ async fn the_source_keeps_its_contract() {
     conformance::source(fresh).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_alert_log_keeps_its_contract() {
-    // The directories live as long as the suite.
-    let dirs = Mutex::new(Vec::new());
-    conformance::alert_log(async || {
+/// Alert logs; the directories live as long as this.
+#[derive(Default)]
+struct AlertLogs(Mutex<Vec<tempfile::TempDir>>);
+
+impl AlertLogs {
+    async fn fresh(&self) -> SqliteAlertLog {
         let dir = tempfile::tempdir().unwrap();
         let store = Sqlite::open(dir.path(), SqliteOptions::default(), Arc::new(SystemClock)).await.unwrap();
-        dirs.lock().unwrap().push(dir);
+        self.0.lock().unwrap().push(dir);
         store.alert_log()
-    })
-    .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_alerts_keep_their_contract() {
+    let logs = AlertLogs::default();
+    conformance::alerts(async || logs.fresh().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_outbox_keeps_its_contract() {
+    let logs = AlertLogs::default();
+    conformance::outbox(async || logs.fresh().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_alert_log_keeps_its_contract() {
+    let logs = AlertLogs::default();
+    conformance::alert_log(async || logs.fresh().await).await;
 }

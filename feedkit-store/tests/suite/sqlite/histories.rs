@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use feedkit_core::Queries;
-use feedkit_core::queries::Verification;
+use feedkit_core::Inspect;
+use feedkit_core::inspect::Verification;
 use feedkit_store::sqlite::{Sqlite, SqliteCounters, SqliteHistory, SqliteOptions};
 
 use super::support::{copy_live, open};

@@ -11,7 +11,7 @@ use feedkit_core::pipeline::CounterFollower;
 use feedkit_core::testkit::conformance::support::{batch, post};
 use feedkit_core::testkit::conformance::{self, FollowerHarness};
 use feedkit_core::trending::Trending;
-use feedkit_core::{CounterStore, Error, History, Offset, Partition, Result};
+use feedkit_core::{Counts, Error, History, Offset, Partition, Result};
 use feedkit_store::sqlite::SqliteCounters;
 
 use super::histories::Directories;
@@ -29,6 +29,18 @@ async fn the_history_keeps_its_contract() {
 async fn the_queries_keep_their_contract() {
     let directories = Directories::default();
     conformance::queries(async || directories.empty().await.store.history()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_operators_ask_keeps_its_contract() {
+    let directories = Directories::default();
+    conformance::inspect(async || directories.empty().await.store.history()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_counts_keep_their_contract() {
+    let directories = Directories::default();
+    conformance::counts(async || directories.empty().await.store.counters()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

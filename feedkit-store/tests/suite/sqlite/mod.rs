@@ -2,11 +2,11 @@
 
 mod alert_log;
 mod conformance;
+mod counts;
 mod directory;
 mod disk_full;
 mod histories;
 mod history;
-mod history_counters;
 mod log;
 mod model;
 mod read_only;

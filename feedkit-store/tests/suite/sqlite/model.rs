@@ -11,7 +11,7 @@ use feedkit_core::pipeline::CounterFollower;
 use feedkit_core::source::Record;
 use feedkit_core::testkit::split::{batch, model, partitions};
 use feedkit_core::trending::Trending;
-use feedkit_core::{CounterStore, History, Partition, Queries};
+use feedkit_core::{Counts, History, Inspect, Partition, Queries};
 
 use super::support::open;
 use crate::histories::NONE;

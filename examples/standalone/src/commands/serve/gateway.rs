@@ -26,7 +26,7 @@ pub fn assemble(
     let (store, history) = (&engine.store, engine.store.history());
     let parts = Parts {
         sink: Arc::new(store.log().sink(USER_ACTIONS)?),
-        counters: Some(Arc::new(history.counters())),
+        counters: Some(Arc::new(history.counts())),
         queries: Arc::new(history),
         cache: Arc::new(LocalCache::default()),
         alerts: Arc::new(store.alert_log()),

@@ -1,0 +1,80 @@
+//! [`Inspect`]'s contract.
+
+use std::sync::Arc;
+
+use super::committed::{commit, events};
+use super::sentence::Sentence;
+use super::support::{at, batch, rejected};
+use crate::Partition;
+use crate::history::History;
+use crate::inspect::Inspect;
+
+/// Tries [`Inspect`]'s contract, on what is committed through the same value's [`History`], with likes that count once
+/// for each user.
+///
+/// # Panics
+///
+/// With the sentence that does not hold.
+pub async fn inspect<S: History + Inspect>(fresh: impl AsyncFn() -> S) {
+    an_empty_history_is_in_order(&fresh().await).await;
+    rejected_records_are_paged(&fresh().await).await;
+    verification_finds_nothing(&fresh().await).await;
+}
+
+async fn an_empty_history_is_in_order(store: &impl Inspect) {
+    let says = Sentence("an empty history has rejected nothing, and nothing in it differs");
+    says.holds(says.ok("rejected", store.rejected(None, 5).await).is_empty(), "records were rejected");
+    says.equal("differences", says.ok("verify", store.verify().await).difference_count, 0);
+}
+
+async fn rejected_records_are_paged<S: History + Inspect>(store: &S) {
+    let says = Sentence(
+        "rejected records come by partition and offset, those after the cursor, with place, reason and bytes",
+    );
+    for partition in [Partition(1), Partition(0)] {
+        let claim = says.ok("claim", store.claim(partition, "group").await);
+        let mut one = batch(claim.epoch, 0, 10, vec![]);
+        one.partition = partition;
+        one.rejected = [1, 4, 7].map(rejected).to_vec();
+        says.ok("commit", store.commit(Arc::new(one)).await);
+    }
+    let all = says.ok("rejected", store.rejected(None, 100).await);
+    let places: Vec<_> = all.iter().map(|r| (r.partition.0, r.offset)).collect();
+    let expected = vec![(0, 1), (0, 4), (0, 7), (1, 1), (1, 4), (1, 7)];
+    says.equal("places", places, expected.clone());
+    let first = &all[0];
+    let fault = rejected(1).fault;
+    says.equal("time", first.time, at(1));
+    says.equal(
+        "fault",
+        (first.reason.as_str(), &first.field, &first.detail),
+        (fault.reason.as_str(), &fault.field, &fault.detail),
+    );
+    says.equal("value", (first.value.as_str(), first.size), ("{\u{fffd}", 2));
+    let mut paged = Vec::new();
+    while paged.len() <= expected.len() {
+        let after = paged.last().map(|(p, o)| (Partition(*p), *o));
+        let page = says.ok("rejected", store.rejected(after, 2).await);
+        if page.is_empty() {
+            break;
+        }
+        paged.extend(page.iter().map(|r| (r.partition.0, r.offset)));
+    }
+    says.equal("paged", paged, expected);
+}
+
+async fn verification_finds_nothing<S: History + Inspect>(store: &S) {
+    let says = Sentence("verify recounts everything from the raw events, and finds nothing if all is well");
+    let list = [
+        ("a", "p", "like"),
+        ("b", "p", "like"),
+        ("a", "p", "unlike"),
+        ("a", "q", "comment"),
+        ("w", "r", "post"),
+        ("a", "p", "unlike"),
+    ];
+    commit(says, store, events(0, &list)).await;
+    let found = says.ok("verify", store.verify().await);
+    says.equal("differences", (found.difference_count, found.differences), (0, vec![]));
+    says.equal("raw events recounted", found.events, 6);
+}
