@@ -9,6 +9,7 @@ use feedkit_core::testkit::conformance::{self, LogHarness, Named};
 use feedkit_core::{EventSink, EventSource, Offset, Partition};
 use feedkit_kafka::admin::{NewTopic, create_topics};
 use feedkit_kafka::{GroupProtocol, Kafka, KafkaSink, SinkOptions};
+use feedkit_test_services::{apply, needs_kafka};
 
 use super::support::{broker, cooperative, delete_records, delete_topic, hole, small, topic, unique};
 
@@ -71,20 +72,23 @@ impl LogHarness for Harness {
     // A member that was declared dead joins again by itself. `zombie` tests that.
 }
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sink_keeps_its_contract() {
-    let Some(broker) = broker() else { return };
+    let broker = broker();
     conformance::sink(async || fresh(&broker, &cooperative()).await).await;
 }
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_source_keeps_its_contract_by_the_classic_protocol() {
-    let Some(broker) = broker() else { return };
+    let broker = broker();
     conformance::source(async || fresh(&broker, &cooperative()).await).await;
 }
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_source_keeps_its_contract_by_kip_848() {
-    let Some(broker) = broker() else { return };
+    let broker = broker();
     conformance::source(async || fresh(&broker, &GroupProtocol::Consumer).await).await;
 }

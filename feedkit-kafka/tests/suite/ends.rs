@@ -1,14 +1,16 @@
 //! The end of the log, for readers and for writers.
 
 use feedkit_core::Partition;
+use feedkit_test_services::{apply, needs_kafka};
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::support::{DEADLINE, broker, fill, sink, topic, unique};
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_lies_in_an_open_transaction_is_written_and_not_to_be_read_yet() {
-    let Some(broker) = broker() else { return };
+    let broker = broker();
     let kafka = topic(&broker, 1).await;
     let (ours, at) = (sink(&kafka).await, Partition(0));
     fill(&ours, 1, 0..3).await;

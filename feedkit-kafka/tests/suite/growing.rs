@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use feedkit_core::Partition;
 use feedkit_core::source::Record;
 use feedkit_kafka::{GroupProtocol, Kafka};
+use feedkit_test_services::{apply, needs_kafka};
 use rdkafka::admin::{AdminOptions, NewPartitions};
 
 use super::support::*;
@@ -23,7 +24,7 @@ async fn grow(kafka: &Kafka, partitions: usize) {
 }
 
 async fn from_4_to_8_partitions(protocol: GroupProtocol) {
-    let Some(broker) = broker() else { return };
+    let broker = broker();
     let kafka = quick(&broker, 4).await;
     let sink = kafka.sink(feedkit_kafka::SinkOptions::default()).unwrap();
     let mut member = Reader::new(kafka.member(&kafka.topic, small(protocol.clone())).unwrap());
@@ -45,11 +46,13 @@ async fn from_4_to_8_partitions(protocol: GroupProtocol) {
     }
 }
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_that_are_added_are_read_by_the_classic_protocol() {
     from_4_to_8_partitions(cooperative()).await;
 }
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_that_are_added_are_read_by_kip_848() {
     from_4_to_8_partitions(GroupProtocol::Consumer).await;
@@ -58,7 +61,7 @@ async fn partitions_that_are_added_are_read_by_kip_848() {
 /// The group goes from 1 to 3 members and back. Members share their positions, as they do through a
 /// history.
 async fn members_come_and_go(protocol: GroupProtocol) {
-    let Some(broker) = broker() else { return };
+    let broker = broker();
     let kafka = quick(&broker, 6).await;
     let sink = sink(&kafka).await;
     let new = || Reader::new(kafka.member(&kafka.topic, small(protocol.clone())).unwrap());
@@ -111,11 +114,13 @@ async fn step(reader: &mut Reader, all: &mut BTreeMap<Partition, Vec<Record>>) {
     }
 }
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn members_come_and_go_by_the_classic_protocol() {
     members_come_and_go(cooperative()).await;
 }
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn members_come_and_go_by_kip_848() {
     members_come_and_go(GroupProtocol::Consumer).await;

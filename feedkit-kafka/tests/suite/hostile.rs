@@ -5,14 +5,16 @@ use feedkit_core::sink::NewRecord;
 use feedkit_core::{EventSink, Partition};
 use feedkit_kafka::admin::{NewTopic, create_topics};
 use feedkit_kafka::{Kafka, SinkOptions};
+use feedkit_test_services::{apply, needs_kafka};
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::support::*;
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn values_of_no_and_of_five_million_bytes_pass() {
-    let Some(broker) = broker() else { return };
+    let broker = broker();
     let mut kafka = Kafka::new(&broker, unique("test"));
     let new_topic = NewTopic::new(&kafka.topic).partitions(2).set("max.message.bytes", "8000000");
     create_topics(&kafka, &[new_topic]).await.unwrap();
@@ -38,9 +40,10 @@ async fn values_of_no_and_of_five_million_bytes_pass() {
     assert!(found == sent, "values came back changed");
 }
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn tombstones_and_foreign_partitions_are_read_like_anything_else() {
-    let Some(broker) = broker() else { return };
+    let broker = broker();
     let kafka = topic(&broker, 3).await;
     let target = kafka.clone();
     tokio::task::spawn_blocking(move || {
@@ -64,9 +67,10 @@ async fn tombstones_and_foreign_partitions_are_read_like_anything_else() {
     }
 }
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn transactions_that_were_given_up_are_holes_and_the_end_is_reached() {
-    let Some(broker) = broker() else { return };
+    let broker = broker();
     let kafka = topic(&broker, 1).await;
     let sink = sink(&kafka).await;
     let partition = Partition(0);
@@ -83,9 +87,10 @@ async fn transactions_that_were_given_up_are_holes_and_the_end_is_reached() {
     assert_eq!(reader.seen[&partition], 30 + 3 * 4);
 }
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_lies_where_javas_producer_would_put_it() {
-    let Some(broker) = broker() else { return };
+    let broker = broker();
     let kafka = topic(&broker, 8).await;
     let sink = sink(&kafka).await;
     // Utils.toPositive(Utils.murmur2(key)) % 8

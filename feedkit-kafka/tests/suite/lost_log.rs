@@ -6,12 +6,14 @@ use feedkit_core::source::{GapReason, Resume, SourceEvent};
 use feedkit_core::{EventSink, EventSource, Partition};
 use feedkit_kafka::GroupProtocol;
 use feedkit_kafka::admin::{NewTopic, create_topics};
+use feedkit_test_services::{apply, needs_kafka};
 
 use super::support::*;
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_expires_while_nobody_reads_is_a_gap_with_both_offsets() {
-    let Some(broker) = broker() else { return };
+    let broker = broker();
     let kafka = topic(&broker, 1).await;
     let sink = sink(&kafka).await;
     fill(&sink, 1, 0..100).await;
@@ -31,9 +33,10 @@ async fn what_expires_while_nobody_reads_is_a_gap_with_both_offsets() {
     assert_eq!((gap.wanted, gap.start, gap.end, gap.reason), (at, 250, 300, GapReason::Expired));
 }
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_expires_under_a_slow_reader_is_a_gap() {
-    let Some(broker) = broker() else { return };
+    let broker = broker();
     let mut kafka = topic(&broker, 1).await;
     // The source reads almost nothing ahead.
     for (key, value) in [("queued.min.messages", "1"), ("fetch.message.max.bytes", "2000")] {
@@ -61,9 +64,10 @@ async fn what_expires_under_a_slow_reader_is_a_gap() {
     assert_eq!(gap.wanted, reader.count() as u64);
 }
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn another_record_before_the_position_is_a_gap() {
-    let Some(broker) = broker() else { return };
+    let broker = broker();
     let kafka = topic(&broker, 1).await;
     let sink = sink(&kafka).await;
     fill(&sink, 1, 0..50).await;
@@ -91,7 +95,7 @@ async fn another_record_before_the_position_is_a_gap() {
 }
 
 async fn a_topic_made_anew_is_a_gap(protocol: GroupProtocol, member: bool) {
-    let Some(broker) = broker() else { return };
+    let broker = broker();
     let mut kafka = topic(&broker, 2).await;
     let refresh = ("topic.metadata.refresh.interval.ms".to_owned(), "500".to_owned());
     kafka.properties.extend([refresh]);
@@ -128,16 +132,19 @@ async fn sender_fills(sink: &dyn feedkit_core::EventSink) -> bool {
     sink.send(batch).await.iter().all(Result::is_ok)
 }
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_made_anew_is_a_gap_by_the_classic_protocol() {
     a_topic_made_anew_is_a_gap(cooperative(), true).await;
 }
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_made_anew_is_a_gap_by_kip_848() {
     a_topic_made_anew_is_a_gap(GroupProtocol::Consumer, true).await;
 }
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_made_anew_is_a_gap_to_a_broadcast_reader() {
     a_topic_made_anew_is_a_gap(cooperative(), false).await;

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use feedkit_core::{ErrorKind, EventSink, Partition};
 use feedkit_kafka::{Kafka, SinkOptions};
-use feedkit_test_services::Broker;
+use feedkit_test_services::{Broker, apply, needs_broker};
 
 use super::support::*;
 
+#[apply(needs_broker!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_when_the_broker_is_killed() {
-    let Some(mut broker) = Broker::start().await else { return };
+    let mut broker = Broker::start().await;
     let kafka = topic(&broker.client, 4).await;
     let mut options = SinkOptions::default();
     options.delivery_timeout = Duration::from_secs(60);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use feedkit_core::EventSink;
 use feedkit_kafka::admin::check_topics;
 use feedkit_kafka::{Kafka, SinkOptions};
-use feedkit_test_services::Broker;
+use feedkit_test_services::{Broker, apply, needs_broker};
 
 use super::support::*;
 
@@ -51,10 +51,11 @@ fn secured(broker: &Broker, topic: &str, mechanism: &str, user: &str, password: 
     kafka
 }
 
+#[apply(needs_broker!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_plain_and_scram_are_spoken() {
     let format = ["--add-scram", "SCRAM-SHA-512=[name=bob,password=scram-secret]"];
-    let Some(broker) = Broker::start_with("SASL_SSL", certificate, &format).await else { return };
+    let broker = Broker::start_with("SASL_SSL", certificate, &format).await;
     let name = topic(&broker.plain, 2).await.topic;
     let mut sent = 0;
     for (mechanism, user, password) in

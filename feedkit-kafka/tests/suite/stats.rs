@@ -2,12 +2,14 @@
 
 use feedkit_core::{EventSink, EventSource, Partition};
 use feedkit_kafka::SinkOptions;
+use feedkit_test_services::{apply, needs_kafka};
 
 use super::support::*;
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn lag_and_throughput_are_told() {
-    let Some(broker) = broker() else { return };
+    let broker = broker();
     let kafka = topic(&broker, 1).await;
     let sink = kafka.sink(SinkOptions::default()).unwrap();
     let mut reader = Reader::new(kafka.member(&kafka.topic, small(cooperative())).unwrap());
@@ -38,9 +40,10 @@ async fn lag_and_throughput_are_told() {
     sink.flush().await.unwrap();
 }
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn positions_are_found_by_time() {
-    let Some(broker) = broker() else { return };
+    let broker = broker();
     let kafka = topic(&broker, 1).await;
     let sink = sink(&kafka).await;
     fill(&sink, 1, 0..10).await;

@@ -17,8 +17,8 @@ use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset as Place, TopicPartitionList};
 
-/// The broker to use, or `None` when the test is to be skipped.
-pub fn broker() -> Option<String> {
+/// The broker that all tests share.
+pub fn broker() -> String {
     given("FEEDKIT_TEST_KAFKA")
 }
 

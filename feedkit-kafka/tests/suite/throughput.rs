@@ -11,7 +11,7 @@ use super::support::*;
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
 async fn throughput() {
-    let Some(broker) = broker() else { return };
+    let broker = broker();
     let kafka = topic(&broker, 4).await;
     let sink = kafka.sink(SinkOptions::default()).unwrap();
     fill(&sink, 100, 0..100).await;

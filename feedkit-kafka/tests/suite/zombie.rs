@@ -7,13 +7,15 @@ use std::time::Duration;
 use feedkit_core::source::{Resume, SourceEvent};
 use feedkit_core::{EventSource, Partition};
 use feedkit_kafka::{GroupProtocol, Kafka};
+use feedkit_test_services::{apply, needs_kafka};
 
 use super::leave_group::expel;
 use super::support::*;
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_declared_dead_learns_it_and_joins_again() {
-    let Some(broker) = broker() else { return };
+    let broker = broker();
     let mut kafka = topic(&broker, 3).await;
     let name = unique("member");
     kafka.properties.insert("client.id".to_owned(), name.clone());
@@ -133,7 +135,7 @@ fn options(protocol: &str) -> feedkit_kafka::SourceOptions {
 
 /// Stops the member by SIGSTOP for longer than the session time-out, then continues it by SIGCONT.
 async fn a_zombie_learns_that_it_is_one(protocol: &'static str) {
-    let Some(broker) = broker() else { return };
+    let broker = broker();
     let kafka = topic(&broker, 1).await;
     let sink = sink(&kafka).await;
     fill(&sink, 1, 0..10).await;
@@ -176,11 +178,13 @@ async fn a_zombie_learns_that_it_is_one(protocol: &'static str) {
     assert!(heir.source.still_held(Partition(0)).await.unwrap());
 }
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zombie_learns_that_it_is_one_by_the_classic_protocol() {
     a_zombie_learns_that_it_is_one("classic").await;
 }
 
+#[apply(needs_kafka!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zombie_learns_that_it_is_one_by_kip_848() {
     a_zombie_learns_that_it_is_one("kip-848").await;

@@ -4,7 +4,9 @@
 //! program runs itself under strace, and the order of its calls is checked.
 
 use std::collections::HashMap;
-use std::process::{Command, Stdio};
+use std::process::Command;
+
+use feedkit_test_services::{apply, needs_strace};
 
 use super::acknowledge::{ROUNDS, acknowledge};
 
@@ -18,13 +20,9 @@ async fn runs_under_strace() {
     acknowledge(directory.as_ref()).await.unwrap();
 }
 
+#[apply(needs_strace!)]
 #[test]
 fn a_sync_lies_between_the_write_and_the_acknowledgement() {
-    if let Err(e) = Command::new("strace").arg("-V").stdout(Stdio::null()).status() {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "strace cannot be run: {e}");
-        eprintln!("skipped: strace cannot be run: {e}");
-        return;
-    }
     let dir = tempfile::tempdir().unwrap();
     let trace = dir.path().join("trace");
     let output = Command::new("strace")

@@ -1,3 +1,5 @@
+//! A Kafka broker that one test starts for itself.
+
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -45,8 +47,8 @@ auto.create.topics.enable=false
 ";
 
 impl Broker {
-    /// Starts one that anybody may use, or `None` when there are no jars (`FEEDKIT_TEST_KAFKA_JARS`).
-    pub async fn start() -> Option<Broker> {
+    /// Starts one that anybody may use, from the jars in `FEEDKIT_TEST_KAFKA_JARS`.
+    pub async fn start() -> Broker {
         Self::start_with("PLAINTEXT", |_| String::new(), &[]).await
     }
 
@@ -56,8 +58,8 @@ impl Broker {
         protocol: &str,
         prepare: impl FnOnce(&Path) -> String,
         format: &[&str],
-    ) -> Option<Broker> {
-        let jars = given("FEEDKIT_TEST_KAFKA_JARS")?;
+    ) -> Broker {
+        let jars = given("FEEDKIT_TEST_KAFKA_JARS");
         let turn = ONE_AT_A_TIME.lock().await;
         let dir = tempfile::tempdir().unwrap();
         let listeners: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
@@ -84,11 +86,16 @@ log.dirs={}
             .args(format)
             .output()
             .unwrap();
-        assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
+        let said = [formatted.stdout, formatted.stderr].concat();
+        assert!(
+            formatted.status.success(),
+            "Kafka's storage tool failed:\n{}",
+            String::from_utf8_lossy(&said)
+        );
         let process = run(&jars, dir.path());
         let broker = Broker { jars, dir, process, plain, client, _turn: turn };
         broker.is_up().await;
-        Some(broker)
+        broker
     }
 
     /// Kills it, and starts it again where it was.

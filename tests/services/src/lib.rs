@@ -1,8 +1,16 @@
-//! What feedkit's tests ask of services: which are given, and servers and proxies of a test's own.
+//! What feedkit's tests need of the machine: services that are given, and servers and proxies that a test starts.
 //!
-//! A test that needs what is not there is ignored, and says so; where the environment says `CI=true` it fails.
+//! The macros `needs_*` ignore a test where something that it needs is missing, and say what:
+//!
+//! ```ignore
+//! #[apply(needs_kafka!)]
+//! #[tokio::test]
+//! async fn a_topic_is_read_to_its_end() {}
+//! ```
+//!
+//! They are decided when this crate is built. With `CI=true` nothing is ignored: such a test fails.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "for tests only")]
+#![allow(clippy::unwrap_used, reason = "for tests only")]
 
 #[cfg(feature = "kafka")]
 mod broker;
@@ -11,17 +19,28 @@ mod database;
 mod environment;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_programs;
 mod proxy;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "disk")]
+mod tmpfs;
 
 #[cfg(feature = "kafka")]
 pub use broker::Broker;
 #[cfg(feature = "postgres")]
 pub use database::Database;
-pub use environment::{DEADLINE, eventually, free_port, given, skip, unique};
+pub use environment::{DEADLINE, eventually, free_port, given, unique};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresServer, Stop};
 pub use proxy::{Cut, Proxy, Watch};
 #[cfg(feature = "redis")]
-pub use redis::{RedisServer, is_redis_installed};
+pub use redis::RedisServer;
+#[cfg(feature = "disk")]
+pub use tmpfs::Tmpfs;
+
+/// Applies one of the macros `needs_*` to a test.
+pub use macro_rules_attribute::apply;
+
+include!(concat!(env!("OUT_DIR"), "/needs.rs"));

@@ -1,7 +1,10 @@
+//! A PostgreSQL server that one test starts for itself.
+
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
-use crate::{free_port, given, skip};
+use crate::{free_port, postgres_programs};
 
 /// A PostgreSQL server of a test's own, for what others must not suffer. Runs until it is dropped.
 #[derive(Debug)]
@@ -22,19 +25,14 @@ pub enum Stop {
 }
 
 impl PostgresServer {
-    /// Starts one with more options; `None` where PostgreSQL's programs are not installed, or no test runs against
-    /// PostgreSQL, so that a machine without a server skips them all alike.
-    pub fn start(options: &str) -> Option<PostgresServer> {
-        given("FEEDKIT_TEST_POSTGRES")?;
+    /// Starts one with more options.
+    pub fn start(options: &str) -> PostgresServer {
         Self::start_with(options, |_| ())
     }
 
-    /// The same wherever the programs are installed, with a look at the data directory before the start.
-    pub fn start_with(options: &str, prepare: impl FnOnce(&Path)) -> Option<PostgresServer> {
-        let Some(bin) = programs() else {
-            skip("PostgreSQL's server programs are not installed");
-            return None;
-        };
+    /// The same, with a look at the data directory before the start.
+    pub fn start_with(options: &str, prepare: impl FnOnce(&Path)) -> PostgresServer {
+        let bin = postgres_programs::directory().expect("the programs of a PostgreSQL server are installed");
         let dir = tempfile::tempdir().unwrap();
         if is_root() {
             run(Command::new("chown").arg("postgres").arg(dir.path()));
@@ -48,7 +46,7 @@ impl PostgresServer {
             run(Command::new("chown").args(["-R", "postgres"]).arg(&data));
         }
         server.start_again();
-        Some(server)
+        server
     }
 
     /// Where its first database is.
@@ -113,25 +111,21 @@ impl Drop for PostgresServer {
 }
 
 fn run(command: &mut Command) {
-    let status = status(command).unwrap();
-    assert!(status.success(), "{command:?}: {status}");
+    let (status, said) = status(command);
+    assert!(status.success(), "{command:?}: {status}\n{said}");
 }
 
-fn status(command: &mut Command) -> std::io::Result<ExitStatus> {
-    // What a server inherits it keeps open.
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()
+/// How it ended, and what it printed. That goes to a file, because a server keeps open what it inherits.
+fn status(command: &mut Command) -> (ExitStatus, String) {
+    let mut file = tempfile::tempfile().unwrap();
+    let (out, err) = (file.try_clone().unwrap(), file.try_clone().unwrap());
+    let status = command.stdin(Stdio::null()).stdout(out).stderr(err).status().unwrap();
+    let mut said = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut said).unwrap();
+    (status, String::from_utf8_lossy(&said).into_owned())
 }
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
-}
-
-/// Where initdb is, if it is installed.
-fn programs() -> Option<PathBuf> {
-    let configured = Command::new("pg_config").arg("--bindir").output().ok();
-    let configured = configured.map(|o| PathBuf::from(String::from_utf8_lossy(&o.stdout).trim()));
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
-    let mut installed: Vec<PathBuf> = versions.filter_map(|v| Some(v.ok()?.path().join("bin"))).collect();
-    installed.sort();
-    configured.into_iter().chain(installed.into_iter().rev()).find(|bin| bin.join("initdb").exists())
 }

@@ -1,22 +1,14 @@
+//! A Redis server that one test starts for itself.
+
+use std::fs::OpenOptions;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use redis::{FromRedisValue, RedisResult, Value};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{free_port, skip};
-
-/// Whether Redis is installed here; says so if not, and fails where everything must run.
-pub fn is_redis_installed() -> bool {
-    match Command::new("redis-server").arg("--version").stdout(Stdio::null()).status() {
-        Ok(_) => true,
-        Err(error) => {
-            skip(&format!("redis-server cannot be run: {error}"));
-            false
-        }
-    }
-}
+use crate::free_port;
 
 /// A Redis of a test's own that saves nothing by itself; it starts in a few milliseconds and runs until it is dropped.
 #[derive(Debug)]
@@ -29,12 +21,10 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts one with more arguments; `None` where Redis is not installed.
-    pub async fn start(arguments: &[&str]) -> Option<RedisServer> {
-        if !is_redis_installed() {
-            return None;
-        }
+    /// Starts one with more arguments.
+    pub async fn start(arguments: &[&str]) -> RedisServer {
         let arguments: Vec<_> = arguments.iter().map(|a| (*a).to_owned()).collect();
+        let mut said = String::new();
         // Another program may take the port before Redis does.
         for _ in 0..20 {
             let dir = tempfile::tempdir().unwrap();
@@ -42,10 +32,11 @@ impl RedisServer {
             let child = spawn(dir.path(), port, &arguments);
             let mut server = RedisServer { dir, port, arguments: arguments.clone(), child };
             if server.is_up().await {
-                return Some(server);
+                return server;
             }
+            said = server.said();
         }
-        panic!("redis-server does not start");
+        panic!("redis-server does not start:\n{said}");
     }
 
     /// Where it is, as clients are told.
@@ -73,12 +64,17 @@ impl RedisServer {
     pub async fn start_again(&mut self) {
         self.kill();
         self.child = spawn(self.dir.path(), self.port, &self.arguments);
-        assert!(self.is_up().await, "redis-server does not start again");
+        assert!(self.is_up().await, "redis-server does not start again:\n{}", self.said());
     }
 
     /// What a command, given as words, answers.
     pub async fn ask<T: FromRedisValue>(&self, command: &str) -> T {
         self.try_ask(command).await.unwrap_or_else(|error| panic!("{command}: {error}"))
+    }
+
+    /// All that it has printed.
+    fn said(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join(LOG)).unwrap_or_default()
     }
 
     async fn try_ask<T: FromRedisValue>(&self, command: &str) -> RedisResult<T> {
@@ -113,13 +109,17 @@ impl Drop for RedisServer {
     }
 }
 
+/// What it prints goes to this file in its directory.
+const LOG: &str = "log";
+
 fn spawn(dir: &Path, port: u16, arguments: &[String]) -> Child {
+    let log = OpenOptions::new().create(true).append(true).open(dir.join(LOG)).unwrap();
     Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
         .arg(dir)
         .args(arguments)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
         .spawn()
         .unwrap()
 }

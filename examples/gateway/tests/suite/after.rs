@@ -3,10 +3,12 @@
 use crate::http::{Client, Served};
 use crate::told::event;
 use crate::world::World;
+use feedkit_test_services::{apply, needs_services};
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_sees_the_write_that_it_names() {
-    let Some(world) = World::new().await else { return };
+    let world = World::new().await;
     let gateway = world.gateway_with(&["--rate-limit", "0", "--after-deadline", "60s"]).await;
     let other = world.gateway_with(&["--rate-limit", "0", "--after-deadline", "60s"]).await;
     let _processor = world.processor();
@@ -26,9 +28,10 @@ async fn a_read_sees_the_write_that_it_names() {
     }
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_log_does_not_have_is_not_waited_for() {
-    let Some(world) = World::new().await else { return };
+    let world = World::new().await;
     // Whoever waits for the deadline waits longer than the test.
     let gateway = world.gateway_with(&["--after-deadline", "300s"]).await;
     let written = gateway.client("ann").post("/api/events", &event("ann", "p", "like")).await.expect(202);
@@ -44,9 +47,10 @@ async fn what_the_log_does_not_have_is_not_waited_for() {
     assert_eq!(reader.get(&format!("/api/posts/p?after={beyond}")).await.status, 422);
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_visible_in_time_is_answered_504() {
-    let Some(world) = World::new().await else { return };
+    let world = World::new().await;
     // Nobody processes.
     let gateway = world.gateway_with(&["--after-deadline", "1s"]).await;
     let written = gateway.client("ann").post("/api/events", &event("ann", "p", "like")).await.expect(202);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use feedkit_test_services::Broker;
+use feedkit_test_services::{Broker, apply, needs_broker, needs_services};
 use serde_json::json;
 
 use crate::door::Door;
@@ -19,9 +19,10 @@ fn place(url: &str) -> String {
     url.rsplit_once('@').map_or(url, |(_, rest)| rest).split('/').next().unwrap().to_owned()
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn without_redis_writes_pass_and_reads_come_from_the_history() {
-    let Some(mut world) = World::new().await else { return };
+    let mut world = World::new().await;
     let gateway = world.gateway_with(&["--rate-limit", "30"]).await;
     let _processor = world.processor();
     gateway.is("ready", Some(("counters", "up"))).await;
@@ -67,9 +68,10 @@ async fn without_redis_writes_pass_and_reads_come_from_the_history() {
     .await;
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_that_must_be_shared_refuse_writes_without_redis() {
-    let Some(mut world) = World::new().await else { return };
+    let mut world = World::new().await;
     let gateway = world.gateway_with(&["--rate-limit", "1000", "--limit-locally=false"]).await;
     let ann = gateway.client("ann");
     ann.post("/api/events", &event("ann", "p", "like")).await.expect(202);
@@ -84,9 +86,10 @@ async fn limits_that_must_be_shared_refuse_writes_without_redis() {
     .await;
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn without_postgres_writes_pass_and_counters_are_read() {
-    let Some(mut world) = World::new().await else { return };
+    let mut world = World::new().await;
     let mut door = Door::to(&place(&world.postgres)).await;
     let direct = world.postgres.clone();
     world.postgres = direct.replace(&place(&direct), &door.address.to_string());
@@ -119,10 +122,12 @@ async fn without_postgres_writes_pass_and_counters_are_read() {
     .await;
 }
 
+#[apply(needs_services!)]
+#[apply(needs_broker!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn without_kafka_writes_are_refused_at_once_and_it_recovers() {
-    let Some(mut broker) = Broker::start().await else { return };
-    let Some(world) = World::on(broker.plain.clone()).await else { return };
+    let mut broker = Broker::start().await;
+    let world = World::on(broker.plain.clone()).await;
     world.create_topics().await;
     // Waiting for an acknowledgement would take longer than the test waits for anything.
     let patient = ["--kafka-delivery-timeout", "200s", "--answer-timeout", "300s"];
@@ -157,10 +162,12 @@ async fn without_kafka_writes_are_refused_at_once_and_it_recovers() {
     trying.await.unwrap().expect(202);
 }
 
+#[apply(needs_services!)]
+#[apply(needs_broker!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn started_before_all_the_others_it_comes_up_with_them() {
-    let Some(mut broker) = Broker::start().await else { return };
-    let Some(mut world) = World::on(broker.plain.clone()).await else { return };
+    let mut broker = Broker::start().await;
+    let mut world = World::on(broker.plain.clone()).await;
     world.create_topics().await;
     let mut door = Door::to(&place(&world.postgres)).await;
     world.postgres = world.postgres.replace(&place(&world.postgres), &door.address.to_string());

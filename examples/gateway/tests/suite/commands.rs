@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use feedkit_test_services::free_port;
+use feedkit_test_services::{apply, free_port, needs_services};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
@@ -24,9 +24,10 @@ async fn the_reference_is_in_step() {
     assert!(made == kept, "{anew}\nthe first line that differs: {differs:#?}");
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_tells_what_is_wrong() {
-    let Some(world) = World::new().await else { return };
+    let world = World::new().await;
     let check = async |change: &dyn Fn(&mut Command)| {
         let mut command = world.gateway_command();
         change(command.arg("--check"));
@@ -102,9 +103,10 @@ async fn what_cannot_be_is_bad_usage() {
     }
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_is_in_good_order() {
-    let Some(world) = World::new().await else { return };
+    let world = World::new().await;
     // Long enough to be seen, and ended with the process.
     let mut gateway = world.gateway_with(&["--drain", "2s", "--log-format", "json"]).await;
     gateway.is("ready", None).await;

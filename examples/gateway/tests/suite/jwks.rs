@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use feedkit_test_services::{apply, needs_services};
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
@@ -81,9 +82,10 @@ async fn write(client: &Client) -> u16 {
     client.post("/api/events", &event("ann", "p", "comment")).await.status.as_u16()
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_fetched_and_rotate_and_unknown_ones_do_not_hammer_the_issuer() {
-    let Some(world) = World::new().await else { return };
+    let world = World::new().await;
     let (issuer, url) = Issuer::start().await;
     let arguments = ["--jwt-algorithm", "EdDSA", "--jwt-jwks-url", &url, "--rate-limit", "0"];
     let gateway = world.gateway_with(&arguments).await;

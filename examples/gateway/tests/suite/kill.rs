@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use feedkit_core::traffic::TrafficOptions;
+use feedkit_test_services::{apply, needs_services};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -19,9 +20,10 @@ use crate::world::World;
 const CLIENTS: usize = 64;
 const BATCH: usize = 50;
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_again_and_again_the_servers_lose_and_repeat_nothing() {
-    let Some(world) = World::new().await else { return };
+    let world = World::new().await;
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let seed = number("FEEDKIT_SEED").unwrap_or_else(|| rand::rng().next_u64() >> 16);
     let lives = number("FEEDKIT_SERVER_KILLS").unwrap_or(6).max(1);

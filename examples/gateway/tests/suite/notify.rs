@@ -1,5 +1,6 @@
 //! Who is told what, from a like at a gateway through a processor to a socket.
 
+use feedkit_test_services::{apply, needs_services};
 use serde_json::Value;
 
 use crate::http::{Client, Served, eventually};
@@ -8,17 +9,19 @@ use crate::socket::Socket;
 use crate::told::{self, event, likes, mark, send};
 use crate::world::{World, token};
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_likes_are_told_to_the_author_alone_and_once() {
-    let Some(world) = World::new().await else { return };
+    let world = World::new().await;
     let (gateway, _processor) = (world.gateway().await, world.processor());
     told::a_hundred_likes_are_told_to_the_author_alone_and_once(&gateway).await;
 }
 
 /// Kills the processor before it reads, while the alert is under way, and in the middle of publishing it.
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_processor_that_is_killed_on_the_way_tells_it_once() {
-    let Some(world) = World::new().await else { return };
+    let world = World::new().await;
     let gateway = world.gateway().await;
     let mut socket = Socket::open(gateway.address, &token("ann", &[], &[])).await;
     socket.subscribe(&["me"], None).await;
@@ -105,9 +108,10 @@ impl Kill {
     }
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_missed_while_a_gateway_was_dead_is_told_by_another() {
-    let Some(world) = World::new().await else { return };
+    let world = World::new().await;
     let (mut first, second) = (world.gateway().await, world.gateway().await);
     let _processor = world.processor();
     let mut socket = Socket::open(first.address, &token("ann", &[], &[])).await;
@@ -125,9 +129,10 @@ async fn what_was_missed_while_a_gateway_was_dead_is_told_by_another() {
     assert_eq!(socket.ids_until(&last).await, [last], "told twice");
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_like_farm_is_told_to_moderators_alone() {
-    let Some(world) = World::new().await else { return };
+    let world = World::new().await;
     let (gateway, _processor) = (world.gateway().await, world.processor());
     told::a_like_farm_is_told_to_moderators_alone(&gateway).await;
 }

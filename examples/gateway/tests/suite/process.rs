@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use feedkit_test_services::{DEADLINE, skip};
+use feedkit_test_services::DEADLINE;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Ends with the test, however that ends.
@@ -106,13 +106,10 @@ pub fn gateway() -> Command {
 }
 
 /// The processor, which lies beside the gateway once it has been built.
-pub fn processor() -> Option<String> {
+pub fn processor() -> String {
     let path = PathBuf::from(env!("CARGO_BIN_EXE_feedkit-gateway")).with_file_name("feedkit-processor");
-    if path.exists() {
-        return Some(path.to_str().unwrap().to_owned());
-    }
-    skip("feedkit-processor is not built (cargo build -p feedkit-processor)");
-    None
+    assert!(path.exists(), "build the processor first: cargo build -p feedkit-processor");
+    path.to_str().unwrap().to_owned()
 }
 
 /// Runs it to its end, without holding up other tests.

@@ -3,10 +3,12 @@
 use crate::http::{Client, Served, eventually};
 use crate::told::{event, likes, send};
 use crate::world::World;
+use feedkit_test_services::{apply, needs_services};
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_holds_for_all_gateways_together() {
-    let Some(world) = World::new().await else { return };
+    let world = World::new().await;
     let gateways = [
         world.gateway_with(&["--rate-limit", "20"]).await,
         world.gateway_with(&["--rate-limit", "20"]).await,
@@ -28,9 +30,10 @@ async fn a_limit_holds_for_all_gateways_together() {
     assert!((20..40).contains(&taken), "{taken} were taken of 20 a minute");
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_one_gateway_has_computed_the_other_need_not() {
-    let Some(world) = World::new().await else { return };
+    let world = World::new().await;
     let arguments = ["--rate-limit", "0", "--cache-ttl", "10m"];
     let (first, second) = (world.gateway_with(&arguments).await, world.gateway_with(&arguments).await);
     let _processor = world.processor();

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use feedkit_test_services::{PostgresServer, RedisServer, free_port, skip};
+use feedkit_test_services::{
+    PostgresServer, RedisServer, apply, free_port, needs_openssl, needs_postgres_server, needs_services,
+};
 
 use crate::http::{Client, Served, eventually};
 use crate::process::{output, said};
@@ -43,12 +45,12 @@ async fn works(world: &World, post: &str) {
     .await;
 }
 
+#[apply(needs_services!)]
+#[apply(needs_postgres_server!)]
+#[apply(needs_openssl!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn both_servers_speak_tls() {
-    if Command::new("openssl").arg("version").output().is_err() {
-        return skip("openssl cannot be run");
-    }
-    let Some(mut world) = World::new().await else { return };
+    let mut world = World::new().await;
     let dir = tempfile::tempdir().unwrap();
     certify(dir.path());
     let prepare = |data: &Path| {
@@ -59,7 +61,7 @@ async fn both_servers_speak_tls() {
         std::fs::set_permissions(data.join("server.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
         std::fs::write(data.join("pg_hba.conf"), "hostssl all all 127.0.0.1/32 trust\n").unwrap();
     };
-    let Some(postgres) = PostgresServer::start_with("-c ssl=on", prepare) else { return };
+    let postgres = PostgresServer::start_with("-c ssl=on", prepare);
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let tls_port = free_port().to_string();
     let arguments = [
@@ -69,7 +71,7 @@ async fn both_servers_speak_tls() {
         ["--tls-ca-cert-file", &path("ca.pem")],
         ["--tls-auth-clients", "no"],
     ];
-    let Some(_redis) = RedisServer::start(&arguments.concat()).await else { return };
+    let _redis = RedisServer::start(&arguments.concat()).await;
     world.postgres = postgres.url();
     world.redis_url = format!("rediss://localhost:{tls_port}");
     world.arguments = ["--postgres-tls", "require", "--postgres-ca-file", &path("ca.pem")]
@@ -80,14 +82,15 @@ async fn both_servers_speak_tls() {
     works(&world, "p").await;
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn both_servers_run_on_a_redis_cluster() {
-    let Some(mut world) = World::new().await else { return };
+    let mut world = World::new().await;
     let mut nodes = Vec::new();
     for _ in 0..3 {
         let bus = free_port().to_string();
         let arguments = ["--cluster-enabled", "yes", "--cluster-port", &bus];
-        let Some(node) = RedisServer::start(&arguments).await else { return };
+        let node = RedisServer::start(&arguments).await;
         nodes.push(node);
     }
     let mut create = Command::new("redis-cli");

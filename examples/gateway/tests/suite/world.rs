@@ -31,21 +31,21 @@ pub struct World {
 }
 
 impl World {
-    /// Everything, with topics. `None` when the test is to be skipped.
-    pub async fn new() -> Option<World> {
-        let world = Self::on(given("FEEDKIT_TEST_KAFKA")?).await?;
+    /// On the services that all tests share, with topics and a Redis of its own.
+    pub async fn new() -> World {
+        let world = Self::on(given("FEEDKIT_TEST_KAFKA")).await;
         world.create_topics().await;
-        Some(world)
+        world
     }
 
-    /// On a broker of the test's own; topics are still to be made.
-    pub async fn on(kafka: String) -> Option<World> {
-        let (server, processor, redis) =
-            (given("FEEDKIT_TEST_POSTGRES")?, process::processor()?, RedisServer::start(&[]).await?);
+    /// The same on a broker that the test has for itself. The topics are not created yet.
+    pub async fn on(kafka: String) -> World {
+        let (server, processor) = (given("FEEDKIT_TEST_POSTGRES"), process::processor());
+        let redis = RedisServer::start(&[]).await;
         let (name, database) = (unique("gw"), Database::on(&server).await);
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("secret"), SECRET).unwrap();
-        Some(World {
+        World {
             dir,
             kafka,
             postgres: database.url(),
@@ -55,7 +55,7 @@ impl World {
             redis,
             processor,
             database,
-        })
+        }
     }
 
     /// By the processor's own command.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use feedkit_core::Clock;
 use feedkit_core::sink::NewRecord;
-use feedkit_test_services::{eventually, free_port, unique};
+use feedkit_test_services::{apply, eventually, free_port, needs_services, unique};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -14,17 +14,18 @@ use crate::traffic::{Sender, lively, seed};
 use crate::world::{World, bare};
 
 /// A world with some traffic, and everything caught up with it.
-async fn with_traffic() -> Option<World> {
-    let world = World::new().await?;
+async fn with_traffic() -> World {
+    let world = World::new().await;
     let config = lively(seed()).count(600);
     Sender::to(&world.events).send(config.traffic().map(|item| item.record()).collect()).await;
     world.catch_up().await;
-    Some(world)
+    world
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_are_made_once_and_missed_when_they_are_not_there() {
-    let Some(mut world) = World::new().await else { return };
+    let mut world = World::new().await;
     world.events.topic = unique("later");
     world.notifications.topic = unique("later");
     for args in [&["--check"][..], &[], &["--until-caught-up"]] {
@@ -40,9 +41,10 @@ async fn topics_are_made_once_and_missed_when_they_are_not_there() {
     world.fails(2, &["create-topics", "--partitions", "0"]).await;
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_says_what_does_not_answer() {
-    let Some(mut world) = World::new().await else { return };
+    let mut world = World::new().await;
     assert!(world.ok(&["--check"]).await.contains("answer"));
     let nobody = free_port();
     let redis = std::mem::replace(&mut world.redis_url, format!("redis://127.0.0.1:{nobody}/"));
@@ -90,9 +92,10 @@ async fn the_reference_is_in_step_with_the_program() {
     );
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_state_is_told() {
-    let Some(world) = with_traffic().await else { return };
+    let world = with_traffic().await;
     let status: Value = world.json(&["status"]).await;
     let rows = status.as_array().unwrap();
     assert_eq!(rows.len(), 4);
@@ -112,9 +115,10 @@ async fn the_state_is_told() {
     assert_eq!((&status[0]["counters"], status[0]["lag"].as_u64()), (&Value::Null, Some(0)));
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn damage_is_found_and_mended() {
-    let Some(world) = with_traffic().await else { return };
+    let world = with_traffic().await;
     let before = totals(&world).await;
     world.ok(&["verify"]).await;
     let client = world.database.client().await;
@@ -144,9 +148,10 @@ async fn damage_is_found_and_mended() {
     judge(&world).await;
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_is_erased_and_counts_stay() {
-    let Some(world) = World::new().await else { return };
+    let world = World::new().await;
     let sender = Sender::to(&world.events);
     let event = |user: &str, kind: &str, text: &str| {
         let value = format!(r#"{{"userId":"{user}","postId":"p","type":"{kind}","text":"{text}"}}"#);
@@ -177,9 +182,10 @@ async fn a_person_is_erased_and_counts_stay() {
     world.ok(&["erase-user", "nobody"]).await;
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn health_and_metrics_are_answered() {
-    let Some(world) = with_traffic().await else { return };
+    let world = with_traffic().await;
     let (process, address) = world.started().await;
     assert_eq!(get(address, "/health/live").await.unwrap().0, 200);
     assert_eq!(get(address, "/nothing").await.unwrap().0, 404);
@@ -211,9 +217,10 @@ async fn health_and_metrics_are_answered() {
     process.stop().await;
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_ends_in_time_whatever_is_away() {
-    let Some(mut world) = World::new().await else { return };
+    let mut world = World::new().await;
     let deadline = Duration::from_secs(5);
     world = world.set("SHUTDOWN_DEADLINE", "5s");
     let (mut process, address) = world.started().await;
@@ -242,9 +249,10 @@ async fn a_stop_ends_in_time_whatever_is_away() {
     assert_eq!(process.ended().await.status.code(), Some(1));
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_processor_of_another_group_is_refused() {
-    let Some(world) = with_traffic().await else { return };
+    let world = with_traffic().await;
     let said = world.fails(2, &["--group", "another"]).await;
     assert!(said.contains("another") && said.contains("group"), "{said}");
 }

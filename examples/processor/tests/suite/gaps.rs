@@ -7,7 +7,7 @@ use feedkit_core::sink::NewRecord;
 use feedkit_core::{EventSink, Partition};
 use feedkit_kafka::admin::{NewTopic, create_topics};
 use feedkit_kafka::{Kafka, SinkOptions};
-use feedkit_test_services::{eventually, unique};
+use feedkit_test_services::{apply, eventually, needs_services, unique};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -57,11 +57,11 @@ async fn likes(kafka: &Kafka, prefix: &str) -> BTreeMap<Partition, u64> {
     sent
 }
 
-async fn world() -> Option<World> {
-    let world = World::with_topic(NewTopic::new(unique("events")).partitions(2)).await?;
+async fn world() -> World {
+    let world = World::with_topic(NewTopic::new(unique("events")).partitions(2)).await;
     likes(&world.events, "a").await;
     world.catch_up().await;
-    Some(world)
+    world
 }
 
 async fn likes_of_p(world: &World) -> i64 {
@@ -120,9 +120,10 @@ async fn goes_on(world: &World, expected: i64) {
     assert!(!gaps.is_empty());
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn records_that_expired_unread_are_a_gap() {
-    let Some(world) = world().await else { return };
+    let world = world().await;
     let had = likes_of_p(&world).await;
     let at = world.postgres().await.history().positions().await.unwrap().of(Partition(1));
     let more = likes(&world.events, "b").await;
@@ -132,9 +133,10 @@ async fn records_that_expired_unread_are_a_gap() {
     goes_on(&world, had + more.values().sum::<u64>() as i64 - 4).await;
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_ends_before_what_was_read_is_a_gap() {
-    let Some(world) = world().await else { return };
+    let world = world().await;
     let had = likes_of_p(&world).await;
     let at = world.postgres().await.history().positions().await.unwrap().of(Partition(0));
     // As if the broker had lost its tail: the history has read further than the log reaches.
@@ -149,9 +151,10 @@ async fn a_log_that_ends_before_what_was_read_is_a_gap() {
     goes_on(&world, had).await;
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_made_anew_is_a_gap() {
-    let Some(world) = world().await else { return };
+    let world = world().await;
     let had = likes_of_p(&world).await;
     let at = world.postgres().await.history().positions().await.unwrap();
     recreate(&world.events).await;
@@ -161,9 +164,10 @@ async fn a_log_made_anew_is_a_gap() {
     goes_on(&world, had + more.values().sum::<u64>() as i64).await;
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gap_can_be_accepted_elsewhere_and_for_one_partition() {
-    let Some(world) = world().await else { return };
+    let world = world().await;
     let had = likes_of_p(&world).await;
     let at = world.postgres().await.history().positions().await.unwrap();
     let more = likes(&world.events, "b").await;

@@ -7,7 +7,7 @@ use feedkit_core::sink::NewRecord;
 use feedkit_core::{EventId, EventPolicy, JsonCodec, Timestamp};
 use feedkit_kafka::Kafka;
 use feedkit_kafka::admin::NewTopic;
-use feedkit_test_services::{DEADLINE, eventually, unique};
+use feedkit_test_services::{DEADLINE, apply, eventually, needs_services, unique};
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
@@ -76,11 +76,12 @@ fn hostile() -> Vec<(Option<Bytes>, &'static str)> {
     ]
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_records_are_rejected_and_nothing_stands_still() {
     let seed = seed();
     let topic = NewTopic::new(unique("events")).partitions(4).set("max.message.bytes", "8000000");
-    let Some(world) = World::with_topic(topic).await else { return };
+    let world = World::with_topic(topic).await;
     let (process, _) = world.started().await;
     let flow = Flow::start(&world.events, &lively(seed), 40, Duration::from_millis(20));
     let hostile = hostile();
@@ -132,9 +133,10 @@ async fn hostile_records_are_rejected_and_nothing_stands_still() {
     assert!(again.starts_with("0 records"), "{again}");
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_wider_configuration_accepts_comes_back_once() {
-    let Some(world) = World::new().await else { return };
+    let world = World::new().await;
     let share = |i: usize| {
         let user = format!("u{i}");
         let value = format!(r#"{{"userId":"{user}","postId":"p","type":"share"}}"#);

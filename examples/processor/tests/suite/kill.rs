@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use feedkit_core::failpoint::stage;
-use feedkit_test_services::eventually;
+use feedkit_test_services::{apply, eventually, needs_services};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rustix::process::Signal;
@@ -47,6 +47,7 @@ const CAMPAIGN: u64 = 60;
 /// How long a stage is waited for: not every life comes to every stage.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_stage_processors_lose_and_repeat_nothing() {
     let _turn = TURN.lock().await;
@@ -57,7 +58,7 @@ async fn killed_at_any_stage_processors_lose_and_repeat_nothing() {
         if tally.total() >= kills && tally.least() >= EACH.min(kills / 25) {
             break;
         }
-        let Some(world) = World::new().await else { return };
+        let world = World::new().await;
         // Every fourth with the other group protocol, which misses a dead member later.
         let world = match campaign % 4 {
             3 => world.set("GROUP_PROTOCOL", "consumer"),

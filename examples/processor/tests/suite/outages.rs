@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use feedkit_kafka::admin::NewTopic;
 use feedkit_test_services::{
-    Broker, Cut, Database, PostgresServer, Proxy, RedisServer, Stop, Watch, eventually, given, unique,
+    Broker, Cut, Database, PostgresServer, Proxy, RedisServer, Stop, Watch, apply, eventually, given,
+    needs_broker, needs_postgres_server, needs_services, unique,
 };
 
 use crate::oracle::judge;
@@ -36,14 +37,14 @@ async fn settle(world: &World, process: Process, flow: Flow) {
     judge(world).await;
 }
 
+#[apply(needs_broker!)]
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_broker_restarts() {
     let _turn = TURN.lock().await;
     let seed = seed();
-    let Some(mut broker) = Broker::start().await else { return };
-    let (Some(database), Some(redis)) = (Database::new().await, RedisServer::start(&[]).await) else {
-        return;
-    };
+    let mut broker = Broker::start().await;
+    let (database, redis) = (Database::new().await, RedisServer::start(&[]).await);
     let topic = NewTopic::new(unique("events")).partitions(4);
     let world = World::on(&broker.plain, topic, database, redis).await;
     let (process, address) = world.started().await;
@@ -64,13 +65,15 @@ async fn the_broker_restarts() {
     settle(&world, process, flow).await;
 }
 
+#[apply(needs_services!)]
+#[apply(needs_postgres_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn postgresql_falls_and_restarts() {
     let _turn = TURN.lock().await;
     let seed = seed();
-    let Some(broker) = given("FEEDKIT_TEST_KAFKA") else { return };
-    let Some(server) = PostgresServer::start("") else { return };
-    let Some(redis) = RedisServer::start(&[]).await else { return };
+    let broker = given("FEEDKIT_TEST_KAFKA");
+    let server = PostgresServer::start("");
+    let redis = RedisServer::start(&[]).await;
     let topic = NewTopic::new(unique("events")).partitions(4);
     let world = World::on(&broker, topic, Database::on(&server.url()).await, redis).await;
     let (process, address) = world.started().await;
@@ -88,10 +91,11 @@ async fn postgresql_falls_and_restarts() {
     settle(&world, process, flow).await;
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_break_in_the_middle_of_commit() {
     let seed = seed();
-    let Some(mut world) = World::new().await else { return };
+    let mut world = World::new().await;
     let proxy = Proxy::to(world.database.address(), Watch::Commit).await;
     world.postgres_url = world.database.url_at_port(proxy.port);
     let (process, _) = world.started().await;
@@ -105,10 +109,11 @@ async fn connections_break_in_the_middle_of_commit() {
     settle(&world, process, flow).await;
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn replies_of_redis_are_lost_after_it_has_counted() {
     let seed = seed();
-    let Some(mut world) = World::new().await else { return };
+    let mut world = World::new().await;
     let proxy = Proxy::to(format!("127.0.0.1:{}", world.redis.port), Watch::Script).await;
     world.redis_url = format!("redis://127.0.0.1:{}/", proxy.port);
     let (process, _) = world.started().await;
@@ -121,10 +126,11 @@ async fn replies_of_redis_are_lost_after_it_has_counted() {
     settle(&world, process, flow).await;
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_restarts_with_nothing() {
     let seed = seed();
-    let Some(mut world) = World::new().await else { return };
+    let mut world = World::new().await;
     let (process, address) = world.started().await;
     let flow = flow(&world, seed);
     for _ in 0..2 {
@@ -149,10 +155,11 @@ async fn plant_list(world: &World, key: &str) {
     both.exec_async(&mut connection).await.unwrap();
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_planted_at_a_counter_is_repaired() {
     let seed = seed();
-    let Some(world) = World::new().await else { return };
+    let world = World::new().await;
     let (process, _) = world.started().await;
     let flow = flow(&world, seed);
     for post in ["p0", "promoted", "p1"] {

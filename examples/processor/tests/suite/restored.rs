@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use feedkit_test_services::eventually;
+use feedkit_test_services::{apply, eventually, needs_services};
 
 use crate::oracle::{alerts, judge, published};
 use crate::traffic::{Flow, lively, seed};
@@ -18,10 +18,11 @@ async fn more(world: &World, seed: u64, items: u64) {
     world.catch_up().await;
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_dump_of_redis_is_brought_up_to_date() {
     let seed = seed();
-    let Some(mut world) = World::new().await else { return };
+    let mut world = World::new().await;
     more(&world, seed, 500).await;
     world.redis.ask::<String>("SAVE").await;
     let dump = world.redis.path().join("dump.rdb");
@@ -43,10 +44,11 @@ async fn an_old_dump_of_redis_is_brought_up_to_date() {
 }
 
 /// What Redis has counted is ahead of the history, or of a future that will not come.
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_backup_of_postgresql_is_gone_on_from() {
     let seed = seed();
-    let Some(world) = World::new().await else { return };
+    let world = World::new().await;
     // What the rule of spikes says depends on the order in which partitions were read.
     let world = world.set("SPIKE_ENABLED", "false").set("USER_RATE_ENABLED", "false");
     more(&world, seed, 800).await;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use feedkit_core::Partition;
-use feedkit_test_services::eventually;
+use feedkit_test_services::{apply, eventually, needs_services};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -22,11 +22,12 @@ async fn committed(client: &tokio_postgres::Client) -> BTreeMap<Partition, i64> 
 
 /// The order of each user's actions is kept though users move to other partitions: likes and unlikes of one pair come
 /// out as the model has them, which is fed the old partitions first.
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn from_four_to_eight_partitions() {
     let _turn = TURN.lock().await;
     let seed = seed();
-    let Some(mut world) = World::new().await else { return };
+    let mut world = World::new().await;
     // Producers and processors notice soon.
     world.events.properties.insert("topic.metadata.refresh.interval.ms".to_owned(), "300".to_owned());
     // Few users who change their minds often: most pairs are touched before and after.
@@ -110,7 +111,7 @@ impl Pauses {
 async fn come_and_go(protocol: &str) {
     let _turn = TURN.lock().await;
     let seed = seed();
-    let Some(world) = World::new().await else { return };
+    let world = World::new().await;
     let world = world.set("GROUP_PROTOCOL", protocol);
     // Every partition gets some records every few milliseconds.
     let (first, _) = world.started().await;
@@ -147,11 +148,13 @@ async fn come_and_go(protocol: &str) {
     assert_eq!(records.len(), 4);
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn from_one_to_three_processors_and_back() {
     come_and_go("cooperative").await;
 }
 
+#[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn from_one_to_three_processors_and_back_by_kip_848() {
     come_and_go("consumer").await;

@@ -35,15 +35,15 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// On the shared services, with topics of four partitions; `None` where there are none.
-    pub(crate) async fn new() -> Option<World> {
+    /// On the shared services, with topics of four partitions.
+    pub(crate) async fn new() -> World {
         Self::with_topic(NewTopic::new(unique("events")).partitions(4)).await
     }
 
     /// The same, with this topic.
-    pub(crate) async fn with_topic(topic: NewTopic) -> Option<World> {
-        let broker = given("FEEDKIT_TEST_KAFKA")?;
-        Some(Self::on(&broker, topic, Database::new().await?, RedisServer::start(&[]).await?).await)
+    pub(crate) async fn with_topic(topic: NewTopic) -> World {
+        let (database, redis) = (Database::new().await, RedisServer::start(&[]).await);
+        Self::on(&given("FEEDKIT_TEST_KAFKA"), topic, database, redis).await
     }
 
     /// On these.

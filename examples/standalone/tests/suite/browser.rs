@@ -3,6 +3,7 @@
 mod served;
 mod webdriver;
 
+use feedkit_test_services::{apply, needs_chromium};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -13,9 +14,10 @@ use webdriver::{Browser, key};
 /// Whom the page acts as with the token that `serve` prints.
 const USER: &str = "you";
 
+#[apply(needs_chromium!)]
 #[test]
 fn acting_moves_the_counter_and_brings_the_notification() {
-    let Some(browser) = Browser::start() else { return };
+    let browser = Browser::start();
     let served = Served::start(&[]);
     open(&browser, &served);
 
@@ -39,9 +41,10 @@ fn acting_moves_the_counter_and_brings_the_notification() {
     browser.is_content();
 }
 
+#[apply(needs_chromium!)]
 #[test]
 fn a_restart_is_shown_and_what_was_missed_follows() {
-    let Some(browser) = Browser::start() else { return };
+    let browser = Browser::start();
     let mut served = Served::start(&[]);
     open(&browser, &served);
     act(&browser, "post", "mine");
@@ -68,9 +71,10 @@ fn a_restart_is_shown_and_what_was_missed_follows() {
     browser.is_content();
 }
 
+#[apply(needs_chromium!)]
 #[test]
 fn without_a_token_it_reads_and_with_one_it_is_live() {
-    let Some(browser) = Browser::start() else { return };
+    let browser = Browser::start();
     let served = Served::start(&[]);
     served.like("theirs", 0..3);
     browser.open(&served.url);
@@ -94,9 +98,10 @@ fn without_a_token_it_reads_and_with_one_it_is_live() {
     browser.is_content();
 }
 
+#[apply(needs_chromium!)]
 #[test]
 fn all_of_it_works_with_the_keyboard_alone() {
-    let Some(browser) = Browser::start() else { return };
+    let browser = Browser::start();
     let served = Served::start(&[]);
     served.like("first", 0..2);
     open(&browser, &served);
@@ -134,9 +139,10 @@ fn all_of_it_works_with_the_keyboard_alone() {
     browser.is_content();
 }
 
+#[apply(needs_chromium!)]
 #[test]
 fn it_fits_a_narrow_window_and_darkness() {
-    let Some(browser) = Browser::start() else { return };
+    let browser = Browser::start();
     let served = Served::start(&[]);
     served.like("a-post-with-a-rather-long-name.that~goes:on@and-on-and-on-for-all-of-a-line-and-more", 0..3);
     browser.window(360, 740);
@@ -161,7 +167,7 @@ fn it_fits_a_narrow_window_and_darkness() {
 #[test]
 #[ignore = "makes docs/page.png"]
 fn the_picture_for_the_readme() {
-    let Some(browser) = Browser::start() else { return };
+    let browser = Browser::start();
     let served = Served::start(&["--demo"]);
     browser.window(1280, 1040);
     open(&browser, &served);

@@ -2,7 +2,6 @@
 //! done is said.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::CString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -11,17 +10,18 @@ use std::time::{Duration, Instant};
 use feedkit_core::Partition;
 use feedkit_core::traffic::TrafficOptions;
 use feedkit_store::sqlite::USER_ACTIONS;
+use feedkit_test_services::{Tmpfs, apply, needs_tmpfs};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::program::{Place, arg, said};
 
+#[apply(needs_tmpfs!)]
 #[test]
 fn a_full_disk_is_waited_out() {
-    let Some(full) = FullDisk::new() else { return };
+    let full = FullDisk::new();
     let (mut replay, messages) = full.stuck();
     let since = Instant::now();
     // Long enough for every part of the pipeline to have tried again several times.
@@ -43,9 +43,10 @@ fn a_full_disk_is_waited_out() {
     full.calm.agrees_with(&full.place);
 }
 
+#[apply(needs_tmpfs!)]
 #[test]
 fn killed_on_a_full_disk_it_goes_on_when_there_is_room() {
-    let Some(full) = FullDisk::new() else { return };
+    let full = FullDisk::new();
     let (mut replay, _) = full.stuck();
     replay.0.kill().unwrap();
     replay.0.wait().unwrap();
@@ -54,9 +55,10 @@ fn killed_on_a_full_disk_it_goes_on_when_there_is_room() {
     full.calm.agrees_with(&full.place);
 }
 
+#[apply(needs_tmpfs!)]
 #[test]
 fn on_a_full_disk_it_can_be_stopped() {
-    let Some(full) = FullDisk::new() else { return };
+    let full = FullDisk::new();
     let (mut replay, messages) = full.stuck();
     let pid = rustix::process::Pid::from_child(&replay.0);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -68,9 +70,10 @@ fn on_a_full_disk_it_can_be_stopped() {
     full.calm.agrees_with(&full.place);
 }
 
+#[apply(needs_tmpfs!)]
 #[test]
 fn started_on_a_full_disk_it_says_so() {
-    let Some(disk) = Tmpfs::mount(1 << 20) else { return };
+    let disk = Tmpfs::mount(1 << 20);
     let place = Place::within(disk.path());
     let ballast = disk.path().join("ballast");
     // The file system takes as much as there is room for.
@@ -120,9 +123,10 @@ fn a_torn_write_ahead_log_loses_no_event() {
     assert!(went_on >= 6, "those whose log is whole must go on");
 }
 
+#[apply(needs_tmpfs!)]
 #[test]
 fn a_read_only_directory_can_be_asked_and_stays_as_it_is() {
-    let Some(disk) = Tmpfs::mount(64 << 20) else { return };
+    let disk = Tmpfs::mount(64 << 20);
     let calm = Calm::new(500);
     let place = Place::within(disk.path());
     place.run(&["replay", arg(&calm.file)]);
@@ -133,7 +137,7 @@ fn a_read_only_directory_can_be_asked_and_stays_as_it_is() {
     // As in a copy or a backup.
     remove_indexes(&killed);
     let before = [contents(&place.data()), contents(&killed.data())];
-    disk.remount(MountFlags::RDONLY);
+    disk.make_read_only();
 
     assert_eq!(place.json(&["top", "-n", "100000"]), calm.totals);
     place.json(&["alerts"]);
@@ -149,7 +153,7 @@ fn a_read_only_directory_can_be_asked_and_stays_as_it_is() {
         assert!(told.contains("-wal") && told.contains("copy both"), "{told}");
     }
     assert_eq!([contents(&place.data()), contents(&killed.data())], before);
-    disk.remount(MountFlags::empty());
+    disk.make_writable();
     killed.run(&["replay", arg(&calm.file)]);
     calm.agrees_with(&killed);
 }
@@ -244,11 +248,11 @@ struct FullDisk {
 }
 
 impl FullDisk {
-    fn new() -> Option<FullDisk> {
+    fn new() -> FullDisk {
         let size = 96 << 20;
-        let disk = Tmpfs::mount(size)?;
+        let disk = Tmpfs::mount(size);
         fs::write(disk.path().join("ballast"), vec![1; (size - (4 << 20)) as usize]).unwrap();
-        Some(FullDisk { calm: Calm::new(30_000), place: Place::within(disk.path()), disk })
+        FullDisk { calm: Calm::new(30_000), place: Place::within(disk.path()), disk }
     }
 
     /// A replay that has found the disk full, and where its messages go.
@@ -331,40 +335,4 @@ fn contents(data: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         .filter(|path| !arg(path).ends_with("-shm"))
         .map(|path| (path.clone(), fs::read(path).unwrap()))
         .collect()
-}
-
-/// A small file system in memory, unmounted when dropped.
-struct Tmpfs {
-    dir: TempDir,
-}
-
-impl Tmpfs {
-    /// `None` for a user who may not mount; where the environment says `CI=true` that is a failure.
-    fn mount(bytes: u64) -> Option<Tmpfs> {
-        let dir = TempDir::new().unwrap();
-        let options = CString::new(format!("size={bytes}")).unwrap();
-        match mount("tmpfs", dir.path(), "tmpfs", MountFlags::empty(), Some(options.as_c_str())) {
-            Ok(()) => Some(Tmpfs { dir }),
-            Err(e) if std::env::var("CI").as_deref() == Ok("true") => panic!("cannot mount a tmpfs: {e}"),
-            Err(e) => {
-                eprintln!("skipped: cannot mount a tmpfs: {e}");
-                None
-            }
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.dir.path()
-    }
-
-    fn remount(&self, flags: MountFlags) {
-        mount_remount(self.dir.path(), flags, c"").unwrap();
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        // Detached, since a failing test may have files open.
-        let _ = unmount(self.dir.path(), UnmountFlags::DETACH);
-    }
 }

@@ -75,11 +75,11 @@ impl Default for Opening {
     }
 }
 
-/// Makes a test of each scenario, on the stores that `$stores` gives; a scenario is left out where it gives none.
+/// Makes a test of each scenario, on the stores that `$stores` gives; under the macro `$needs`, if there is one.
 macro_rules! tests {
-    ($stores:expr) => {
+    ($stores:expr $(, $needs:ident)?) => {
         $crate::histories::tests! {
-            $stores;
+            @each [$(#[apply($needs!)])?] $stores;
             journal::a_gap_moves_followers_and_a_partition_that_goes_back_makes_them_start_over,
             journal::a_batch_out_of_order_is_refused,
             journal::a_read_of_the_journal_is_bounded_by_effects_and_entries,
@@ -96,14 +96,15 @@ macro_rules! tests {
             retention::damage_is_named,
         }
     };
-    ($stores:expr; $($module:ident::$scenario:ident),+ $(,)?) => {
-        $(
-            #[tokio::test(flavor = "multi_thread")]
-            async fn $scenario() {
-                let Some(stores) = $stores else { return };
-                $crate::histories::$module::$scenario(&stores).await;
-            }
-        )+
+    (@each $attributes:tt $stores:expr; $($module:ident::$scenario:ident),+ $(,)?) => {
+        $($crate::histories::tests! { @one $attributes $stores; $module::$scenario })+
+    };
+    (@one [$($attribute:tt)*] $stores:expr; $module:ident::$scenario:ident) => {
+        $($attribute)*
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $scenario() {
+            $crate::histories::$module::$scenario(&$stores).await;
+        }
     };
 }
 pub(crate) use tests;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use feedkit_core::alert_log::{AlertLog, AlertStep, ExactStates, Pieces, RuleStates, WholeStates};
 use feedkit_core::{Error, Positions, Timestamp};
+use feedkit_test_services::{apply, needs_postgres};
 
 use super::support::{Databases, connect, options};
 
@@ -43,9 +44,10 @@ impl RuleStates for Unsteady {
     }
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_breaks_off_in_the_middle_of_a_state_changes_nothing() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let mut options = options(&databases.url().await);
     // What follows goes over the connection on which it broke off.
     options.pool_size = 1;

@@ -7,54 +7,63 @@ use feedkit_core::Queries;
 use feedkit_core::testkit::conformance::support::post;
 use feedkit_core::testkit::conformance::{self, FollowerHarness};
 use feedkit_store::postgres::{Postgres, PostgresRollups};
+use feedkit_test_services::{apply, needs_postgres};
 
 use super::support::{Databases, followed};
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_history_keeps_its_contract() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     conformance::history(async || databases.store().await.history()).await;
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_history_keeps_its_contract_with_rollups_in_step() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     conformance::history(async || followed(&databases.store().await)).await;
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_queries_keep_their_contract() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     conformance::queries(async || followed(&databases.store().await)).await;
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_operators_ask_keeps_its_contract() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     conformance::inspect(async || followed(&databases.store().await)).await;
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_alerts_keep_their_contract() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     conformance::alerts(async || databases.store().await.alert_log()).await;
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_outbox_keeps_its_contract() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     conformance::outbox(async || databases.store().await.alert_log()).await;
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_alert_log_keeps_its_contract() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     conformance::alert_log(async || databases.store().await.alert_log()).await;
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rollups_keep_the_contract_of_followers() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let stores = std::sync::Mutex::default();
     conformance::follower(&Rollups { databases, stores }).await;
 }

@@ -10,7 +10,9 @@ use feedkit_core::testkit::conformance::support::{LOG, batch as small_batch, ent
 use feedkit_core::testkit::split::{batch, model, partitions};
 use feedkit_core::{AlertLog, ErrorKind, Follower, History, Inspect, Offset, Partition, Queries, Timestamp};
 use feedkit_store::postgres::PostgresHistory;
-use feedkit_test_services::{Cut, PostgresServer, Proxy, Stop, Watch, eventually};
+use feedkit_test_services::{
+    Cut, PostgresServer, Proxy, Stop, Watch, apply, eventually, needs_postgres, needs_postgres_server,
+};
 
 use super::support::{Databases, client, connect, follow, options, reached};
 use crate::histories::NONE;
@@ -60,9 +62,10 @@ async fn proxied(url: &str) -> (Proxy, String) {
     (proxy, url)
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_breaks_in_commit_is_settled_exactly() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let url = databases.url().await;
     let (proxy, through) = proxied(&url).await;
     let history = connect(options(&through)).await.history();
@@ -88,9 +91,10 @@ async fn a_connection_that_breaks_in_commit_is_settled_exactly() {
     assert_eq!(model.compare_journal(&store.history()).await.unwrap(), NONE, "seed {seed}");
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn alert_steps_and_rollups_cut_in_commit_are_uncertain() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let (proxy, through) = proxied(&databases.url().await).await;
     let store = connect(options(&through)).await;
     let log = store.alert_log();
@@ -123,9 +127,10 @@ async fn alert_steps_and_rollups_cut_in_commit_are_uncertain() {
     assert_eq!(store.history().post(&post("p")).await.unwrap().unwrap().likes, 1);
 }
 
+#[apply(needs_postgres_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_falls_under_commits_loses_nothing_acknowledged() {
-    let Some(server) = PostgresServer::start("") else { return };
+    let server = PostgresServer::start("");
     let seed = seed();
     let partitions = Arc::new(partitions(&dense(seed)));
     let store = connect(options(&server.url())).await;
@@ -158,9 +163,10 @@ async fn a_server_that_falls_under_commits_loses_nothing_acknowledged() {
     assert_eq!(model.compare_journal(&store.history()).await.unwrap(), NONE, "seed {seed}");
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn two_writers_take_turns_by_epoch_only() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let url = databases.url().await;
     let (one, two) = (connect(options(&url)).await.history(), connect(options(&url)).await.history());
     let old = one.claim(P0, "g").await.unwrap().epoch;
@@ -183,9 +189,10 @@ async fn two_writers_take_turns_by_epoch_only() {
 }
 
 /// A process that was stopped in the middle of its transaction holds the partition's row; the server ends it.
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zombie_in_mid_transaction_is_ended_by_the_server() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let url = databases.url().await;
     let history = connect(options(&url)).await.history();
     history.claim(P0, "g").await.unwrap();
@@ -201,9 +208,10 @@ async fn a_zombie_in_mid_transaction_is_ended_by_the_server() {
     assert!(zombie.batch_execute("COMMIT").await.is_err());
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadlock_is_tried_again() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let url = databases.url().await;
     let store = connect(options(&url)).await;
     let rollups = Arc::new(store.rollups());
@@ -240,9 +248,10 @@ async fn a_deadlock_is_tried_again() {
     }
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_pool_makes_callers_wait_and_then_says_so() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let url = databases.url().await;
     let mut few = options(&url);
     few.pool_size = 1;
@@ -272,9 +281,10 @@ async fn a_full_pool_makes_callers_wait_and_then_says_so() {
     eventually("the connection is free again", async || hurried.claimed(P0).await.is_ok()).await;
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_that_takes_too_long_is_given_up() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let url = databases.url().await;
     let mut hurried = options(&url);
     hurried.statement_timeout = Duration::from_millis(300);

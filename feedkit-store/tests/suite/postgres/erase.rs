@@ -8,13 +8,15 @@ use feedkit_core::notification::{Audience, Notification, Severity};
 use feedkit_core::source::Record;
 use feedkit_core::testkit::conformance::support::{at, batch, event, post, user};
 use feedkit_core::{AlertLog, Alerts, History, Inspect, Partition, Queries, Timestamp};
+use feedkit_test_services::{apply, needs_postgres};
 
 use super::support::{Databases, client, connect, followed, options};
 use crate::histories::NONE;
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_is_erased_and_all_counts_stay() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let url = databases.url().await;
     let store = connect(options(&url)).await;
     let followed = followed(&store);

@@ -6,11 +6,12 @@ use feedkit_core::Inspect;
 use feedkit_core::inspect::Verification;
 use feedkit_core::memory::MemoryCounters;
 use feedkit_store::postgres::{Postgres, PostgresHistory};
+use feedkit_test_services::{apply, needs_postgres};
 
 use super::support::{Databases, client, connect_at, follow, options};
 use crate::histories::{Opening, Store, Stores};
 
-crate::histories::tests!(Databases::new());
+crate::histories::tests!(Databases::new(), needs_postgres);
 
 impl Stores for Databases {
     type Store = Opened;

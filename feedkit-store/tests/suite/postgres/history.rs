@@ -8,6 +8,7 @@ use feedkit_core::source::Record;
 use feedkit_core::testkit::conformance::support::{LOG, at, batch, event, rejected};
 use feedkit_core::{ErrorKind, EventId, History, Inspect, Partition, Timestamp};
 use feedkit_store::postgres::PostgresHistory;
+use feedkit_test_services::{apply, needs_postgres};
 
 use super::support::{Databases, client, connect, followed, options};
 use crate::histories::NONE;
@@ -22,17 +23,19 @@ async fn differences(history: &PostgresHistory) -> Vec<String> {
     history.verify().await.unwrap().differences
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_history_gets_another_incarnation() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let history = databases.store().await.history();
     let restored = history.incarnation().await.unwrap();
     assert_ne!(history.after_restore().await.unwrap(), restored);
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_beyond_what_the_column_holds_is_refused() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let history = databases.store().await.history();
     let epoch = history.claim(P0, "group").await.unwrap().epoch;
     let far = CommitBatch { partition: Partition(1 << 31), ..batch(epoch, 0, 10, vec![]) };
@@ -41,9 +44,10 @@ async fn a_partition_beyond_what_the_column_holds_is_refused() {
     assert_eq!(history.claimed(P0).await.unwrap().position, 0);
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_stored_is_a_data_error_and_changes_nothing() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let history = databases.store().await.history();
     let epoch = history.claim(P0, "group").await.unwrap().epoch;
     let good = event(0, "a", "p", "comment");
@@ -75,9 +79,10 @@ async fn what_cannot_be_stored_is_a_data_error_and_changes_nothing() {
     assert_eq!(differences(&history).await, NONE);
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn rejected_records_are_handed_out_with_their_bytes_and_forgotten() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let history = databases.store().await.history();
     let epoch = history.claim(P0, "group").await.unwrap().epoch;
     let large = Record { offset: 5, time: at(5), key: None, value: vec![b'x'; 100 << 10].into() };
@@ -94,9 +99,10 @@ async fn rejected_records_are_handed_out_with_their_bytes_and_forgotten() {
     assert_eq!(left, [1, 2]);
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_views_add_up_rank_and_compare() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let url = databases.url().await;
     let followed = followed(&connect(options(&url)).await);
     let epoch = followed.claim(P0, "group").await.unwrap().epoch;

@@ -8,6 +8,7 @@ use feedkit_core::source::Record;
 use feedkit_core::testkit::conformance::support::{entry, post};
 use feedkit_core::testkit::split::{batch, model, partitions};
 use feedkit_core::{Follower, History, Inspect, Offset, Partition, Queries};
+use feedkit_test_services::{apply, needs_postgres};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -16,9 +17,10 @@ use crate::histories::NONE;
 use crate::histories::traffic::{Committer, dense, seed};
 
 /// The log was given more partitions, and users moved: what is new comes from both at once, and so do repeats.
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_that_write_the_same_at_once_count_it_once() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let seed = seed();
     let config = dense(seed).malformed(0.0).without_id(0.0).repeats(0.0);
     let records: Vec<Record> = (0..)
@@ -54,9 +56,10 @@ async fn partitions_that_write_the_same_at_once_count_it_once() {
 }
 
 /// Two processes with the same entries, and retention that moves the rollups too.
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn rollups_written_by_several_at_once_are_there_once() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let seed = seed();
     let partitions = partitions(&dense(seed));
     let model = model(&partitions, LikePolicy::Unique);
@@ -81,9 +84,10 @@ async fn rollups_written_by_several_at_once_are_there_once() {
 }
 
 /// The same entries, held by two processes and written at the same moment.
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_that_write_the_same_entries_at_once_one_counts() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let url = databases.url().await;
     let (one, two) = (connect(options(&url)).await, connect(options(&url)).await);
     let (first, second) = (one.rollups(), two.rollups());

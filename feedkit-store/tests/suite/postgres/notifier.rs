@@ -3,14 +3,15 @@ use std::time::Duration;
 
 use feedkit_core::testkit::conformance::support::{batch, event};
 use feedkit_core::{History, Partition};
-use feedkit_test_services::eventually;
+use feedkit_test_services::{apply, eventually, needs_postgres};
 use tokio_util::sync::CancellationToken;
 
 use super::support::{Databases, client, connect, options};
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn others_hear_of_commits_also_after_the_connection_broke() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let url = databases.url().await;
     let (here, there) = (connect(options(&url)).await, connect(options(&url)).await);
     let (teller, hearer) = (here.notifier(), there.notifier());

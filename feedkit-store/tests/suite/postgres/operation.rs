@@ -6,6 +6,7 @@ use feedkit_core::testkit::ManualClock;
 use feedkit_core::testkit::conformance::support::{at, batch, event, post};
 use feedkit_core::{Alerts, Error, ErrorKind, History, Inspect, Partition, Queries, SystemClock};
 use feedkit_store::postgres::{Postgres, PostgresOptions};
+use feedkit_test_services::{apply, needs_postgres};
 
 use super::support::{Databases, client, connect, connect_at, followed, options, reached};
 use crate::histories::NONE;
@@ -14,9 +15,10 @@ async fn refused(options: PostgresOptions) -> Error {
     Postgres::connect(options, Arc::new(SystemClock)).await.unwrap_err()
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_schema_is_refused_unless_it_says_that_it_will_do() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let url = databases.url().await;
     let mut checking = options(&url);
     checking.migrate = false;
@@ -59,9 +61,10 @@ async fn a_newer_schema_is_refused_unless_it_says_that_it_will_do() {
     }
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_may_create_nothing_goes_on_over_the_turn_of_a_month() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let url = databases.url().await;
     connect(options(&url)).await;
     let admin = client(&url).await;
@@ -119,9 +122,10 @@ async fn a_role_that_may_create_nothing_goes_on_over_the_turn_of_a_month() {
     assert!(refused.is_err());
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_keeps_a_store_from_connecting_is_told_apart() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let url = databases.url().await;
     let nowhere = reached(&url, |config| {
         config.host("127.0.0.1").port(1);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use feedkit_core::history::{JournalRead, Retained, RetentionPolicy};
 use feedkit_core::testkit::conformance::support::{at, batch, event};
 use feedkit_core::{History, Inspect, Partition};
+use feedkit_test_services::{apply, needs_postgres};
 
 use super::support::{Databases, client};
 use crate::histories::NONE;
@@ -13,9 +14,10 @@ use crate::histories::months::{DAY, Months};
 
 const P0: Partition = Partition(0);
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_journal_is_kept_for_the_slowest_follower_that_is_heard_of() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let months = Months::new(&databases, 1).await;
     let ends = months.ends();
     months.clock.advance(2 * DAY);
@@ -48,9 +50,10 @@ async fn the_journal_is_kept_for_the_slowest_follower_that_is_heard_of() {
     assert_eq!(marked, ["new", "slow"]);
 }
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_goes_back_leaves_no_hole_in_the_journal() {
-    let Some(databases) = Databases::new() else { return };
+    let databases = Databases::new();
     let store = databases.store().await;
     let history = store.history();
     let epoch = history.claim(P0, "g").await.unwrap().epoch;

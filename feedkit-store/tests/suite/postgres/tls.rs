@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use feedkit_core::{ErrorKind, SystemClock};
 use feedkit_store::postgres::{Postgres, PostgresOptions, TlsMode, TlsOptions};
-use feedkit_test_services::{PostgresServer, given, skip};
+use feedkit_test_services::{PostgresServer, apply, needs_openssl, needs_postgres_server};
 
 use super::support::reached;
 
@@ -28,14 +28,10 @@ fn certify(dir: &Path, name: &str) {
     ));
 }
 
+#[apply(needs_postgres_server!)]
+#[apply(needs_openssl!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_are_encrypted_and_the_server_is_checked() {
-    if Command::new("openssl").arg("version").output().is_err() {
-        return skip("openssl cannot be run");
-    }
-    if given("FEEDKIT_TEST_POSTGRES").is_none() {
-        return;
-    }
     let dir = tempfile::tempdir().unwrap();
     certify(dir.path(), "right");
     certify(dir.path(), "wrong");
@@ -47,7 +43,7 @@ async fn connections_are_encrypted_and_the_server_is_checked() {
         std::fs::set_permissions(data.join("server.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
         std::fs::write(data.join("pg_hba.conf"), "hostssl all all 127.0.0.1/32 trust\n").unwrap();
     };
-    let Some(server) = PostgresServer::start_with("-c ssl=on", prepare) else { return };
+    let server = PostgresServer::start_with("-c ssl=on", prepare);
     let open = async |host: &str, mode, ca: Option<&str>| {
         let url = reached(&server.url(), |_| ()).replace("127.0.0.1", host);
         let url = format!("{url} hostaddr=127.0.0.1");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use feedkit_core::testkit::conformance::support::post;
 use feedkit_core::{AnswerCache, CounterStore, Counts, ErrorKind, RateLimiter};
 use feedkit_store::redis::{Redis, RedisOptions, Role, acl_rules};
-use feedkit_test_services::RedisServer;
+use feedkit_test_services::{RedisServer, apply, needs_redis_server};
 
 use super::support::{chunk, patient, server};
 use super::world::World;
@@ -32,6 +32,7 @@ async fn is_refused(connection: &mut redis::aio::MultiplexedConnection, command:
     );
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn each_role_can_do_its_work_and_not_the_others() {
     let server = server!();

@@ -7,10 +7,11 @@ use feedkit_core::counters::{ChunkOutcome, CounterDelta, Fence};
 use feedkit_core::testkit::conformance::support::{post, user};
 use feedkit_core::{CounterStore, Counts, ErrorKind, Partition};
 use feedkit_store::redis::Redis;
-use feedkit_test_services::{Cut, Proxy, Watch, eventually};
+use feedkit_test_services::{Cut, Proxy, Watch, apply, eventually, needs_redis_server};
 
 use super::support::{Reached, chunk, server};
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_have_the_names_that_others_read() {
     let server = server!();
@@ -57,6 +58,7 @@ async fn keys_have_the_names_that_others_read() {
     }
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_lost_after_the_chunk_was_counted_counts_once() {
     let server = server!();
@@ -77,6 +79,7 @@ async fn a_reply_lost_after_the_chunk_was_counted_counts_once() {
     assert_eq!(proxy.cuts(), 10, "replies were to be lost");
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_that_never_comes_is_retriable_and_the_chunk_counts_once() {
     let server = server!();
@@ -103,6 +106,7 @@ async fn a_reply_that_never_comes_is_retriable_and_the_chunk_counts_once() {
     assert_eq!(server.ask::<i64>("GET post:p:likes").await, 1);
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_another_type_is_named_and_nothing_is_changed() {
     let server = server!();
@@ -136,6 +140,7 @@ async fn a_key_of_another_type_is_named_and_nothing_is_changed() {
     }
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn counts_that_redis_could_not_keep_exactly_are_refused() {
     let server = server!();
@@ -157,6 +162,7 @@ async fn counts_that_redis_could_not_keep_exactly_are_refused() {
     assert_eq!(counters.apply(&long).await.unwrap_err().kind(), ErrorKind::Invalid);
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn positions_are_exact_beyond_what_lua_counts() {
     let server = server!();
@@ -182,6 +188,7 @@ async fn positions_are_exact_beyond_what_lua_counts() {
     assert_eq!(counters.fence(Partition(0)).await.unwrap(), Some(at(u64::MAX - 5)));
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn two_who_apply_at_once_count_once() {
     let server = server!();

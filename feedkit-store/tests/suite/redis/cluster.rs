@@ -7,7 +7,9 @@ use feedkit_core::counters::ChunkOutcome;
 use feedkit_core::testkit::conformance::support::post;
 use feedkit_core::{AnswerCache, CounterStore, Counts, ErrorKind, Partition};
 use feedkit_store::redis::{Redis, RedisOptions, Role, acl_rules};
-use feedkit_test_services::{RedisServer, eventually, free_port, is_redis_installed};
+use feedkit_test_services::{
+    RedisServer, apply, eventually, free_port, needs_redis_cluster, needs_redis_server,
+};
 use rustix::process::Signal;
 
 use super::conformance::run_all;
@@ -35,7 +37,7 @@ impl Cluster {
                     ["--cluster-replica-validity-factor", "0"],
                     ["--repl-diskless-sync-delay", "0"],
                 ];
-                nodes.push(RedisServer::start(&arguments.concat()).await.unwrap());
+                nodes.push(RedisServer::start(&arguments.concat()).await);
             }
             let cluster = Cluster { nodes };
             let created = Command::new("redis-cli")
@@ -116,22 +118,20 @@ impl Cluster {
     }
 }
 
-/// The one that the environment names, or one of one's own.
-async fn calm() -> Option<(Option<Cluster>, RedisOptions)> {
+/// The one that the environment names, or one that the test has for itself.
+async fn calm() -> (Option<Cluster>, RedisOptions) {
     if let Ok(urls) = std::env::var("FEEDKIT_TEST_REDIS_CLUSTER") {
-        return Some((None, patient(RedisOptions::cluster(urls.split(',')))));
-    }
-    if !is_redis_installed() {
-        return None;
+        return (None, patient(RedisOptions::cluster(urls.split(','))));
     }
     let cluster = Cluster::start(Duration::from_secs(60)).await;
     let options = cluster.options();
-    Some((Some(cluster), options))
+    (Some(cluster), options)
 }
 
+#[apply(needs_redis_cluster!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_contracts_hold_on_a_cluster() {
-    let Some((cluster, options)) = calm().await else { return };
+    let (cluster, options) = calm().await;
     run_all(options.clone()).await;
 
     let apart = || {
@@ -212,11 +212,9 @@ async fn keys_and_users(cluster: &Cluster) {
     assert!(keys.iter().any(|key| key[5..].starts_with("}:post:") && key.ends_with(":likes")), "{keys:?}");
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn counts_are_exact_over_failovers_that_lose_writes() {
-    if !is_redis_installed() {
-        return;
-    }
     let mut cluster = Cluster::start(Duration::from_secs(2)).await;
     let mut options = cluster.options();
     options.response_timeout = Duration::from_secs(2);

@@ -4,7 +4,7 @@ use std::time::Duration;
 use feedkit_core::access::LocalRateLimiter;
 use feedkit_core::testkit::conformance;
 use feedkit_store::redis::{FallbackLimiter, Redis, RedisOptions};
-use feedkit_test_services::free_port;
+use feedkit_test_services::{apply, free_port, needs_redis_server};
 
 use super::support::{Reached, own_prefix, server};
 
@@ -24,12 +24,14 @@ pub async fn run_all(options: RedisOptions) {
     .await;
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn counters_and_limiter_keep_their_contracts() {
     let server = server!();
     run_all(server.options()).await;
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_limiter_with_a_fallback_keeps_its_contract() {
     let server = server!();

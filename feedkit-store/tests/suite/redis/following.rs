@@ -4,6 +4,7 @@ use feedkit_core::history::RetentionPolicy;
 use feedkit_core::queries::PostView;
 use feedkit_core::{Clock, CounterStore, Counts, History, PostId};
 use feedkit_store::redis::Redis;
+use feedkit_test_services::{apply, needs_redis_server};
 
 use super::support::{Reached, server};
 use super::world::World;
@@ -12,6 +13,7 @@ async fn most_liked(counters: &dyn CounterStore) -> PostId {
     counters.top(1).await.unwrap().remove(0).post_id
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn counts_are_the_models() {
     let server = server!();
@@ -24,6 +26,7 @@ async fn counts_are_the_models() {
     world.check(&counters).await;
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_flushed_is_counted_again_also_when_nothing_new_comes() {
     let server = server!();
@@ -40,6 +43,7 @@ async fn what_was_flushed_is_counted_again_also_when_nothing_new_comes() {
     running.stop().await;
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_dump_is_caught_up_with() {
     let mut server = server!();
@@ -61,6 +65,7 @@ async fn an_old_dump_is_caught_up_with() {
     world.check(&counters).await;
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn counts_of_another_history_are_replaced() {
     let server = server!();
@@ -77,6 +82,7 @@ async fn counts_of_another_history_are_replaced() {
     second.check(&counters).await;
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_planted_is_repaired_from_the_history() {
     let server = server!();
@@ -104,6 +110,7 @@ async fn what_somebody_planted_is_repaired_from_the_history() {
     running.stop().await;
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn two_pipelines_rebuild_one_after_the_other_when_the_journal_does_not_reach_back() {
     let server = server!();
@@ -133,6 +140,7 @@ async fn two_pipelines_rebuild_one_after_the_other_when_the_journal_does_not_rea
     }
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn two_pipelines_that_lose_redis_at_once_do_not_hinder_each_other_for_ever() {
     let server = server!();

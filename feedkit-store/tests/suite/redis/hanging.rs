@@ -5,12 +5,13 @@ use std::time::Duration;
 use feedkit_core::testkit::conformance::support::post;
 use feedkit_core::{AnswerCache, CounterStore, Counts, ErrorKind};
 use feedkit_store::redis::{Redis, RedisOptions};
-use feedkit_test_services::{eventually, free_port};
+use feedkit_test_services::{apply, eventually, free_port, needs_redis_server};
 use rustix::process::Signal;
 
 use super::support::{Reached, chunk, server};
 use super::world::World;
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_hangs_fails_reads_and_is_used_again_when_it_goes_on() {
     let server = server!();
@@ -37,6 +38,7 @@ async fn a_redis_that_hangs_fails_reads_and_is_used_again_when_it_goes_on() {
     .await;
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_hangs_holds_counting_up_and_no_more() {
     let server = server!();
@@ -58,6 +60,7 @@ async fn a_redis_that_hangs_holds_counting_up_and_no_more() {
     running.stop().await;
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_is_lived_through() {
     let mut server = server!("--appendonly", "yes", "--appendfsync", "always");

@@ -6,6 +6,7 @@ use feedkit_core::queries::RankedPost;
 use feedkit_core::testkit::conformance::support::post;
 use feedkit_core::trending::{Score, Trending};
 use feedkit_core::{CounterStore, Counts, Partition, Timestamp};
+use feedkit_test_services::{apply, needs_redis_server};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -29,6 +30,7 @@ fn names(list: &[RankedPost]) -> Vec<(&str, i64)> {
     list.iter().map(|ranked| (ranked.post_id.as_str(), ranked.likes)).collect()
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn ties_are_in_order_wherever_the_list_ends() {
     let server = server!();
@@ -88,6 +90,7 @@ pub async fn equals_memory(counters: &feedkit_store::redis::RedisCounters, seed:
     }
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn over_many_generations_lists_are_those_of_memory() {
     let server = server!();
@@ -105,6 +108,7 @@ async fn over_many_generations_lists_are_those_of_memory() {
     assert!(server.ask::<i64>("HGET feedkit:state landmark").await > 1_700_000_000 / 3840);
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn scores_stay_finite_whatever_the_time() {
     let server = server!();

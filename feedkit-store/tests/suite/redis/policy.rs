@@ -1,8 +1,10 @@
 use feedkit_core::ErrorKind;
 use feedkit_store::redis::{Redis, RedisOptions};
+use feedkit_test_services::{apply, needs_redis_server};
 
 use super::support::{Reached, server};
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_may_evict_counters_is_refused() {
     let server = server!("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru");
@@ -19,6 +21,7 @@ async fn a_redis_that_may_evict_counters_is_refused() {
     }
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_that_cannot_be_right_are_refused() {
     let server = server!();

@@ -7,6 +7,7 @@ use feedkit_core::history::PostTotals;
 use feedkit_core::testkit::conformance::support::{post, user};
 use feedkit_core::{CounterStore, Counts, ErrorKind, Partition, Positions};
 use feedkit_store::redis::Redis;
+use feedkit_test_services::{apply, needs_redis_server};
 
 use super::support::{Reached, chunk, server};
 use super::world::World;
@@ -16,6 +17,7 @@ fn totals(name: &str, likes: i64) -> PostTotals {
     PostTotals { post: post(name), author: Some(user("w")), counts, score: Default::default() }
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newest_of_several_programs_wins() {
     let server = server!();
@@ -37,6 +39,7 @@ async fn the_newest_of_several_programs_wins() {
     assert_eq!(b.load(new, &[totals("p", 9)]).await.unwrap_err().kind(), ErrorKind::Fenced);
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_at_work_is_left_alone_by_other_programs() {
     let server = server!();
@@ -54,6 +57,7 @@ async fn a_rebuild_at_work_is_left_alone_by_other_programs() {
     b.begin_rebuild().await.unwrap();
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_cut_off_is_begun_anew() {
     let server = server!();
@@ -77,6 +81,7 @@ async fn a_rebuild_cut_off_is_begun_anew() {
     assert_eq!(counters.posts(&[post("stray")]).await.unwrap()[0].likes, 0);
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_that_lost_something_does_not_finish() {
     let server = server!();
@@ -97,6 +102,7 @@ async fn a_rebuild_that_lost_something_does_not_finish() {
     assert!(next > token.0);
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_takes_what_is_counters_and_nothing_else() {
     let server = server!();

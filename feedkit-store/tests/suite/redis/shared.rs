@@ -7,7 +7,7 @@ use bytes::Bytes;
 use feedkit_core::access::LocalRateLimiter;
 use feedkit_core::{AnswerCache, ErrorKind, RateLimiter};
 use feedkit_store::redis::{FallbackLimiter, Redis};
-use feedkit_test_services::eventually;
+use feedkit_test_services::{apply, eventually, needs_redis_server};
 
 use super::support::{Reached, server};
 
@@ -15,6 +15,7 @@ fn n(n: u32) -> NonZeroU32 {
     NonZeroU32::new(n).unwrap()
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn gateways_share_an_allowance() {
     let server = server!();
@@ -39,6 +40,7 @@ async fn gateways_share_an_allowance() {
     assert!(a.spend("w", n(1)).await.unwrap().retry_after.unwrap() <= Duration::from_secs(361));
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn an_allowance_comes_back() {
     let server = server!();
@@ -52,6 +54,7 @@ async fn an_allowance_comes_back() {
     .await;
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_shared_limiter_is_away_each_process_limits_for_itself() {
     let mut server = server!();
@@ -71,6 +74,7 @@ async fn while_the_shared_limiter_is_away_each_process_limits_for_itself() {
     .await;
 }
 
+#[apply(needs_redis_server!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_are_kept_for_a_while() {
     let server = server!();

@@ -9,13 +9,10 @@ use feedkit_core::trending::Trending;
 use feedkit_store::redis::{Redis, RedisOptions};
 use feedkit_test_services::{Proxy, RedisServer};
 
-/// A server of one's own; `return`s from the test where there is none.
+/// A server that the test has for itself.
 macro_rules! server {
     ($($argument:expr),*) => {
-        match feedkit_test_services::RedisServer::start(&[$($argument),*]).await {
-            Some(server) => server,
-            None => return,
-        }
+        feedkit_test_services::RedisServer::start(&[$($argument),*]).await
     };
 }
 pub(crate) use server;

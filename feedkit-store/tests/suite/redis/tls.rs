@@ -2,7 +2,7 @@ use std::process::{Command, Stdio};
 
 use feedkit_core::{CounterStore, ErrorKind};
 use feedkit_store::redis::{Redis, RedisOptions};
-use feedkit_test_services::{RedisServer, free_port, skip};
+use feedkit_test_services::{RedisServer, apply, free_port, needs_openssl, needs_redis_server};
 
 use super::support::{chunk, patient};
 
@@ -25,12 +25,12 @@ fn certificates(dir: &std::path::Path) -> bool {
         )
 }
 
+#[apply(needs_redis_server!)]
+#[apply(needs_openssl!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_is_spoken_with_servers_that_the_ca_vouches_for() {
     let dir = tempfile::tempdir().unwrap();
-    if !certificates(dir.path()) {
-        return skip("openssl cannot make certificates");
-    }
+    assert!(certificates(dir.path()), "openssl cannot make certificates");
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let port = free_port();
     let (tls_port, certificate) = (port.to_string(), path("server.pem"));
@@ -42,7 +42,7 @@ async fn tls_is_spoken_with_servers_that_the_ca_vouches_for() {
         ["--tls-ca-cert-file", &ca],
         ["--tls-auth-clients", "no"],
     ];
-    let Some(server) = RedisServer::start(&arguments.concat()).await else { return };
+    let server = RedisServer::start(&arguments.concat()).await;
     let mut options = patient(RedisOptions::single(format!("rediss://localhost:{port}/")));
     options.tls_ca = Some(std::fs::read(dir.path().join("ca.pem")).unwrap());
     let counters = Redis::connect(options.clone()).await.unwrap().counters();

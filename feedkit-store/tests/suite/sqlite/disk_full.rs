@@ -2,6 +2,7 @@ use std::fs;
 
 use feedkit_core::{ErrorKind, EventSink, Offset, Partition, Positions};
 use feedkit_store::sqlite::USER_ACTIONS;
+use feedkit_test_services::{Tmpfs, apply, needs_tmpfs};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -11,14 +12,15 @@ use super::support::*;
 const DISK: u64 = 12 << 20;
 const BALLAST: usize = 4 << 20;
 
+#[apply(needs_tmpfs!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_loses_nothing_and_work_goes_on_when_there_is_space() {
-    let Some(disk) = Tmpfs::mount(DISK) else { return };
+    let disk = Tmpfs::mount(DISK);
     let seed = 7;
     println!("seed {seed}");
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let store = open(&disk.path()).await;
-    let ballast = disk.path().join("ballast");
+    let store = open(&disk.path().join("data")).await;
+    let ballast = disk.path().join("data").join("ballast");
     fs::write(&ballast, vec![1; BALLAST]).unwrap();
 
     let sink = store.log().sink(USER_ACTIONS).unwrap();
@@ -64,6 +66,6 @@ async fn a_full_disk_loses_nothing_and_work_goes_on_when_there_is_space() {
     assert!(found(&store).await == kept, "what is read is not what was acknowledged");
     store.close().await;
     drop((sink, store));
-    let store = open(&disk.path()).await;
+    let store = open(&disk.path().join("data")).await;
     assert!(found(&store).await == kept, "after opening again it is not what was acknowledged");
 }

@@ -10,7 +10,7 @@ use feedkit_store::sqlite::{Sqlite, SqliteCounters, SqliteHistory, SqliteOptions
 use super::support::{copy_live, open};
 use crate::histories::{Opening, Store, Stores};
 
-crate::histories::tests!(Some(Directories::default()));
+crate::histories::tests!(Directories::default());
 
 /// Makes stores in directories that live as long as it does.
 #[derive(Default)]

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use feedkit_core::{ErrorKind, EventSink, EventSource, Positions, SystemClock};
 use feedkit_store::sqlite::{SourceOptions, Sqlite, SqliteOptions, USER_ACTIONS};
+use feedkit_test_services::{Tmpfs, apply, needs_tmpfs};
 
 use super::support::*;
 
@@ -50,41 +51,48 @@ async fn reads_beside_a_writer_and_without_one() {
     assert_eq!(values(&alone).await, ["one", "two"]);
 }
 
+#[apply(needs_tmpfs!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_directory_is_readable_and_named_when_written_to() {
-    let Some(disk) = Tmpfs::mount(64 << 20) else { return };
-    let store = open(&disk.path()).await;
+    let disk = Tmpfs::mount(64 << 20);
+    let store = open(&disk.path().join("data")).await;
     send(&store, vec![record("u", "one")]).await;
     store.close().await;
     drop(store);
     disk.make_read_only();
-    let error = Sqlite::open(disk.path(), SqliteOptions::default(), Arc::new(SystemClock)).await.unwrap_err();
+    let error = Sqlite::open(disk.path().join("data"), SqliteOptions::default(), Arc::new(SystemClock))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fatal);
-    let expected = format!("the data directory {} cannot be written to", disk.path().display());
+    let expected = format!("the data directory {} cannot be written to", disk.path().join("data").display());
     assert!(error.to_string().starts_with(&expected), "{error}");
 
-    let store = Sqlite::open_read_only(disk.path(), SqliteOptions::default()).await.unwrap();
+    let store = Sqlite::open_read_only(disk.path().join("data"), SqliteOptions::default()).await.unwrap();
     assert_eq!(values(&store).await, ["one"]);
     let mut source = broadcast(&store, SourceOptions::default()).await;
     assert_eq!(source.ends().await.unwrap().total(), 1);
     assert!(source.next().await.is_ok());
 }
 
+#[apply(needs_tmpfs!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_in_a_wal_on_a_read_only_directory_are_not_passed_over() {
-    let Some(disk) = Tmpfs::mount(64 << 20) else { return };
+    let disk = Tmpfs::mount(64 << 20);
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
     send(&store, vec![record("u", "one")]).await;
     let copy = copy_live(dir.path());
-    std::fs::create_dir(disk.path()).unwrap();
+    std::fs::create_dir(disk.path().join("data")).unwrap();
     for file in std::fs::read_dir(copy.path()).unwrap() {
         let file = file.unwrap();
-        std::fs::copy(file.path(), disk.path().join(file.file_name())).unwrap();
+        std::fs::copy(file.path(), disk.path().join("data").join(file.file_name())).unwrap();
     }
     disk.make_read_only();
-    let error = Sqlite::open_read_only(disk.path(), SqliteOptions::default()).await.unwrap_err();
+    let error = Sqlite::open_read_only(disk.path().join("data"), SqliteOptions::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fatal);
     let text = error.to_string();
-    assert!(text.contains(".db-wal") && text.contains(&disk.path().display().to_string()), "{text}");
+    assert!(
+        text.contains(".db-wal") && text.contains(&disk.path().join("data").display().to_string()),
+        "{text}"
+    );
 }

@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -71,42 +71,4 @@ pub(crate) fn copy_live(dir: &Path) -> tempfile::TempDir {
         }
     }
     copy
-}
-
-/// A small file system in memory, unmounted when dropped.
-pub(crate) struct Tmpfs {
-    dir: tempfile::TempDir,
-}
-
-impl Tmpfs {
-    /// `None` for a user who may not mount; where the environment says `CI=true` that is a failure.
-    pub(crate) fn mount(bytes: u64) -> Option<Tmpfs> {
-        let dir = tempfile::tempdir().unwrap();
-        let options = std::ffi::CString::new(format!("size={bytes}")).unwrap();
-        let flags = rustix::mount::MountFlags::empty();
-        match rustix::mount::mount("tmpfs", dir.path(), "tmpfs", flags, Some(options.as_c_str())) {
-            Ok(()) => Some(Tmpfs { dir }),
-            Err(e) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("cannot mount a tmpfs: {e}"),
-            Err(e) => {
-                eprintln!("skipped: cannot mount a tmpfs: {e}");
-                None
-            }
-        }
-    }
-
-    pub(crate) fn path(&self) -> PathBuf {
-        self.dir.path().join("data")
-    }
-
-    pub(crate) fn make_read_only(&self) {
-        let flags = rustix::mount::MountFlags::RDONLY;
-        rustix::mount::mount_remount(self.dir.path(), flags, c"").unwrap();
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        // Detached, since a failing test may have files open.
-        let _ = rustix::mount::unmount(self.dir.path(), rustix::mount::UnmountFlags::DETACH);
-    }
 }
