@@ -1,8 +1,6 @@
 //! The documents: what they quote is what the examples say, and what they link to is there.
 
-use std::path::{Path, PathBuf};
-
-use crate::support::root;
+use crate::support::{files, read, root};
 
 /// Before a code block: `<!-- quote: FILE#SECTION -->`. A section lies between `// [SECTION]` and `// [/SECTION]`.
 const QUOTE: &str = "<!-- quote: ";
@@ -10,7 +8,7 @@ const QUOTE: &str = "<!-- quote: ";
 #[test]
 fn quotes_are_what_the_examples_say() {
     let mut quotes = 0;
-    for document in documents() {
+    for document in files(&["md"]) {
         let text = read(&document);
         let mut lines = text.lines();
         while let Some(line) = lines.next() {
@@ -31,7 +29,7 @@ fn quotes_are_what_the_examples_say() {
 #[test]
 fn relative_links_lead_somewhere() {
     let mut followed = 0;
-    for document in documents() {
+    for document in files(&["md"]) {
         let text = read(&document);
         for target in text.split("](").skip(1).chain(text.split("src=\"").skip(1)) {
             let target = target.split([')', '"', '#']).next().unwrap_or_default();
@@ -44,28 +42,6 @@ fn relative_links_lead_somewhere() {
         }
     }
     assert!(followed > 10, "only {followed} links were found");
-}
-
-/// All Markdown files, besides those below folders that are no part of the repository.
-fn documents() -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![root()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).expect("a folder can be read") {
-            let path = entry.expect("an entry can be read").path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if path.is_dir() && !name.starts_with('.') && name != "target" {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
-                found.push(path);
-            }
-        }
-    }
-    found
-}
-
-fn read(file: &Path) -> String {
-    std::fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
 }
 
 /// The section's lines, moved to the left margin.

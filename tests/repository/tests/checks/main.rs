@@ -1,4 +1,4 @@
-//! What has to hold of the repository as a whole.
+//! Checks of the repository as a whole.
 
 mod dependencies;
 mod documents;
