@@ -1,8 +1,8 @@
 //! `after=POSITION`: reading one's own write through two processes.
 
-use crate::http::{Client, Served};
-use crate::told::event;
 use crate::world::World;
+use feedkit_test_programs::told::event;
+use feedkit_test_programs::{Client, Served};
 use feedkit_test_services::{apply, needs_services};
 
 #[apply(needs_services!)]

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use feedkit_test_programs::told::{event, likes, send};
+use feedkit_test_programs::{Client, Served, eventually};
 use feedkit_test_services::{Broker, apply, needs_broker, needs_services};
 use serde_json::json;
 
 use crate::door::Door;
-use crate::http::{Client, Served, eventually};
-use crate::told::{event, likes, send};
 use crate::world::{Gateway, World};
 
 fn anybody(gateway: &Gateway) -> Client {

@@ -2,14 +2,14 @@
 
 use std::process::Command;
 
+use feedkit_test_programs::told::event;
+use feedkit_test_programs::{Client, PATIENCE, Served, bare, eventually, said};
 use feedkit_test_services::{apply, free_port, needs_services};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::http::{Client, PATIENCE, Served, eventually};
-use crate::process::{gateway, output, program, said};
-use crate::told::event;
+use crate::programs::{gateway, output};
 use crate::world::{World, token};
 
 #[tokio::test]
@@ -131,9 +131,9 @@ async fn a_stop_is_in_good_order() {
             other => panic!("not closed but {other:?}"),
         }
     };
-    assert_eq!(closed, Some(1012), "{}", gateway.process.said());
-    assert_eq!(gateway.process.ended().await, Some(0), "{}", gateway.process.said());
-    let said = gateway.process.said();
+    assert_eq!(closed, Some(1012), "{}", gateway.process.stderr());
+    assert_eq!(gateway.process.ended().await.status.code(), Some(0), "{}", gateway.process.stderr());
+    let said = gateway.process.stderr();
     for line in said.lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
         assert!(line["level"].is_string(), "{line}");

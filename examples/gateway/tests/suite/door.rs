@@ -25,8 +25,9 @@ impl Door {
 
     pub async fn open(&mut self) {
         // Connections that were cut may hold the address for a moment.
-        let listener =
-            crate::http::eventually("the address", async || TcpListener::bind(self.address).await.ok());
+        let listener = feedkit_test_programs::eventually("the address", async || {
+            TcpListener::bind(self.address).await.ok()
+        });
         let listener = listener.await;
         self.pass(listener);
     }

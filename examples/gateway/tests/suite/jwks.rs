@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use feedkit_test_programs::told::event;
+use feedkit_test_programs::{Client, eventually};
 use feedkit_test_services::{apply, needs_services};
 use http_body_util::Full;
 use hyper::service::service_fn;
@@ -14,8 +16,6 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::http::{Client, eventually};
-use crate::told::event;
 use crate::world::{Gateway, World, claims};
 
 const PRIVATE: &[u8] =

@@ -8,13 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use feedkit_core::traffic::TrafficOptions;
+use feedkit_test_programs::{Sending, Served};
 use feedkit_test_services::{apply, needs_services};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-use crate::clients::Sending;
-use crate::http::Served;
 use crate::world::World;
 
 const CLIENTS: usize = 64;
@@ -60,7 +59,7 @@ async fn killed_again_and_again_the_servers_lose_and_repeat_nothing() {
         let killing_processors = futures_util::future::join_all(delays.into_iter().map(|delay| async move {
             let mut processor = world.processor();
             tokio::time::sleep(Duration::from_millis(delay)).await;
-            assert!(!processor.has_ended(), "it ended by itself:\n{}", processor.said());
+            assert!(!processor.has_ended(), "it ended by itself:\n{}", processor.stderr());
             processor.kill();
         }));
         processors_killed += 2;

@@ -1,12 +1,10 @@
 //! Who is told what, from a like at a gateway through a processor to a socket.
 
+use feedkit_test_programs::told::{event, likes, mark, send};
+use feedkit_test_programs::{Client, Process, Served, Socket, eventually, told};
 use feedkit_test_services::{apply, needs_services};
 use serde_json::Value;
 
-use crate::http::{Client, Served, eventually};
-use crate::process::Process;
-use crate::socket::Socket;
-use crate::told::{self, event, likes, mark, send};
 use crate::world::{World, token};
 
 #[apply(needs_services!)]
@@ -90,8 +88,8 @@ impl Kill {
         match self {
             #[cfg(feature = "failpoints")]
             Kill::At(stage) => {
-                let code = processor.ended().await;
-                assert_eq!(code, None, "{stage}: {}", processor.said());
+                let code = processor.ended().await.status.code();
+                assert_eq!(code, None, "{stage}: {}", processor.stderr());
             }
             Kill::Committed => {
                 let sql = world.sql().await;

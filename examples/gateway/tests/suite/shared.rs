@@ -1,8 +1,8 @@
 //! What gateways share through Redis.
 
-use crate::http::{Client, Served, eventually};
-use crate::told::{event, likes, send};
 use crate::world::World;
+use feedkit_test_programs::told::{event, likes, send};
+use feedkit_test_programs::{Client, Served, eventually};
 use feedkit_test_services::{apply, needs_services};
 
 #[apply(needs_services!)]

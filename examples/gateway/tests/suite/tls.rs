@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::process::Command;
 
+use feedkit_test_programs::told::{likes, send};
+use feedkit_test_programs::{Client, Served, eventually, said};
 use feedkit_test_services::{
     PostgresServer, RedisServer, apply, free_port, needs_openssl, needs_postgres_server, needs_services,
 };
 
-use crate::http::{Client, Served, eventually};
-use crate::process::{output, said};
-use crate::told::{likes, send};
+use crate::programs::output;
 use crate::world::World;
 
 /// An authority, and a certificate by it for 127.0.0.1, as PEM files in `dir`.

@@ -4,14 +4,12 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Mutex;
 
-use feedkit_core::{Clock, SystemClock};
+use feedkit_test_programs::{Client, Process, Served, bare, claims, eventually, said};
 use feedkit_test_services::{DEADLINE, Database, RedisServer, given, unique};
-use jsonwebtoken::{EncodingKey, Header};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio_postgres::Client as Sql;
 
-use crate::http::{Client, Served, eventually};
-use crate::process::{self, Process, gateway, output, program, said};
+use crate::programs::{self, gateway, output};
 
 const SECRET: &str = "a secret that is long enough for tests";
 
@@ -40,7 +38,7 @@ impl World {
 
     /// The same on a broker that the test has for itself. The topics are not created yet.
     pub async fn on(kafka: String) -> World {
-        let (server, processor) = (given("FEEDKIT_TEST_POSTGRES"), process::processor());
+        let (server, processor) = (given("FEEDKIT_TEST_POSTGRES"), programs::processor());
         let redis = RedisServer::start(&[]).await;
         let (name, database) = (unique("gw"), Database::on(&server).await);
         let dir = tempfile::tempdir().unwrap();
@@ -105,7 +103,7 @@ impl World {
     }
 
     pub fn processor_command(&self) -> Command {
-        let mut command = program(&self.processor);
+        let mut command = bare(&self.processor);
         self.services(&mut command);
         command.args(["--listen", "127.0.0.1:0", "--group", &self.name]);
         // One that was killed is not waited for long.
@@ -193,11 +191,5 @@ impl Served for Gateway {
 
 /// A token, signed with the secret that the gateways know.
 pub fn token(user: &str, roles: &[&str], scopes: &[&str]) -> String {
-    let key = EncodingKey::from_secret(SECRET.as_bytes());
-    jsonwebtoken::encode(&Header::default(), &claims(user, roles, scopes), &key).unwrap()
-}
-
-pub fn claims(user: &str, roles: &[&str], scopes: &[&str]) -> Value {
-    let hour = SystemClock.now().as_millis() / 1000 + 3600;
-    json!({"sub": user, "exp": hour, "roles": roles, "scope": scopes.join(" ")})
+    feedkit_test_programs::token(SECRET, &claims(user, roles, scopes))
 }

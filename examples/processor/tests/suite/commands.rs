@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use feedkit_core::Clock;
 use feedkit_core::sink::NewRecord;
+use feedkit_test_programs::Process;
 use feedkit_test_services::{apply, eventually, free_port, needs_services, unique};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::answers::{get, readiness};
 use crate::oracle::{judge, totals};
-use crate::process::{Process, get, readiness};
 use crate::traffic::{Sender, lively, seed};
 use crate::world::{World, bare};
 
@@ -74,17 +75,17 @@ async fn usage_is_told_apart_from_failure() {
         (&["--config", "/no/such/file.toml", "status"], "/no/such/file.toml"),
         (&["erase-user", "no user"], "no user"),
     ] {
-        let ended = Process::spawn(&mut bare(args)).ended().await;
+        let ended = Process::start(&mut bare(args)).ended().await;
         assert_eq!(ended.status.code(), Some(2), "{args:?}: {ended}");
         assert!(ended.stderr.contains(named), "{args:?}: {ended}");
     }
-    let ended = Process::spawn(&mut bare(&["--version"])).ended().await;
+    let ended = Process::start(&mut bare(&["--version"])).ended().await;
     assert_eq!(ended.stdout.trim(), format!("feedkit-processor {}", env!("CARGO_PKG_VERSION")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_reference_is_in_step_with_the_program() {
-    let ended = Process::spawn(&mut bare(&["reference"])).ended().await;
+    let ended = Process::start(&mut bare(&["reference"])).ended().await;
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration-processor.md");
     assert!(
         std::fs::read_to_string(path).unwrap() == ended.stdout,
@@ -237,13 +238,13 @@ async fn a_stop_ends_in_time_whatever_is_away() {
     );
     // While it waits for PostgreSQL, too.
     world.postgres_url = world.database.url_at_port(free_port());
-    let mut process = Process::spawn(&mut world.command(&[]));
+    let mut process = Process::start(&mut world.command(&[]));
     process.says("waiting for PostgreSQL").await;
     process.signal(Signal::TERM);
     let ended = process.ended().await;
     assert_eq!(ended.status.code(), Some(0), "{ended}");
     // Who waits for the end of catching up must not take a stop for it.
-    let mut process = Process::spawn(&mut world.command(&["--until-caught-up"]));
+    let mut process = Process::start(&mut world.command(&["--until-caught-up"]));
     process.says("waiting for PostgreSQL").await;
     process.signal(Signal::TERM);
     assert_eq!(process.ended().await.status.code(), Some(1));

@@ -14,8 +14,8 @@ use rdkafka::config::ClientConfig;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::Value;
 
+use crate::answers::readiness;
 use crate::oracle::totals;
-use crate::process::readiness;
 use crate::world::{World, ready};
 
 fn admin(kafka: &Kafka) -> AdminClient<DefaultClientContext> {

@@ -10,13 +10,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use feedkit_core::failpoint::stage;
+use feedkit_test_programs::{Ended, Process};
 use feedkit_test_services::{apply, eventually, needs_services};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rustix::process::Signal;
 
+use crate::answers::address;
 use crate::oracle::{judge, totals};
-use crate::process::{Ended, Process};
 use crate::traffic::{Flow, lively, seed};
 use crate::world::{SESSION, TURN, World};
 
@@ -144,10 +145,10 @@ impl Campaign<'_> {
             _ if rng.random_bool(0.5) => 1,
             _ => rng.random_range(2..=8),
         };
-        let mut process = Process::spawn(&mut self.armed(&[], stage, nth));
+        let mut process = Process::start(&mut self.armed(&[], stage, nth));
         if stage == stage::SNAPSHOT {
             // One is written at a stop. Before it listens for signals, one ends it at once.
-            process.address().await;
+            address(&mut process).await;
             let after = Duration::from_millis(rng.random_range(300..2500));
             ended_within(&mut process, after).await;
             process.signal(Signal::TERM);
@@ -175,7 +176,7 @@ impl Campaign<'_> {
             }
         };
         let nth = rng.random_range(1..=3);
-        let mut process = Process::spawn(&mut self.armed(args, stage::REBUILD, nth));
+        let mut process = Process::start(&mut self.armed(args, stage::REBUILD, nth));
         if !ended_within(&mut process, PATIENCE).await {
             process.signal(Signal::KILL);
         }
@@ -191,16 +192,16 @@ impl Campaign<'_> {
     }
 
     async fn killed_at_random(&self, rng: &mut ChaCha8Rng) {
-        let mut process = Process::spawn(&mut self.world.command(&[]));
+        let mut process = Process::start(&mut self.world.command(&[]));
         let after = Duration::from_millis(rng.random_range(20..2500));
         assert!(!ended_within(&mut process, after).await, "{}", process.ended().await);
-        self.died(process.kill().await, AT_RANDOM);
+        self.died(process.kill(), AT_RANDOM);
     }
 
     async fn asked_to_stop(&self, rng: &mut ChaCha8Rng) {
-        let mut process = Process::spawn(&mut self.world.command(&[]));
+        let mut process = Process::start(&mut self.world.command(&[]));
         // Before it listens for signals, one ends it at once.
-        if process.address().await.is_none() {
+        if address(&mut process).await.is_none() {
             panic!("{}", process.ended().await);
         }
         ended_within(&mut process, Duration::from_millis(rng.random_range(0..2000))).await;
@@ -209,7 +210,7 @@ impl Campaign<'_> {
 
     /// One that is stopped, misses that its partitions are another's by now, and goes on.
     async fn zombie(&self, rng: &mut ChaCha8Rng) {
-        let mut process = Process::spawn(&mut self.world.command(&[]));
+        let mut process = Process::start(&mut self.world.command(&[]));
         let mut wait = async |low: u64, high: u64, process: &mut Process| {
             let time = Duration::from_millis(rng.random_range(low..high));
             assert!(!ended_within(process, time).await, "it has ended: {}", process.stderr());
@@ -220,7 +221,7 @@ impl Campaign<'_> {
         wait(beyond + 200, beyond + 1500, &mut process).await;
         process.signal(Signal::CONT);
         wait(200, 1500, &mut process).await;
-        self.died(process.kill().await, ZOMBIE);
+        self.died(process.kill(), ZOMBIE);
     }
 
     fn died(&self, ended: Ended, how: &'static str) {
@@ -233,8 +234,8 @@ impl Campaign<'_> {
         let before = totals(&self.world).await;
         let short = ["--retention-events-days", "60"];
         for nth in 1..=3 {
-            let mut process = Process::spawn(&mut self.armed(&short, stage::RETENTION, nth));
-            process.address().await;
+            let mut process = Process::start(&mut self.armed(&short, stage::RETENTION, nth));
+            address(&mut process).await;
             if !ended_within(&mut process, PATIENCE).await {
                 process.stop().await;
                 continue;

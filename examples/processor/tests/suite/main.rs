@@ -1,6 +1,7 @@
 //! The processor as its users run it, on real Kafka, PostgreSQL and Redis.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod answers;
 mod commands;
 mod gaps;
 mod hostile;
@@ -8,7 +9,6 @@ mod hostile;
 mod kill;
 mod oracle;
 mod outages;
-mod process;
 mod restored;
 mod scaling;
 mod traffic;

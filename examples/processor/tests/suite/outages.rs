@@ -4,13 +4,14 @@
 use std::time::Duration;
 
 use feedkit_kafka::admin::NewTopic;
+use feedkit_test_programs::Process;
 use feedkit_test_services::{
     Broker, Cut, Database, PostgresServer, Proxy, RedisServer, Stop, Watch, apply, eventually, given,
     needs_broker, needs_postgres_server, needs_services, unique,
 };
 
+use crate::answers::readiness;
 use crate::oracle::judge;
-use crate::process::{Process, readiness};
 use crate::traffic::{Flow, lively, seed};
 use crate::world::{TURN, World};
 

@@ -137,7 +137,7 @@ async fn come_and_go(protocol: &str) {
     settled("a third joins").await;
     second.stop().await;
     settled("one leaves").await;
-    third.kill().await;
+    third.kill();
     settled("one is killed").await;
     pauses.end().await;
     flow.stop().await;

@@ -10,10 +10,11 @@ use feedkit_kafka::Kafka;
 use feedkit_kafka::admin::{NewTopic, create_topics};
 use feedkit_store::postgres::{Postgres, PostgresOptions};
 use feedkit_store::redis::RedisOptions;
+use feedkit_test_programs::{Ended, Process};
 use feedkit_test_services::{Database, RedisServer, eventually, given, unique};
 use serde_json::Value;
 
-use crate::process::{Ended, Process, readiness};
+use crate::answers::{address, readiness};
 
 /// How long a processor of a test may be silent before its partitions are given away.
 pub(crate) const SESSION: Duration = Duration::from_millis(1500);
@@ -105,7 +106,7 @@ impl World {
     }
 
     pub(crate) async fn run(&self, args: &[&str]) -> Ended {
-        Process::spawn(&mut self.command(args)).ended().await
+        Process::start(&mut self.command(args)).ended().await
     }
 
     /// Runs it; it must succeed. What it prints.
@@ -135,8 +136,8 @@ impl World {
 
     /// The same, with arguments.
     pub(crate) async fn start_with(&self, args: &[&str]) -> (Process, SocketAddr) {
-        let mut process = Process::spawn(&mut self.command(args));
-        match process.address().await {
+        let mut process = Process::start(&mut self.command(args));
+        match address(&mut process).await {
             Some(address) => (process, address),
             None => panic!("it does not run: {}", process.ended().await),
         }
@@ -177,11 +178,8 @@ impl World {
 
 /// `feedkit-processor`, without any settings.
 pub(crate) fn bare(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_feedkit-processor"));
+    let mut command = feedkit_test_programs::bare(env!("CARGO_BIN_EXE_feedkit-processor"));
     command.args(args);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FEEDKIT_")) {
-        command.env_remove(name);
-    }
     command
 }
 

@@ -1,9 +1,9 @@
 //! Requests made from `/openapi.json` itself, by a fuzzer: no answer is undocumented, and none a server's mistake.
 
+use feedkit_test_programs::Served;
 use feedkit_test_services::{apply, given, needs_schemathesis};
 use std::process::Command;
 
-use crate::http::Served;
 use crate::program::Place;
 use crate::server::Server;
 

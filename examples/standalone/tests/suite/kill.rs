@@ -12,12 +12,11 @@ use feedkit_core::failpoint::stage;
 use feedkit_core::testkit::Model;
 use feedkit_core::traffic::{Farm, Steady, TrafficOptions};
 use feedkit_core::{JsonCodec, PostId};
+use feedkit_test_programs::{Sending, Served};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
-use crate::clients::Sending;
-use crate::http::Served;
 use crate::oracle::{kept, logged, model_of};
 use crate::program::{Place, arg, said};
 use crate::server::Server;

@@ -2,13 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod browser;
-mod clients;
 mod commands;
 mod configuration;
 #[cfg(feature = "failpoints")]
 mod disk;
 mod fuzz;
-mod http;
 #[cfg(feature = "failpoints")]
 mod kill;
 mod notify;
@@ -18,6 +16,4 @@ mod pipelines;
 mod program;
 mod serve;
 mod server;
-mod socket;
 mod stream;
-mod told;

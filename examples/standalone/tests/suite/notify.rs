@@ -1,15 +1,14 @@
 //! Who is told what, from a like to a socket.
 
+use feedkit_test_programs::told::{likes, mark, publish, send};
 #[cfg(feature = "failpoints")]
+use feedkit_test_programs::{Client, Served, Socket, eventually, told};
 use serde_json::json;
 
-#[cfg(feature = "failpoints")]
-use crate::http::JSON;
-use crate::http::{Client, Served, eventually};
 use crate::program::Place;
 use crate::server::Server;
-use crate::socket::Socket;
-use crate::told::{self, likes, mark, publish, send};
+#[cfg(feature = "failpoints")]
+use feedkit_test_programs::JSON;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_likes_are_told_to_the_author_alone_and_once() {

@@ -2,9 +2,10 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
 use feedkit_core::traffic::TrafficOptions;
+pub(crate) use feedkit_test_programs::said;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -72,18 +73,9 @@ impl Place {
 
 /// `feedkit` on some data, in an environment without settings.
 pub(crate) fn feedkit(data: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_feedkit"));
-    command.arg("--data").arg(data).args(args).stdin(Stdio::null());
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FEEDKIT_")) {
-        command.env_remove(name);
-    }
+    let mut command = feedkit_test_programs::bare(env!("CARGO_BIN_EXE_feedkit"));
+    command.arg("--data").arg(data).args(args);
     command
-}
-
-/// All that a run said.
-pub(crate) fn said(output: &Output) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    format!("{}\n{}{}", output.status, text(&output.stdout), text(&output.stderr))
 }
 
 /// A path as an argument.

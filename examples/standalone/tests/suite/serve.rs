@@ -2,10 +2,10 @@
 
 use std::net::TcpListener;
 
+use feedkit_test_programs::{Client, Served, eventually};
 use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::{Value, json};
 
-use crate::http::{Client, Served, eventually};
 use crate::program::{Place, said};
 use crate::server::Server;
 
@@ -149,7 +149,7 @@ async fn when_the_engine_fails_it_ends_and_says_why() {
     let place = Place::new();
     let server = Server::of(&place);
     let state = rusqlite::Connection::open(place.data().join("state.db")).unwrap();
-    state.busy_timeout(crate::http::PATIENCE).unwrap();
+    state.busy_timeout(feedkit_test_programs::PATIENCE).unwrap();
     state.execute_batch("DROP TABLE likes").unwrap();
     server.client("ann").post("/api/events", &like("ann", "p1")).await.expect(202);
     let output = server.ended();

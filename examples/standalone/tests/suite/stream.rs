@@ -3,10 +3,9 @@
 //! `FEEDKIT_STREAM` names a file of events to be sent instead of made-up ones; `FEEDKIT_SEED` repeats a run.
 
 use feedkit_core::traffic::TrafficOptions;
+use feedkit_test_programs::{Sending, Served};
 use rand::Rng;
 
-use crate::clients::Sending;
-use crate::http::Served;
 use crate::program::{Place, arg};
 use crate::server::Server;
 

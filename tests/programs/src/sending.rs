@@ -9,10 +9,11 @@ use feedkit_core::{Clock, EventId, Position, SystemClock};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::http::{Client, JSON, NDJSON};
+use crate::{Client, JSON, NDJSON};
 
 /// Lines to be sent, shared out among clients by user: what one user does stays in order.
-pub(crate) struct Sending {
+#[derive(Debug)]
+pub struct Sending {
     queues: Vec<tokio::sync::Mutex<VecDeque<Item>>>,
     taken: Mutex<Vec<Taken>>,
     refused: AtomicUsize,
@@ -20,23 +21,25 @@ pub(crate) struct Sending {
 }
 
 /// A line, and what it takes to send it again safely.
+#[derive(Debug)]
 struct Item {
     line: Bytes,
     /// Made by the client, if the line had none; `None` for what is no JSON object.
     id: Option<EventId>,
 }
 
-/// What was answered 202.
+/// An event that the server accepted.
 #[derive(Debug, Clone)]
-#[cfg_attr(not(feature = "failpoints"), allow(dead_code, reason = "the kill tests read them"))]
-pub(crate) struct Taken {
-    pub(crate) id: EventId,
-    pub(crate) position: Position,
+pub struct Taken {
+    /// Its id.
+    pub id: EventId,
+    /// Where it is in the log.
+    pub position: Position,
 }
 
 impl Sending {
-    /// Sends `lines` by so many clients, up to `batch` at a time.
-    pub(crate) fn new<'l>(lines: impl IntoIterator<Item = &'l [u8]>, clients: usize, batch: usize) -> Self {
+    /// Sends `lines` by this many clients, up to `batch` at a time.
+    pub fn new<'l>(lines: impl IntoIterator<Item = &'l [u8]>, clients: usize, batch: usize) -> Self {
         let mut queues = vec![VecDeque::new(); clients];
         for line in lines.into_iter().filter(|line| !line.trim_ascii().is_empty()) {
             let (item, user) = item(line);
@@ -49,7 +52,7 @@ impl Sending {
     }
 
     /// Sends until all is sent, `limit` more are taken, or the server is gone.
-    pub(crate) async fn send(&self, client: &Client, limit: usize) {
+    pub async fn send(&self, client: &Client, limit: usize) {
         let until = self.count().saturating_add(limit);
         let clients = self.queues.iter().map(|queue| async {
             let mut queue = queue.lock().await;
@@ -113,7 +116,7 @@ impl Sending {
     }
 
     /// What was taken so far, in no order.
-    pub(crate) fn taken(&self) -> Vec<Taken> {
+    pub fn taken(&self) -> Vec<Taken> {
         self.taken.lock().clone()
     }
 
@@ -122,12 +125,12 @@ impl Sending {
     }
 
     /// How many were refused for good.
-    pub(crate) fn refused(&self) -> usize {
+    pub fn refused(&self) -> usize {
         self.refused.load(Ordering::SeqCst)
     }
 
     /// How many are still to be sent.
-    pub(crate) async fn left(&self) -> usize {
+    pub async fn left(&self) -> usize {
         let mut left = 0;
         for queue in &self.queues {
             left += queue.lock().await.len();

@@ -1,48 +1,50 @@
-//! Who is told what, from a like to a socket, whatever servers lie between.
+//! Who is told what, from a like to a socket, with any servers in between.
 
 use std::time::Duration;
 
 use feedkit_core::{Clock, EventId, SystemClock, Timestamp};
 use serde_json::{Value, json};
 
-use crate::http::{Client, Served};
-use crate::socket::Socket;
+use crate::{Client, Served, Socket};
 
 /// An event with an id of its own.
-pub(crate) fn event(user: &str, post: &str, kind: &str) -> Value {
+pub fn event(user: &str, post: &str, kind: &str) -> Value {
     json!({"id": EventId::new(SystemClock.now()), "userId": user, "postId": post, "type": kind})
 }
 
-/// Likes of so many users.
-pub(crate) fn likes(post: &str, count: usize) -> Vec<Value> {
+/// Likes of this many users.
+pub fn likes(post: &str, count: usize) -> Vec<Value> {
     (0..count).map(|n| event(&format!("fan-{n}"), post, "like")).collect()
 }
 
 /// All events at once, by one who may write for everybody.
-pub(crate) async fn send(writer: &Client, events: &[Value]) -> Value {
+pub async fn send(writer: &Client, events: &[Value]) -> Value {
     let answer = writer.post("/api/events/batch", &json!(events)).await.expect(200);
     assert_eq!(answer["accepted"], events.len(), "{answer}");
     answer
 }
 
-pub(crate) async fn publish(server: &impl Served, author: &str, post: &str) {
+/// Publishes a post.
+pub async fn publish(server: &impl Served, author: &str, post: &str) {
     server.client(author).post("/api/events", &event(author, post, "post")).await.expect(202);
 }
 
 /// Gives the user a milestone that can only come after all that was raised before.
-pub(crate) async fn mark(server: &impl Served, user: &str, post: &str) -> String {
+pub async fn mark(server: &impl Served, user: &str, post: &str) -> String {
     publish(server, user, post).await;
     send(&server.writer(), &likes(post, 10)).await;
     format!("milestone:{post}:10")
 }
 
-pub(crate) async fn listen(server: &impl Served, user: &str, roles: &[&str], channels: &[&str]) -> Socket {
+/// A socket of a user that listens to some channels.
+pub async fn listen(server: &impl Served, user: &str, roles: &[&str], channels: &[&str]) -> Socket {
     let mut socket = Socket::open(server.address(), &server.token(user, roles, &[])).await;
     socket.subscribe(channels, None).await;
     socket
 }
 
-pub(crate) async fn a_hundred_likes_are_told_to_the_author_alone_and_once(server: &impl Served) {
+/// The author hears of the 10th and of the 100th like, once each, and nobody else does.
+pub async fn a_hundred_likes_are_told_to_the_author_alone_and_once(server: &impl Served) {
     publish(server, "ann", "p").await;
     let mut sockets = Vec::new();
     for (user, roles) in [("ann", &[][..]), ("bob", &[]), ("mod", &["moderator"])] {
@@ -69,7 +71,8 @@ pub(crate) async fn a_hundred_likes_are_told_to_the_author_alone_and_once(server
     }
 }
 
-pub(crate) async fn a_like_farm_is_told_to_moderators_alone(server: &impl Served) {
+/// Moderators hear of a spike of likes, and the author of the post does not.
+pub async fn a_like_farm_is_told_to_moderators_alone(server: &impl Served) {
     publish(server, "ann", "p").await;
     let mut moderator = listen(server, "mod", &["moderator"], &["role:moderator"]).await;
     let mut ann = listen(server, "ann", &[], &["me", "post:p"]).await;

@@ -8,17 +8,19 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use crate::http::PATIENCE;
+use crate::PATIENCE;
 
 /// An authenticated connection.
-pub(crate) struct Socket {
+#[derive(Debug)]
+pub struct Socket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    /// Where to go on after what was received.
-    pub(crate) cursor: Option<String>,
+    /// Where to continue after what was received.
+    pub cursor: Option<String>,
 }
 
 impl Socket {
-    pub(crate) async fn open(address: SocketAddr, token: &str) -> Self {
+    /// Connects and authenticates.
+    pub async fn open(address: SocketAddr, token: &str) -> Self {
         let (stream, _) = tokio_tungstenite::connect_async(format!("ws://{address}/ws")).await.unwrap();
         let mut socket = Socket { stream, cursor: None };
         socket.send(&json!({"type": "auth", "token": token})).await;
@@ -27,8 +29,8 @@ impl Socket {
         socket
     }
 
-    /// Listens; whether all since the cursor is there.
-    pub(crate) async fn subscribe(&mut self, channels: &[&str], cursor: Option<&str>) -> bool {
+    /// Listens. Says whether everything since the cursor is still there.
+    pub async fn subscribe(&mut self, channels: &[&str], cursor: Option<&str>) -> bool {
         let mut frame = json!({"type": "subscribe", "channels": channels});
         if let Some(cursor) = cursor {
             frame["cursor"] = cursor.into();
@@ -41,12 +43,13 @@ impl Socket {
         subscribed["recovered"].as_bool().unwrap()
     }
 
-    pub(crate) async fn send(&mut self, frame: &Value) {
+    /// Sends a frame.
+    pub async fn send(&mut self, frame: &Value) {
         self.stream.send(Message::text(frame.to_string())).await.unwrap();
     }
 
     /// The next frame that is not `counts`; `None` when the connection is gone.
-    pub(crate) async fn next(&mut self) -> Option<Value> {
+    pub async fn next(&mut self) -> Option<Value> {
         let next = async {
             loop {
                 match self.stream.next().await {
@@ -65,7 +68,7 @@ impl Socket {
     }
 
     /// The next notification; `None` when the connection is gone.
-    pub(crate) async fn notification(&mut self) -> Option<Value> {
+    pub async fn notification(&mut self) -> Option<Value> {
         let frame = self.next().await?;
         assert_eq!(frame["type"], "notification", "{frame}");
         self.cursor = Some(frame["cursor"].as_str().unwrap().to_owned());
@@ -73,7 +76,7 @@ impl Socket {
     }
 
     /// The ids of all notifications up to the one that has `last`.
-    pub(crate) async fn ids_until(&mut self, last: &str) -> Vec<String> {
+    pub async fn ids_until(&mut self, last: &str) -> Vec<String> {
         let mut ids = Vec::new();
         while ids.last().is_none_or(|id| id != last) {
             let notification = self.notification().await.unwrap_or_else(|| panic!("only {ids:?} came"));

@@ -1,4 +1,4 @@
-//! A client of the gateway.
+//! A client of a gateway.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,33 +10,36 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
-/// Generous: nothing here is about how long something takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a test waits for an answer. No test is about how long something takes.
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
-pub(crate) const JSON: &str = "application/json";
-pub(crate) const NDJSON: &str = "application/x-ndjson";
+/// The content type of one event.
+pub const JSON: &str = "application/json";
+/// The content type of many events.
+pub const NDJSON: &str = "application/x-ndjson";
 
 /// Asks one server, as one user.
-#[derive(Clone)]
-pub(crate) struct Client {
+#[derive(Debug, Clone)]
+pub struct Client {
     http: hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>,
     address: SocketAddr,
     token: Option<String>,
 }
 
 /// A server that can be asked, and tokens for it.
-pub(crate) trait Served {
+pub trait Served {
+    /// Where it listens.
     fn address(&self) -> SocketAddr;
 
-    /// A token that it believes.
+    /// A token that it accepts.
     fn token(&self, user: &str, roles: &[&str], scopes: &[&str]) -> String;
 
-    /// Someone with a token.
+    /// A client with a token of this user.
     fn client(&self, user: &str) -> Client {
         Client::new(self.address(), Some(self.token(user, &[], &[])))
     }
 
-    /// Someone who may write for everybody.
+    /// A client that may write for everybody.
     fn writer(&self) -> Client {
         Client::new(self.address(), Some(self.token("writer", &[], &["events:write:any"])))
     }
@@ -44,29 +47,34 @@ pub(crate) trait Served {
 
 /// What the server said.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    #[allow(dead_code, reason = "the gateway's own tests read them")]
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Value,
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body: JSON, or a text if it is something else.
+    pub body: Value,
 }
 
 impl Client {
-    pub(crate) fn new(address: SocketAddr, token: Option<String>) -> Self {
+    /// One without a token may read only.
+    pub fn new(address: SocketAddr, token: Option<String>) -> Self {
         let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http();
         Client { http, address, token }
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    /// `GET`.
+    pub async fn get(&self, path: &str) -> Answer {
         self.ask(Method::GET, path, JSON, Bytes::new()).await.unwrap()
     }
 
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+    /// `POST` of JSON.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.try_post(path, JSON, body.to_string().into()).await.unwrap()
     }
 
-    /// An error when there is no whole answer: whether it was taken is not known then.
-    pub(crate) async fn try_post(&self, path: &str, kind: &str, body: Bytes) -> Result<Answer, String> {
+    /// `POST`. Fails without a complete answer: then it is not known whether the server accepted the body.
+    pub async fn try_post(&self, path: &str, kind: &str, body: Bytes) -> Result<Answer, String> {
         self.ask(Method::POST, path, kind, body).await
     }
 
@@ -93,20 +101,20 @@ impl Client {
 
 impl Answer {
     /// The body, if the status is this one.
-    pub(crate) fn expect(self, status: u16) -> Value {
+    pub fn expect(self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.body);
         self.body
     }
 }
 
-/// Asks again and again until the answer is right.
-pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+/// Looks again and again until there is something to see.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look().await {
             return found;
         }
-        assert!(tokio::time::Instant::now() < deadline, "{what} does not come about");
+        assert!(tokio::time::Instant::now() < deadline, "did not happen in time: {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
