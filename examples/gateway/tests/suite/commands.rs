@@ -95,7 +95,7 @@ async fn what_cannot_be_is_bad_usage() {
         (&["--config", "/no/such/file"], "/no/such/file"),
         (&[], "jwt.secret_file"),
     ] {
-        let mut command = program(env!("CARGO_BIN_EXE_feedkit-gateway"));
+        let mut command = bare(env!("CARGO_BIN_EXE_feedkit-gateway"));
         command.args(arguments);
         let output = output(command).await;
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", said(&output));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use feedkit_test_programs::told::event;
-use feedkit_test_programs::{Client, eventually};
+use feedkit_test_programs::{Client, claims, eventually};
 use feedkit_test_services::{apply, needs_services};
 use http_body_util::Full;
 use hyper::service::service_fn;
@@ -16,7 +16,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::world::{Gateway, World, claims};
+use crate::world::{Gateway, World};
 
 const PRIVATE: &[u8] =
     include_bytes!("../../../../feedkit-http/tests/suite/gateway_reads/keys/ed.private.pem");

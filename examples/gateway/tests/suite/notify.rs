@@ -101,7 +101,7 @@ impl Kill {
                 .await;
                 processor.kill();
             }
-            Kill::Now => processor.kill(),
+            Kill::Now => _ = processor.kill(),
         }
     }
 }

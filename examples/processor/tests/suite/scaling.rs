@@ -133,7 +133,7 @@ async fn come_and_go(protocol: &str) {
     settled("one processor").await;
     let (second, _) = world.started().await;
     settled("a second joins").await;
-    let (third, _) = world.started().await;
+    let (mut third, _) = world.started().await;
     settled("a third joins").await;
     second.stop().await;
     settled("one leaves").await;

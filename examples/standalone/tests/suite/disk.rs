@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use feedkit_core::Partition;
 use feedkit_core::traffic::TrafficOptions;
 use feedkit_store::sqlite::USER_ACTIONS;
+use feedkit_test_programs::PATIENCE;
 use feedkit_test_services::{Tmpfs, apply, needs_tmpfs};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::program::{Place, arg, said};
 
@@ -24,8 +24,8 @@ fn a_full_disk_is_waited_out() {
     let full = FullDisk::new();
     let (mut replay, messages) = full.stuck();
     let since = Instant::now();
-    // Long enough for every part of the pipeline to have tried again several times.
-    std::thread::sleep(Duration::from_secs(4));
+    // By then every part of the pipeline has tried again several times.
+    replay.writes_again(40, &messages);
     let warned = fs::read_to_string(&messages).unwrap();
     // Each cause is told once in ten seconds, by whichever part it is met.
     let most = since.elapsed().as_secs() / 10 + 1;
@@ -283,6 +283,31 @@ impl FullDisk {
 
 /// A program that does not outlive a test that fails.
 struct Running(Child);
+
+impl Running {
+    /// Waits until it has made calls that write in this many moments since it last printed a message.
+    fn writes_again(&mut self, times: usize, messages: &Path) {
+        let io = format!("/proc/{}/io", self.0.id());
+        let calls = || {
+            let counts = fs::read_to_string(&io).unwrap();
+            counts.lines().find(|line| line.starts_with("syscw: ")).unwrap().to_owned()
+        };
+        let deadline = Instant::now() + PATIENCE;
+        let (mut seen, mut printed, mut moments) = (calls(), 0, 0);
+        while moments < times {
+            let said = fs::read_to_string(messages).unwrap();
+            assert!(self.0.try_wait().unwrap().is_none(), "ended: {said}");
+            assert!(Instant::now() < deadline, "it does not try again: {said}");
+            if said.len() > printed {
+                (printed, moments) = (said.len(), 0);
+            }
+            let now = calls();
+            moments += usize::from(now != seen);
+            seen = now;
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
