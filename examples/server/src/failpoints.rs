@@ -1,7 +1,7 @@
 //! For the kill tests: ends the process, as `kill -9` does, when a named stage is reached.
 
-/// Reads `FEEDKIT_FAILPOINT=STAGE:N`: the process dies when `STAGE` is reached for the `N`th time.
-#[allow(clippy::print_stderr, reason = "a test is to see it")]
+/// Reads `FEEDKIT_FAILPOINT=STAGE:N`. The process ends when it reaches `STAGE` for the `N`th time.
+#[allow(clippy::print_stderr, reason = "a test reads it")]
 pub fn arm() {
     let Ok(text) = std::env::var("FEEDKIT_FAILPOINT") else { return };
     let parsed = text.split_once(':').and_then(|(stage, nth)| {
@@ -9,7 +9,7 @@ pub fn arm() {
         Some((stage, nth.parse().ok()?))
     });
     let Some((stage, nth)) = parsed else {
-        eprintln!("FEEDKIT_FAILPOINT={text} is no STAGE:N");
+        eprintln!("FEEDKIT_FAILPOINT={text} is not STAGE:N");
         std::process::exit(2);
     };
     let die = move || {

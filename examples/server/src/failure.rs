@@ -1,4 +1,4 @@
-//! What a program ends with: 0 done, 1 failed, 2 bad usage or configuration.
+//! How a program ends, and its exit code: 0 done, 1 failed, 2 bad usage or configuration.
 
 use std::error::Error as _;
 use std::fmt;
@@ -7,17 +7,17 @@ use std::process::ExitCode;
 
 use feedkit_core::{Error, ErrorKind};
 
-/// Why a program ends without having done what it was asked for.
+/// Why a program ends without having done what it was asked to do.
 #[derive(Debug)]
 pub enum Failure {
-    /// It was asked wrongly: the command line, a variable or a file. Exit code 2.
+    /// The command line, a variable or a file is wrong. Exit code 2.
     Usage(String),
-    /// It could not be done. Exit code 1; 2 when the error says that the request itself is wrong.
+    /// The command failed. Exit code 1, or 2 if the error says that the request itself is wrong.
     Failed(Error),
 }
 
 impl Failure {
-    /// Bad usage or configuration, in words that name the key.
+    /// Bad usage or configuration. The text names the key.
     pub fn usage(message: impl Into<String>) -> Self {
         Failure::Usage(message.into())
     }
@@ -32,13 +32,13 @@ impl Failure {
     }
 }
 
-/// Turns an outcome into an exit code, having said on standard error what went wrong, why, and whether another try
-/// may help.
+/// Turns an outcome into an exit code. Prints to standard error what went wrong, why, and whether it may help to try
+/// again.
 pub fn exit(program: &str, outcome: Result<ExitCode, Failure>) -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(failure) => {
-            // Where standard error is closed there is nobody to tell.
+            // If standard error is closed, nobody can be told.
             let _ = writeln!(std::io::stderr().lock(), "{program}: {failure}");
             ExitCode::from(failure.code())
         }
@@ -56,7 +56,7 @@ impl fmt::Display for Failure {
         let mut cause = error.source();
         while let Some(inner) = cause {
             let text = inner.to_string();
-            // Some causes only repeat what was said.
+            // Some causes only repeat the error's own text.
             if !said.contains(&text) && !text.contains(&said) {
                 write!(f, "\n  because: {text}")?;
                 said = text;
@@ -64,7 +64,7 @@ impl fmt::Display for Failure {
             cause = inner.source();
         }
         if error.is_retriable() {
-            write!(f, "\n  this may pass: run the same command again when it has")?;
+            write!(f, "\n  this may be temporary: run the same command again later")?;
         }
         Ok(())
     }

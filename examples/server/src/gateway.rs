@@ -1,4 +1,4 @@
-//! The settings of a gateway, and what is made of them.
+//! The settings of a gateway, and the parts that are built from them.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -15,79 +15,79 @@ use ipnet::IpNet;
 use crate::settings::{ByteSize, Secret, choice};
 
 crate::settings! {
-    /// Where requests are taken, and how many.
+    /// Where the server listens, and how much each client may write.
     pub struct FrontSection in "" {
-        /// Where to listen. Port 0 takes any that is free.
+        /// The address to listen on. With port 0 the system picks a free port.
         listen: std::net::SocketAddr = std::net::SocketAddr::from(([127, 0, 0, 1], 8080)),
-        /// Events that a user, and a client address, may write a minute; 0 is without limit.
-        /// A batch of n costs n. Who has the scope `events:write:any` may write a thousand times as many.
+        /// Maximum events per minute from one user, and from one client address; 0 means no limit.
+        /// A batch of n events counts as n. A token with the scope `events:write:any` may write a thousand times as many.
         rate_limit: u32 = 100,
     }
 }
 
 crate::settings! {
-    /// Bounds of requests and connections.
+    /// Limits of requests and connections.
     pub struct GatewaySection in "gateway" {
-        /// Bytes of one request's body, on the wire and again when decompressed.
+        /// Maximum bytes of a request's body, as sent and after decompression.
         max_body_bytes: ByteSize = Settings::default().max_body_bytes.into(),
-        /// Bytes of a batch's body, on the wire and again when decompressed.
+        /// Maximum bytes of a batch's body, as sent and after decompression.
         max_batch_bytes: ByteSize = Settings::default().max_batch_bytes.into(),
-        /// Bytes of all bodies that wait in memory for their rest, beyond the first 64 KiB of each; beyond, the answer is
+        /// Maximum bytes of all incomplete bodies in memory, without the first 64 KiB of each. Above it, requests get status
         /// 503.
         max_buffered_bytes: ByteSize = Settings::default().max_buffered_bytes.into(),
-        /// Events of one batch.
+        /// Maximum events in one batch.
         max_batch_events: usize = Settings::default().max_batch_events,
-        /// Events that wait for the log at the same time; beyond, the answer is 503.
+        /// Maximum events that wait for the log at the same time. Above it, requests get status 503.
         max_in_flight: usize = Settings::default().max_in_flight,
-        /// How long a request's head may take to arrive.
+        /// How long the head of a request may take to arrive.
         header_timeout: Duration = Settings::default().header_timeout,
-        /// How long a body may take to arrive.
+        /// How long the body of a request may take to arrive.
         body_timeout: Duration = Settings::default().body_timeout,
-        /// How long the log's acknowledgement, or a store's answer, may take.
+        /// How long the log may take to acknowledge, and a store to answer.
         answer_timeout: Duration = Settings::default().answer_timeout,
-        /// Connections at the same time; those beyond wait to be accepted.
+        /// Maximum open connections. Further ones wait to be accepted.
         max_connections: usize = Settings::default().max_connections,
-        /// Proxies whose `X-Forwarded-For` is believed: networks such as 10.0.0.0/8, or addresses.
+        /// Proxies whose `X-Forwarded-For` header is trusted: networks such as 10.0.0.0/8, or addresses.
         trusted_proxies: Vec<IpNet> = Settings::default().trusted_proxies,
-        /// Whether reads need a token. (`me`, alerts and sockets always do.)
+        /// Whether reads need a token. (`me`, alerts and sockets always need one.)
         reads_need_token: bool = Settings::default().reads_need_token,
-        /// Origins, such as `https://feed.example`, that browsers may open sockets from, besides the server's own.
+        /// Origins, such as `https://feed.example`, from which browsers may open sockets. The server's own is always allowed.
         origins: Vec<String> = Settings::default().origins.into_iter().collect(),
-        /// How long `after=POSITION` waits for a write to be visible.
+        /// How long a request with `after=POSITION` waits until that write is visible.
         after_deadline: Duration = Settings::default().after_deadline,
-        /// How long historical answers are kept.
+        /// How long answers about the past are cached.
         cache_ttl: Duration = Settings::default().cache_ttl,
-        /// How long a server that stops stays unready before it accepts no more, for load balancers to notice.
+        /// How long a stopping server still accepts connections while it is not ready. Load balancers need that time to notice.
         drain: Duration = Settings::default().drain,
-        /// How long it may take to stop in all.
+        /// How long stopping may take in all.
         shutdown_deadline: Duration = Settings::default().shutdown_deadline,
     }
 }
 
 crate::settings! {
-    /// Bounds of WebSockets and event streams.
+    /// Limits of WebSockets and event streams.
     pub struct LiveSection in "gateway.live" as "live_" {
-        /// How long a socket may take to authenticate.
+        /// How long a client may take to authenticate on a socket.
         auth_timeout: Duration = LiveSettings::default().auth_timeout,
-        /// How often a silent socket is pinged; one that answers nothing for twice as long is closed.
+        /// How often a silent socket is pinged. It is closed if nothing comes from it for twice as long.
         ping_every: Duration = LiveSettings::default().ping_every,
-        /// Bytes that wait to be sent to one client; beyond, it is closed with 4009.
+        /// Maximum bytes that wait to be sent to one client. Above it, the socket is closed with 4009.
         max_client_bytes: ByteSize = LiveSettings::default().max_client_bytes.into(),
-        /// Bytes of one frame from a client.
+        /// Maximum bytes of one frame from a client.
         max_frame_bytes: ByteSize = LiveSettings::default().max_frame_bytes.into(),
-        /// Channels of one client.
+        /// Maximum channels per client.
         max_channels: usize = LiveSettings::default().max_channels,
-        /// Frames a client may send within ten seconds; beyond, it is closed with 4029.
+        /// Maximum frames from one client within ten seconds. Above it, the socket is closed with 4029.
         max_frames: u32 = LiveSettings::default().max_frames,
-        /// Sockets and streams at the same time; beyond, the answer is 503 or 4029.
+        /// Maximum open sockets and streams. Above it, a new one gets 503 or 4029.
         max_clients: usize = LiveSettings::default().max_clients,
-        /// Sockets and streams of one user; beyond, 4029.
+        /// Maximum sockets and streams per user. Above it, a new one gets 4029.
         max_clients_of_user: usize = LiveSettings::default().max_clients_of_user,
-        /// Notifications kept in memory for recovery; what is older is read from the log.
+        /// How many notifications are kept in memory for recovery. Older ones are read from the log.
         tail: usize = LiveSettings::default().tail,
-        /// Notifications that a recovery reads at most; beyond, `recovered` is false.
+        /// Maximum notifications that one recovery reads. If more were missed, `recovered` is false.
         max_recovery: usize = LiveSettings::default().max_recovery,
-        /// How often changed counts are sent.
+        /// How often counts that have changed are sent.
         counts_every: Duration = LiveSettings::default().counts_every,
     }
 }
@@ -107,28 +107,28 @@ choice! {
 }
 
 crate::settings! {
-    /// Which tokens are believed.
+    /// Which tokens are accepted.
     pub struct JwtSection in "jwt" as "jwt_" {
-        /// The one algorithm that is accepted: `HS256` (a shared secret), `RS256`, `ES256` or `EdDSA` (a public key).
+        /// The only accepted algorithm: `HS256` (a shared secret), `RS256`, `ES256` or `EdDSA` (a public key).
         algorithm: Algorithm = Algorithm::Hs256,
-        /// The file with the shared secret of HS256: its raw bytes, less one newline at the end; at least 32.
+        /// The file with the shared secret of HS256. Its bytes count, without one newline at the end; at least 32 are needed.
         secret: Option<Secret> = None,
-        /// The file with the public key, PEM.
+        /// The file with the public key, in PEM format.
         public_key_file: Option<PathBuf> = None,
-        /// The file with several public keys, a JSON Web Key Set; a token's `kid` picks one.
+        /// The file with several public keys, as a JSON Web Key Set. A token's `kid` selects one.
         jwks_file: Option<PathBuf> = None,
-        /// Where such a set is fetched from, `https://…`; fetched again as keys rotate. For `feedkit-gateway`.
+        /// The URL of such a set, `https://…`. It is fetched again when keys rotate. Only for `feedkit-gateway`.
         jwks_url: Option<String> = None,
-        /// The audience that a token's `aud` must name. Unset, `aud` is not looked at.
+        /// The audience that a token's `aud` must name. If this is not set, `aud` is ignored.
         audience: Option<String> = None,
-        /// The issuer that a token's `iss` must be. Unset, `iss` is not looked at.
+        /// The issuer that a token's `iss` must be. If this is not set, `iss` is ignored.
         issuer: Option<String> = None,
-        /// By how much clocks may differ when `exp` and `nbf` are checked.
+        /// How far clocks may differ when `exp` and `nbf` are checked.
         leeway: Duration = Duration::from_secs(5),
     }
 }
 
-/// A gateway's settings, taking the events that `events` lets in.
+/// A gateway's settings. It accepts the events that `events` allows.
 pub fn settings(gateway: &GatewaySection, live: &LiveSection, events: EventPolicy) -> Settings {
     let mut settings = Settings::default();
     let GatewaySection {
@@ -186,10 +186,10 @@ fn live_settings(section: &LiveSection) -> LiveSettings {
     live
 }
 
-/// How many times as much those may write who write for everybody.
+/// How many times the limit a client may write that writes for every user.
 pub const WRITE_ANY_FACTOR: NonZeroU32 = NonZeroU32::new(1000).expect("it is not 0");
 
-/// Limiters of this process alone, `a_minute` for each key; none when that is 0.
+/// Limiters for this process only, with `a_minute` for each key. There is no limit if that is 0.
 #[derive(Clone, Default)]
 pub struct LocalLimits {
     user: Option<Arc<LocalRateLimiter>>,
@@ -198,7 +198,7 @@ pub struct LocalLimits {
 }
 
 impl LocalLimits {
-    /// Each limiter, with a full allowance for everybody.
+    /// The limiters, each with a full allowance for every key.
     pub fn new(a_minute: u32) -> Result<Self> {
         let Some(limit) = NonZeroU32::new(a_minute) else { return Ok(Self::default()) };
         let limiter = |limit| LocalRateLimiter::new(limit, Duration::from_secs(60)).map(Arc::new).map(Some);
@@ -206,7 +206,7 @@ impl LocalLimits {
         Ok(LocalLimits { user: limiter(limit)?, address: limiter(limit)?, write_any: limiter(many)? })
     }
 
-    /// The same for a gateway.
+    /// The same, as a gateway takes them.
     pub fn limits(&self) -> Limits {
         let shared = |limiter: &Option<Arc<LocalRateLimiter>>| {
             limiter.clone().map(|limiter| limiter as Arc<dyn RateLimiter>)
@@ -219,7 +219,8 @@ impl LocalLimits {
         }
     }
 
-    /// Forgets who has all the allowance back. To be called now and then: else memory grows with every key.
+    /// Forgets the keys that have their full allowance again. Call it from time to time; otherwise memory grows with every
+    /// key.
     pub fn forget_idle(&self) {
         for limiter in [&self.user, &self.address, &self.write_any].into_iter().flatten() {
             limiter.forget_idle();
@@ -227,13 +228,13 @@ impl LocalLimits {
     }
 }
 
-/// Believes tokens as configured; those of HS256 when they are signed with `secret`. `fetched` makes of a URL what keys
-/// are fetched with.
+/// Verifies tokens as configured, with `secret` if the algorithm is HS256. `fetched` creates the source of keys for a
+/// URL.
 ///
 /// # Errors
 ///
-/// [`Invalid`](feedkit_core::ErrorKind::Invalid), naming the key: keys that do not belong to the algorithm, or cannot
-/// be read.
+/// [`Invalid`](feedkit_core::ErrorKind::Invalid) if a key file cannot be read or does not fit the algorithm. The error
+/// names the setting.
 pub fn verifier(
     jwt: &JwtSection,
     secret: Option<&Secret>,
@@ -245,13 +246,13 @@ pub fn verifier(
     let keys = match (jwt.algorithm, secret, &jwt.public_key_file, &jwt.jwks_file, &jwt.jwks_url) {
         (Algorithm::Hs256, Some(secret), None, None, None) => JwtKeys::Secret(secret.bytes().to_vec()),
         (Algorithm::Hs256, None, None, None, None) => {
-            return Err(Error::invalid("jwt.algorithm is HS256, and there is no jwt.secret_file"));
+            return Err(Error::invalid("jwt.algorithm is HS256, but jwt.secret_file is not set"));
         }
         (Algorithm::Hs256, ..) => {
-            return Err(Error::invalid("jwt.algorithm is HS256, which takes a secret and no public keys"));
+            return Err(Error::invalid("jwt.algorithm is HS256, which needs a secret and no public keys"));
         }
         (_, _, Some(key), None, None) => JwtKeys::PublicKey(read("jwt.public_key_file", key)?),
-        // A file that is replaced is read again.
+        // If the file is replaced, it is read again.
         (_, _, None, Some(path), None) => {
             read("jwt.jwks_file", path)?;
             JwtKeys::Source(Arc::new(FileJwks::new(path)))
@@ -259,7 +260,7 @@ pub fn verifier(
         (_, _, None, None, Some(url)) => JwtKeys::Source(fetched(url)?),
         _ => {
             return Err(Error::invalid(
-                "jwt.algorithm takes public keys: set one of jwt.public_key_file, jwt.jwks_file, jwt.jwks_url",
+                "jwt.algorithm needs public keys: set one of jwt.public_key_file, jwt.jwks_file, jwt.jwks_url",
             ));
         }
     };

@@ -1,20 +1,20 @@
-//! What the feedkit servers share, so that each of them only parses, assembles and runs.
+//! The parts that the feedkit servers share. Each server only reads its settings, assembles its parts, and runs.
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | [`settings`](mod@settings) | one description a key, from which come its flag, its variable, its place in the file and its line in the reference |
+//! | [`settings`](mod@settings) | one description per key; its flag, variable, place in the file and line in the reference come from it |
 //! | [`listener`] | the address that a server listens on |
-//! | [`logs`] | what goes to standard error, as text or JSON |
+//! | [`logs`] | the log on standard error, as text or JSON |
 //! | [`signals`] | SIGINT and SIGTERM as a cancellation token |
 //! | [`patience`] | waiting for a service that is away at the start |
 //! | [`output`] | lines, tables and JSON on standard output |
 //! | [`threads`] | the threads that a server runs on |
-//! | [`failure`] | what a program ends with, and its exit code |
-//! | `gateway` (a feature) | the settings of a gateway, and whom it believes |
-//! | `pipeline` (a feature) | the settings of a pipeline: what is taken in, the rules, retention |
+//! | [`failure`] | how a program ends, and its exit code |
+//! | `gateway` (a feature) | the settings of a gateway, and how it verifies tokens |
+//! | `pipeline` (a feature) | the settings of a pipeline: accepted events, rules, retention |
 //! | `services` (a feature) | Kafka, PostgreSQL and Redis: their settings, and how they are opened |
 //!
-//! A program's crate, not a library for others: it reads the environment and may end the process.
+//! This crate is for programs, not a library for others: it reads the environment and may end the process.
 
 #[cfg(feature = "failpoints")]
 pub mod failpoints;

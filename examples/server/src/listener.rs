@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 ///
 /// # Errors
 ///
-/// [`Fatal`](feedkit_core::ErrorKind::Fatal), in words that say what to do.
+/// [`Fatal`](feedkit_core::ErrorKind::Fatal). The text says what to do.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|e| {
         let why = match e.kind() {
@@ -18,7 +18,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
             std::io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
             _ => e.to_string(),
         };
-        let hint = "--listen takes another address; with port 0, any port that is free";
+        let hint = "--listen sets another address; with port 0 the system picks a free port";
         Error::fatal(format!("cannot listen on {address}: {why} ({hint})")).with_source(e)
     })
 }

@@ -1,4 +1,4 @@
-//! What goes to standard error besides a command's own messages.
+//! The log on standard error.
 
 use std::collections::HashMap;
 use std::io::BufWriter;
@@ -14,7 +14,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::Failure;
 
-/// One cause is told so often, by however many parts of the pipeline it is met.
+/// How long the same cause is not logged again, from whichever part of the pipeline it comes.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 crate::settings::choice! {
@@ -27,11 +27,11 @@ crate::settings::choice! {
     }
 }
 
-/// Lines that may wait to be written. Beyond, lines are left out rather than waited for: whoever reads standard error
-/// must not be able to stop the server.
+/// Maximum lines that wait to be written. Above it, lines are left out: a slow reader of standard error must not stop
+/// the server.
 const WAITING: usize = 16_384;
 
-/// The log, written by a thread of its own until this is dropped, which waits for what is left.
+/// The log, written by its own thread. Dropping this waits until the remaining lines are written.
 #[must_use = "the log ends when this is dropped"]
 #[derive(Debug)]
 pub struct Log {
@@ -43,28 +43,28 @@ impl Drop for Log {
     fn drop(&mut self) {
         let lines = self.left_out.dropped_lines();
         if lines > 0 {
-            tracing::warn!(lines, "standard error was too slow: lines of the log were left out");
+            tracing::warn!(lines, "standard error was too slow: log lines were left out");
         }
     }
 }
 
-/// Begins to log what `filter` lets through, to standard error.
+/// Starts logging to standard error. `filter` selects the lines.
 ///
 /// # Errors
 ///
-/// Says what a filter is.
+/// If `filter` is not one. The text says how to write a filter.
 pub fn start(filter: &str, format: Format) -> Result<Log, Failure> {
     let expected = || {
-        let form = "error, warn, info, debug, or a filter as `feedkit_core=debug,warn`";
+        let form = "error, warn, info, debug, or a filter such as `feedkit_core=debug,warn`";
         Failure::usage(format!("--log {filter}: expected {form}"))
     };
-    // A bare word that is no level would be taken for a module's name, and mute everything.
+    // A single word that is not a level would be read as a module's name, and nothing would be logged.
     let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
     if filter.split(',').any(|part| !part.contains('=') && !is_level(part.trim())) {
         return Err(expected());
     }
     let filter = EnvFilter::try_new(filter).map_err(|_| expected())?;
-    // A request writes its line while others wait: it hands it over, and many are written at once.
+    // A request must not wait for its line to be written: a thread writes many lines at once.
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(WAITING)
         .thread_name("feedkit-logs")
@@ -82,8 +82,8 @@ pub fn start(filter: &str, format: Format) -> Result<Log, Failure> {
     Ok(log)
 }
 
-/// Holds warnings back whose cause was told a moment ago: on a full disk each partition and each follower tries
-/// again, and would say so each time.
+/// Leaves out warnings whose cause was logged a moment ago: on a full disk, each partition and each follower tries
+/// again, and would log a warning each time.
 #[derive(Default)]
 struct Causes {
     told: Mutex<HashMap<String, Instant>>,

@@ -19,7 +19,7 @@ pub fn table(columns: &[&str]) -> Table {
     table
 }
 
-/// Prints a line; a reader that has gone away (`| head`) ends the program quietly.
+/// Prints a line. If the reader has gone away (`| head`), the program ends without an error.
 pub fn line(text: &(impl std::fmt::Display + ?Sized)) -> Result<()> {
     use std::io::Write;
     match writeln!(std::io::stdout().lock(), "{text}") {

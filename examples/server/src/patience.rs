@@ -4,16 +4,16 @@ use feedkit_core::pipeline::Backoff;
 use feedkit_core::{Error, Result};
 use tokio_util::sync::CancellationToken;
 
-/// Calls `attempt` until it succeeds, with longer and longer waits between: servers and the services they need are
+/// Calls `attempt` until it succeeds, and waits longer after each failure: servers and the services that they need are
 /// often started together. `what` names the service in the log, as in `waiting for PostgreSQL`.
 ///
 /// # Errors
 ///
-/// Those that do not pass, as they come; and when `stop` is cancelled meanwhile.
+/// Returns an error at once if it is not temporary, and when `stop` is cancelled.
 ///
 /// # Cancellation
 ///
-/// Drops the attempt under way.
+/// Drops the current attempt.
 pub async fn patiently<T>(
     what: &str,
     stop: &CancellationToken,

@@ -1,4 +1,4 @@
-//! The settings of a pipeline: what is taken in, which rules run, what is kept.
+//! The settings of a pipeline: accepted events, rules, and retention.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use crate::Failure;
 use crate::settings::{Layers, Sections};
 
 crate::settings! {
-    /// How long things are kept.
+    /// How long data is kept.
     pub struct RetentionSection in "retention" as "retention_" {
-        /// Days that raw events are kept; totals stay. At least 2.
+        /// How many days raw events are kept. Totals are kept forever. At least 2.
         events_days: u64 = 3653,
-        /// Days that the journal reaches back beyond the slowest follower. At least 1.
+        /// How many days of the journal are kept behind the slowest follower. At least 1.
         journal_days: u64 = 1,
     }
 }
 
 crate::settings! {
-    /// What is taken in.
+    /// Which events are accepted.
     pub struct EventsSection in "events" as "events_" {
-        /// Kinds of events besides `like`, `unlike`, `post` and `comment`, such as `share`.
+        /// More kinds of events than `like`, `unlike`, `post` and `comment`; for example `share`.
         extra_kinds: Vec<String> = Vec::new(),
     }
 }
@@ -34,31 +34,31 @@ crate::settings! {
     pub struct MilestoneSection in "rules.milestone" as "milestone_" {
         /// Whether the rule runs.
         enabled: bool = MilestoneConfig::default().enabled,
-        /// The counts of likes to be told of, ascending.
+        /// The counts of likes that authors are told about, in ascending order.
         thresholds: Vec<i64> = MilestoneConfig::default().thresholds,
     }
 }
 
 crate::settings! {
-    /// The rule that notices likes of a post that come far faster than usual.
+    /// The rule that notices when likes of a post come much faster than usual.
     pub struct SpikeSection in "rules.spike" as "spike_" {
         /// Whether the rule runs.
         enabled: bool = SpikeConfig::default().enabled,
-        /// How much event time is held against the baseline.
+        /// How much event time is compared with the baseline.
         window: Duration = SpikeConfig::default().window,
-        /// The fewest likes in a window that are worth a notice.
+        /// Minimum likes in a window for a notice.
         min_likes: u32 = SpikeConfig::default().min_likes,
-        /// How many times what is expected.
+        /// How many times the expected number of likes is needed for a notice.
         min_factor: f64 = SpikeConfig::default().min_factor,
-        /// How improbable by chance, as the natural logarithm.
+        /// How improbable the likes must be by chance, as a natural logarithm.
         min_score: f64 = SpikeConfig::default().min_score,
-        /// The time constant of what a post's usual rate is; longer than ten windows.
+        /// The time constant of a post's usual rate. It must be longer than ten windows.
         baseline: Duration = SpikeConfig::default().baseline,
-        /// How long a post is watched before it is judged; at most the baseline.
+        /// How long a post is observed before the rule judges it. At most the baseline.
         warm_up: Duration = SpikeConfig::default().warm_up,
-        /// How long after a notice there is no other of the same post.
+        /// How long after a notice no other notice about the same post is raised.
         cooldown: Duration = SpikeConfig::default().cooldown,
-        /// Most posts remembered.
+        /// Maximum posts in memory.
         max_keys: usize = SpikeConfig::default().max_keys,
     }
 }
@@ -68,18 +68,18 @@ crate::settings! {
     pub struct UserRateSection in "rules.user_rate" as "user_rate_" {
         /// Whether the rule runs.
         enabled: bool = UserRateConfig::default().enabled,
-        /// Over how much event time actions are counted.
+        /// The length of the window, in event time, in which actions are counted.
         window: Duration = UserRateConfig::default().window,
-        /// How many a person may do in a window.
+        /// Maximum actions of a person in one window.
         max_actions: u32 = UserRateConfig::default().max_actions,
-        /// How long the same user is not reported again.
+        /// How long after a notice the same user is not reported again.
         cooldown: Duration = UserRateConfig::default().cooldown,
-        /// Most users remembered.
+        /// Maximum users in memory.
         max_keys: usize = UserRateConfig::default().max_keys,
     }
 }
 
-/// What a pipeline takes.
+/// The sections of a pipeline.
 pub type PipelineSections =
     (RetentionSection, EventsSection, MilestoneSection, SpikeSection, UserRateSection);
 
@@ -97,7 +97,7 @@ impl PipelineSettings {
     ///
     /// # Errors
     ///
-    /// Names the key at fault, and where its value comes from.
+    /// Names the key, and where its wrong value comes from.
     pub fn load<S: Sections>(layers: &Layers) -> Result<Self, Failure> {
         let (retention, events, milestone, spike, user_rate) = PipelineSections::load(layers)?;
         let rules = rules(milestone, spike, user_rate);
@@ -106,7 +106,7 @@ impl PipelineSettings {
         Ok(PipelineSettings { rules, retention, events })
     }
 
-    /// What the history drops.
+    /// When the history deletes data.
     pub fn retention(&self) -> RetentionPolicy {
         RetentionPolicy {
             events: days(self.retention.events_days),
@@ -115,17 +115,17 @@ impl PipelineSettings {
         }
     }
 
-    /// Which events are taken.
+    /// Which events are accepted.
     pub fn event_policy(&self) -> EventPolicy {
         policy(&self.retention, &self.events)
     }
 }
 
-/// Which events are taken, for a program without a pipeline, among whose sections `S` these two are.
+/// Which events are accepted, for a program without a pipeline. Its sections `S` must contain these two.
 ///
 /// # Errors
 ///
-/// Names the key at fault, and where its value comes from.
+/// Names the key, and where its wrong value comes from.
 pub fn event_policy<S: Sections>(
     retention: &RetentionSection,
     events: &EventsSection,
@@ -143,7 +143,7 @@ fn policy(retention: &RetentionSection, events: &EventsSection) -> EventPolicy {
     }
 }
 
-/// So many days.
+/// This number of days, as a duration.
 pub fn days(n: u64) -> Duration {
     Duration::from_secs(n.saturating_mul(86_400))
 }
@@ -155,18 +155,19 @@ fn check<S: Sections>(
 ) -> Result<(), Failure> {
     for kind in &events.extra_kinds {
         if !matches!(EventKind::new(kind), Some(EventKind::Other(_))) {
-            let fault =
-                format!("{kind:?} is no name for a kind (a-z, 0-9 and _, at most 32, not a standard kind)");
+            let fault = format!(
+                "{kind:?} is not a valid kind (a-z, 0-9 and _, at most 32 characters, not a standard kind)"
+            );
             return Err(layers.fault::<S>("events.extra_kinds", fault));
         }
     }
-    // A replay dates ids a day back; the alerts recover from a journal that is at most minutes behind.
+    // A replay dates ids one day back. Alerts recover from a journal that is at most minutes behind.
     for (key, days, least) in [
         ("retention.events_days", retention.events_days, 2),
         ("retention.journal_days", retention.journal_days, 1),
     ] {
         if days < least {
-            return Err(layers.fault::<S>(key, format!("is {days}, the least is {least}")));
+            return Err(layers.fault::<S>(key, format!("is {days}, but the minimum is {least}")));
         }
     }
     Ok(())

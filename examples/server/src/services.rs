@@ -13,16 +13,16 @@ use feedkit_store::redis::{Redis, RedisOptions};
 use crate::settings::{Layers, Secret, choice};
 
 crate::settings! {
-    /// The log. Below `[kafka.properties]` any property of librdkafka can be set, such as `security.protocol`; those
-    /// that exactness rests on are refused.
+    /// The log. `[kafka.properties]` can set any property of librdkafka, such as `security.protocol`, except for those on
+    /// which exactness depends.
     pub struct KafkaSection in "kafka" as "kafka_" {
-        /// Some of the brokers: HOST:PORT, separated by commas.
+        /// Addresses of some brokers: HOST:PORT, separated by commas.
         brokers as "kafka": String = "127.0.0.1:9092".to_owned(),
         /// The topic of events.
         topic as "topic": String = "user-actions".to_owned(),
         /// The topic of notifications.
         notifications as "notifications": String = "notifications".to_owned(),
-        /// The password of SASL, `sasl.password` of librdkafka.
+        /// The password for SASL: librdkafka's `sasl.password`.
         sasl_password: Option<Secret> = None,
     }
 }
@@ -32,9 +32,9 @@ choice! {
     pub enum Tls {
         /// Never.
         Off = "off",
-        /// If the server offers it.
+        /// If the server supports it.
         Prefer = "prefer",
-        /// Always, and the server is checked.
+        /// Always, and the server's certificate is checked.
         Require = "require",
     }
 }
@@ -44,21 +44,21 @@ crate::settings! {
     pub struct PostgresSection in "postgres" as "postgres_" {
         /// `postgres://USER@HOST:PORT/DATABASE`.
         url as "postgres": String = "postgres://feedkit@127.0.0.1:5432/feedkit".to_owned(),
-        /// The password, instead of one in the URL.
+        /// The password, used instead of one in the URL.
         password: Option<Secret> = None,
-        /// Most connections at a time.
+        /// Maximum open connections.
         pool_size: usize = 16,
-        /// How long a call waits for a free connection.
+        /// How long a call may wait for a free connection.
         pool_wait: Duration = Duration::from_secs(5),
         /// How long connecting may take.
         connect_timeout: Duration = Duration::from_secs(5),
-        /// How long one statement may take; recounts and rebuilds may take longer.
+        /// How long one statement may take. Recounts and rebuilds may take longer.
         statement_timeout: Duration = Duration::from_secs(30),
         /// Whether connections are encrypted: `off`, `prefer` or `require`.
         tls: Tls = Tls::Off,
-        /// The file with the certificates, PEM, that vouch for the server's.
+        /// The file with the certificates of the authorities that may sign the server's certificate, in PEM format.
         ca_file: Option<PathBuf> = None,
-        /// Whether a start brings the schema up to date. Without it the schema is only checked.
+        /// Whether the program updates the schema when it starts. Otherwise it only checks the schema.
         migrate: bool = true,
     }
 }
@@ -66,15 +66,16 @@ crate::settings! {
 crate::settings! {
     /// The counters.
     pub struct RedisSection in "redis" as "redis_" {
-        /// `redis://USER@HOST:PORT/DATABASE`, or `rediss://…` for TLS; of a cluster some of the nodes.
+        /// `redis://USER@HOST:PORT/DATABASE`, or `rediss://…` for TLS. For a cluster, the addresses of some nodes.
         url as "redis": Vec<String> = vec!["redis://127.0.0.1:6379".to_owned()],
         /// Whether this is a Redis Cluster.
         cluster: bool = false,
-        /// The password, instead of one in the URL.
+        /// The password, used instead of one in the URL.
         password: Option<Secret> = None,
-        /// The file with the certificates, PEM, that vouch for the server's; without it those of the system do.
+        /// The file with the certificates of the authorities that may sign the server's certificate, in PEM format. By default,
+        /// those of the system are used.
         ca_file: Option<PathBuf> = None,
-        /// How long an answer may take.
+        /// How long Redis may take to answer.
         response_timeout: Duration = Duration::from_secs(1),
         /// How long connecting may take.
         connect_timeout: Duration = Duration::from_secs(2),
@@ -84,10 +85,10 @@ crate::settings! {
 /// The services' settings.
 pub type ServiceSections = (KafkaSection, PostgresSection, RedisSection);
 
-/// The table of the file in which everything is a property of librdkafka.
+/// The table in the file whose keys are properties of librdkafka.
 pub const KAFKA_PROPERTIES: &str = "kafka.properties";
 
-/// The services, as configured; nothing is reached yet.
+/// The services as configured. No connection is open yet.
 #[derive(Debug, Clone)]
 pub struct Services {
     kafka: KafkaSection,
@@ -97,7 +98,7 @@ pub struct Services {
 }
 
 impl Services {
-    /// As the layers have it.
+    /// Loads the settings.
     pub fn new(layers: &Layers, (kafka, postgres, redis): ServiceSections) -> Self {
         Services { kafka, properties: layers.file().open_table(KAFKA_PROPERTIES), postgres, redis }
     }
@@ -106,7 +107,7 @@ impl Services {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](feedkit_core::ErrorKind::Invalid): a name or a property that cannot be.
+    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) if a name or a property is not allowed.
     pub fn events(&self) -> Result<Kafka> {
         let mut kafka = Kafka::new(&self.kafka.brokers, &self.kafka.topic);
         kafka.properties.clone_from(&self.properties);
@@ -128,7 +129,7 @@ impl Services {
         Ok(kafka)
     }
 
-    /// Connects to PostgreSQL, as program `name`, and brings the schema up to date or checks it.
+    /// Connects to PostgreSQL as the program `name`, and updates or checks the schema.
     ///
     /// # Errors
     ///
@@ -160,18 +161,18 @@ impl Services {
         Ok(settings)
     }
 
-    /// Redis; the first call connects.
+    /// Redis. The first call connects.
     ///
     /// # Errors
     ///
-    /// [`Invalid`](feedkit_core::ErrorKind::Invalid): an address that cannot be.
+    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) if an address is not valid.
     pub fn redis(&self) -> Result<Redis> {
         let section = &self.redis;
         let mut settings = match (section.cluster, section.url.as_slice()) {
             (false, [url]) => RedisOptions::single(url),
             (false, urls) => {
                 return Err(Error::invalid(format!(
-                    "redis.url names {} servers: a single Redis is one, of a cluster (redis.cluster = true) any",
+                    "redis.url names {} servers, but only a cluster (redis.cluster = true) has more than one",
                     urls.len()
                 )));
             }
@@ -186,7 +187,7 @@ impl Services {
         Redis::lazy(settings)
     }
 
-    /// Says once what others on the machine can see.
+    /// Logs a warning about passwords that other users of the machine can see.
     pub fn warn_of_passwords(&self, layers: &Layers) {
         use crate::settings::{Origin, Sections};
         let with_password = |url: &String| {
@@ -201,7 +202,7 @@ impl Services {
             let by_flag = key.is_some_and(|key| matches!(layers.origin(&key), Origin::Flag(_)));
             if by_flag && urls.into_iter().any(with_password) {
                 tracing::warn!(
-                    "{path} is given by a flag and holds a password, which other users of this machine can see"
+                    "{path} was set by a flag and contains a password, which other users of this machine can see"
                 );
             }
         }

@@ -6,8 +6,8 @@ use feedkit_core::{Error, Result};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Hears Ctrl-C and what a service manager sends. The first asks for a stop in good order; the second ends the
-/// process at once, with exit code 1. Deaf again when dropped.
+/// Listens for Ctrl-C and for the signal of a service manager. The first signal requests a graceful stop. The second one
+/// ends the process at once, with exit code 1. Dropping this ends the listening.
 #[derive(Debug)]
 pub struct Signals {
     stop: CancellationToken,
@@ -15,11 +15,11 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Heard from the call on.
+    /// Starts to listen.
     ///
     /// # Errors
     ///
-    /// [`Fatal`](feedkit_core::ErrorKind::Fatal) when the system does not let it.
+    /// [`Fatal`](feedkit_core::ErrorKind::Fatal) if the system refuses.
     pub fn listen() -> Result<Signals> {
         let stop = CancellationToken::new();
         let first = stop.clone();
@@ -29,7 +29,7 @@ impl Signals {
             tracing::info!("asked to stop");
             first.cancel();
             heard.next().await;
-            let _ = writeln!(std::io::stderr().lock(), "asked twice: ending at once");
+            let _ = writeln!(std::io::stderr().lock(), "second signal: the program ends at once");
             std::process::exit(1);
         });
         Ok(Signals { stop, listening })

@@ -3,11 +3,11 @@
 use feedkit_core::{Error, Result};
 use tokio::runtime::{Builder, Runtime};
 
-/// As many threads as there are cores.
+/// A runtime with one thread per core.
 ///
 /// # Errors
 ///
-/// [`Fatal`](feedkit_core::ErrorKind::Fatal) when the system does not give them.
+/// [`Fatal`](feedkit_core::ErrorKind::Fatal) if the system refuses.
 pub fn runtime() -> Result<Runtime> {
     Builder::new_multi_thread()
         .enable_all()

@@ -11,8 +11,8 @@ use feedkit_server::settings::{ConfigFile, Flags, Given, Value};
 
 use crate::config::{EngineSections, GeneralSection, ServeSections};
 
-/// A real-time social feed in one program: takes likes, posts and comments, counts each exactly once, watches for
-/// anomalies, and tells those concerned. Everything lies in one directory; no service is needed.
+/// A real-time social feed in one program. It accepts likes, posts and comments, counts each exactly once, watches for
+/// anomalies, and notifies the users concerned. All data is in one directory; no other service is needed.
 #[derive(Debug, Parser)]
 #[command(name = "feedkit", version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Cli {
@@ -25,7 +25,7 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// What flags have set, whatever the command.
+    /// The values that flags have set, for any command.
     pub fn given(&self) -> Given {
         let general = self.general.given.clone();
         match &self.command {
@@ -40,21 +40,21 @@ impl Cli {
 const EXAMPLES: &str = "\
 Examples:
   feedkit serve --demo                HTTP, WebSocket and a live page on http://127.0.0.1:8080, with made-up traffic
-  feedkit serve                       the same on ./feedkit-data, empty at first
-  feedkit token --sub ann             a token, to act as the user ann for an hour
-  feedkit sample > sample.jsonl       ten thousand made-up events, a viral post and a like farm among them
-  feedkit replay sample.jsonl         through the whole pipeline, into ./feedkit-data
+  feedkit serve                       the same with ./feedkit-data, which is empty at first
+  feedkit token --sub ann             a token for the user ann, valid for an hour
+  feedkit sample > sample.jsonl       ten thousand made-up events, with a viral post and a like farm
+  feedkit replay sample.jsonl         sends them through the pipeline into ./feedkit-data
   feedkit top                         the most liked posts
   feedkit post p1                     one post: author, counts, activity
-  feedkit alerts                      what was raised
+  feedkit alerts                      the alerts that were raised
   feedkit verify                      recounts everything and compares
 
-An event is one JSON object a line:
+Each event is a JSON object on one line:
   {\"userId\":\"u1\",\"postId\":\"p9\",\"type\":\"like\",\"timestamp\":\"2025-01-01T08:00:00Z\"}
-type is like, unlike, post or comment; id (a UUIDv7), timestamp, text and attributes may be left out.
+type is like, unlike, post or comment. id (a UUIDv7), timestamp, text and attributes are optional.
 
-Every setting is a flag (`feedkit serve --help` shows all), a FEEDKIT_… variable, and a key of the file that --config
-names; docs/configuration.md lists them.
+Every setting is a flag (`feedkit serve --help` shows all), a FEEDKIT_… variable, and a key in the file that --config
+names. docs/configuration.md lists them.
 
 Exit codes: 0 done, 1 failed (or verify found differences), 2 bad usage or configuration.";
 
@@ -62,31 +62,31 @@ Exit codes: 0 done, 1 failed (or verify found differences), 2 bad usage or confi
 pub enum Command {
     /// Serve HTTP, WebSocket, server-sent events and a live page, until Ctrl-C
     ///
-    /// Takes events in, answers questions, and pushes notifications, from and into one directory. The first start
-    /// makes a secret there, with which tokens are signed; see `feedkit token`.
+    /// Accepts events, answers queries, and pushes notifications. All data is in one directory. The first start creates
+    /// a secret there, which signs tokens; see `feedkit token`.
     Serve(Box<Serve>),
-    /// Print a token that `serve` on the same directory believes
+    /// Print a token that `serve` accepts for the same directory
     Token(Token),
     /// Send files of events through the pipeline
     ///
-    /// Sending a file again adds nothing: a line without an id gets one that follows from the file's path, the
-    /// line's number and its bytes. So a replay that was cut off is simply run again. A line without a timestamp
-    /// follows the one before by a millisecond; the first of a file is dated a day before the file was first seen.
-    /// Standard input counts as one file: for another stream of lines without ids, give another --source.
+    /// Replaying a file again adds nothing: a line without an id gets one that is derived from the file's path, the
+    /// line's number and its bytes. If a replay was interrupted, run it again. A line without a timestamp gets the time
+    /// of the line before plus one millisecond; the first line of a file is dated one day before the file was first
+    /// seen. Standard input counts as one file. For another stream of lines without ids, use another --source.
     Replay(Replay),
     /// Print made-up events: Zipf-distributed posts, a viral post, a like farm
     Sample(Sample),
-    /// The most liked posts, or those that trend
+    /// List the most liked posts, or the trending ones
     Top(Top),
-    /// One post: author, counts, activity, newest comments
+    /// Show one post: author, counts, activity, newest comments
     Post(Post),
-    /// What the rules raised, newest first
+    /// List the alerts that the rules raised, newest first
     Alerts(Listing),
-    /// Records that were not valid events, and why
+    /// List records that were not valid events, and why
     Rejected(Listing),
-    /// Recount everything from the raw events and compare; exit code 1 if anything differs
+    /// Recount everything from the raw events and compare. Exit code 1 if anything differs
     Verify(Json),
-    /// Compute all totals anew from the raw events
+    /// Compute all totals again from the raw events
     Rebuild,
     /// Print the reference of all settings, in Markdown
     #[command(hide = true)]
@@ -95,7 +95,7 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Play made-up traffic, with a post that goes viral and a like farm, into a directory of its own
+    /// Send made-up traffic, with a viral post and a like farm, into a separate directory
     #[arg(long)]
     pub demo: bool,
     /// Check the settings and the directory, and exit
@@ -118,7 +118,7 @@ pub struct Token {
     /// A scope, such as events:write:any, which may write for every user; may be repeated
     #[arg(long = "scope", value_name = "SCOPE")]
     pub scopes: Vec<String>,
-    /// How long it is valid, such as 30m, 12h
+    /// How long the token is valid, such as 30m or 12h
     #[arg(long, default_value = "1h", value_parser = duration)]
     pub ttl: Duration,
     #[command(flatten)]
@@ -127,16 +127,16 @@ pub struct Token {
 
 #[derive(Debug, Args)]
 pub struct Replay {
-    /// JSON lines; - is standard input (see --source)
+    /// Files of JSON lines; - is standard input (see --source)
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// max, or how many times their own pace: 1, 60, …
+    /// How fast: max, or a multiple of the events' own pace, such as 1 or 60
     #[arg(long, default_value = "max", value_parser = speed)]
     pub speed: Speed,
-    /// End with one line of JSON instead of a table
+    /// Print the summary as one line of JSON instead of a table
     #[arg(long)]
     pub json: bool,
-    /// The name from which ids follow, instead of each file's path; tells streams on standard input apart
+    /// The name from which ids are derived, instead of each file's path. It distinguishes streams on standard input
     #[arg(long, value_name = "NAME")]
     pub source: Option<String>,
     #[command(flatten)]
@@ -148,14 +148,14 @@ pub struct Sample {
     /// How many events
     #[arg(short = 'n', long, default_value_t = 10_000)]
     pub count: u64,
-    /// Another seed makes other events; the same one makes the same
+    /// The seed of the random events. The same seed makes the same events
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
 
 #[derive(Debug, Args)]
 pub struct Top {
-    /// What to order by
+    /// The order of the posts
     #[arg(long, value_enum, default_value = "likes")]
     pub by: By,
     /// How many
@@ -168,9 +168,9 @@ pub struct Top {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum By {
-    /// Likes that stand
+    /// Current likes
     Likes,
-    /// Likes that fade, half of them each six hours: those of old files are tiny
+    /// Likes that lose half of their weight every six hours; those of old files are tiny
     Trending,
 }
 
@@ -185,7 +185,7 @@ pub struct Post {
 
 #[derive(Debug, Args)]
 pub struct Listing {
-    /// At most so many
+    /// Maximum number of lines
     #[arg(short = 'n', long, default_value_t = 100)]
     pub count: usize,
     /// Print JSON instead of a table

@@ -1,4 +1,4 @@
-//! The program's settings: which there are, and what is made of them.
+//! The settings of the program.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,34 +11,34 @@ use feedkit_server::settings::{Layers, Origin, Sections};
 use feedkit_server::{Failure, logs, settings};
 
 settings! {
-    /// What every command takes.
+    /// Settings of every command.
     pub struct GeneralSection in "" {
         /// The directory that holds everything.
         /// With `serve --demo` the default is `feedkit-demo`.
         data: PathBuf = "feedkit-data".into(),
-        /// What to log to standard error: error, warn, info, debug, or a filter as `feedkit_core=debug,warn`.
+        /// What to log to standard error: error, warn, info, debug, or a filter such as `feedkit_core=debug,warn`.
         log: String = "warn".to_owned(),
-        /// How a line of the log looks: `text` or `json`.
+        /// The format of log lines: `text` or `json`.
         log_format: logs::Format = logs::Format::Text,
     }
 }
 
 settings! {
-    /// The log, of which records are kept for a while after they were read.
+    /// The log. Its records are kept for some time after they have been read.
     pub struct LogSection in "retention" as "retention_" {
-        /// Days that records stay in the log after they were read.
+        /// How many days a record stays in the log after it has been read.
         log_days: u64 = 7,
     }
 }
 
-/// What commands that run the pipeline take.
+/// Settings of the commands that run the pipeline.
 pub type EngineSections =
     (RetentionSection, LogSection, EventsSection, MilestoneSection, SpikeSection, UserRateSection);
 
-/// What `serve` takes besides.
+/// More settings of `serve`.
 pub type ServeSections = (FrontSection, GatewaySection, LiveSection, JwtSection);
 
-/// All there is, in the order of the reference.
+/// All sections, in the order of the reference.
 pub type AllSections = (
     GeneralSection,
     FrontSection,
@@ -53,11 +53,11 @@ pub type AllSections = (
     UserRateSection,
 );
 
-/// All settings, complete and checked.
+/// All settings, loaded and checked.
 #[derive(Debug)]
 pub struct Config {
     pub data: PathBuf,
-    /// Nobody has said which directory.
+    /// Whether the directory is the default.
     pub data_is_default: bool,
     pub log: String,
     pub log_format: logs::Format,
@@ -70,11 +70,11 @@ pub struct Config {
 }
 
 impl Config {
-    /// The settings in effect.
+    /// The effective settings.
     ///
     /// # Errors
     ///
-    /// Names the key at fault, and where its value comes from.
+    /// Names the key, and where its wrong value comes from.
     pub fn load(layers: &Layers) -> Result<Config, Failure> {
         let (general, front, gateway, live, jwt, _, retained, ..) = AllSections::load(layers)?;
         let pipeline = PipelineSettings::load::<AllSections>(layers)?;

@@ -14,7 +14,7 @@ use feedkit_server::{Failure, exit, logs, runtime};
 use crate::cli::Cli;
 use crate::config::{AllSections, Config};
 
-/// Many threads allocate and free batches of different sizes: the system's allocator keeps a fifth more.
+/// Many threads allocate and free batches of different sizes. The system's allocator needs a fifth more memory for that.
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -32,7 +32,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let _log = logs::start(&config.log, config.log_format)?;
     let runtime = runtime()?;
     let outcome = runtime.block_on(commands::run(cli.command, config));
-    // A read of standard input may never end.
+    // A read from standard input may never end.
     runtime.shutdown_background();
     Ok(outcome?)
 }

@@ -14,19 +14,19 @@ use crate::Failure;
 /// A value as it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Raw {
-    /// By a flag or a variable: what it is, the setting decides.
+    /// From a flag or a variable. Its type depends on the setting.
     Word(String),
-    /// A text of the file.
+    /// A string in the file.
     Text(String),
-    /// A number of the file.
+    /// A number in the file.
     Number(String),
     /// `true` or `false` in the file.
     Bool(String),
-    /// An array of the file.
+    /// An array in the file.
     List(Vec<Raw>),
     /// A secret's bytes.
     Bytes(Vec<u8>),
-    /// Something else of the file: no setting is such.
+    /// Something else in the file. No setting has such a type.
     Other(String),
 }
 
@@ -44,13 +44,13 @@ impl fmt::Display for Raw {
     }
 }
 
-/// What a TOML file sets.
+/// The settings in a TOML file.
 #[derive(Debug, Clone, Default)]
 pub struct File {
     path: PathBuf,
-    /// By the whole path, such as `gateway.max_body_bytes`, with the line.
+    /// Values by their full path, such as `gateway.max_body_bytes`, with their lines.
     values: BTreeMap<String, (Raw, usize)>,
-    /// Tables, also empty ones.
+    /// All tables, including empty ones.
     tables: BTreeMap<String, usize>,
 }
 
@@ -59,7 +59,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// When it cannot be read, or is no TOML: says where.
+    /// If it cannot be read or is not TOML. The text says where.
     pub fn read(path: &Path) -> Result<File, Failure> {
         let text =
             std::fs::read_to_string(path).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
@@ -70,7 +70,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// When it is no TOML: says where.
+    /// If it is not TOML. The text says where.
     pub fn parse(path: &Path, text: &str) -> Result<File, Failure> {
         let table = DeTable::parse(text).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
         let mut file = File { path: path.to_owned(), ..File::default() };
@@ -95,7 +95,7 @@ impl File {
         }
     }
 
-    /// Refuses what is no setting; below the tables in `open` everything is one.
+    /// Refuses keys that are not settings. In the tables `open`, every key is allowed.
     pub(super) fn check(&self, keys: &[Key], open: &[&str]) -> Result<(), Failure> {
         let known: Vec<String> = keys.iter().map(Key::path).collect();
         let is_open = |path: &str| open.iter().any(|table| within(path, table) || path == *table);
@@ -117,12 +117,12 @@ impl File {
         Err(Failure::usage(format!("{}: there is no setting {path}{meant}", self.at(*line))))
     }
 
-    /// What is set at `path`, and where.
+    /// The value at `path`, and its line.
     pub(super) fn value(&self, path: &str) -> Option<(&Raw, usize)> {
         self.values.get(path).map(|(raw, line)| (raw, *line))
     }
 
-    /// All that is set below the open table `table`, as text.
+    /// All values in the open table `table`, as text.
     pub fn open_table(&self, table: &str) -> BTreeMap<String, String> {
         let inside = self.values.iter().filter(|(path, _)| within(path, table));
         let text = |raw: &Raw| match raw {
@@ -138,7 +138,7 @@ impl File {
     }
 }
 
-/// Whether `path` lies below `table`.
+/// Whether `path` is inside `table`.
 fn within(path: &str, table: &str) -> bool {
     path.strip_prefix(table).is_some_and(|rest| rest.starts_with('.'))
 }

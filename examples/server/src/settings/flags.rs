@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use super::{Key, Sections};
 
-/// What flags have set, by path.
+/// The values that flags have set, by path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Given(pub(super) BTreeMap<String, String>);
 
@@ -27,11 +27,11 @@ impl Given {
     }
 }
 
-/// The flags of the sections `S`, to be flattened into a command line of `clap`. `GLOBAL` ones may also stand after
-/// a subcommand.
+/// The flags of the sections `S`, to flatten into a command line of `clap`. If they are `GLOBAL`, they may also follow a
+/// subcommand.
 #[derive(Debug, Clone)]
 pub struct Flags<S, const GLOBAL: bool = false> {
-    /// What was set.
+    /// The values that were set.
     pub given: Given,
     sections: PhantomData<fn() -> S>,
 }
@@ -39,7 +39,7 @@ pub struct Flags<S, const GLOBAL: bool = false> {
 /// The flag that names the file.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigFile {
-    /// A TOML file with settings; flags, then variables, go before it
+    /// A TOML file with settings; flags and variables override it
     #[arg(long, global = true, value_name = "FILE", env = "FEEDKIT_CONFIG")]
     pub config: Option<PathBuf>,
 }
@@ -75,7 +75,7 @@ fn arg(key: &Key) -> Arg {
         .value_name(key.kind.to_uppercase())
         .help(format!("{}{notes}", key.summary()))
         .long_help(format!("{}\n{}", key.help, notes.trim_start()))
-        // What is often set stands at the top of the file; `--help` shows all.
+        // Common settings are at the top of the file; `--help` shows all.
         .hide_short_help(!key.table.is_empty());
     match key.switch {
         true => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),

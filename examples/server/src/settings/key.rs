@@ -1,23 +1,23 @@
 use super::Value;
 
-/// One setting, described: what its flag, its variable, its place in the file and its line in the reference are
-/// made of.
+/// The description of one setting. Its flag, its variable, its place in the file and its line in the reference come
+/// from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
-    /// The table of the file; empty for the top.
+    /// The table in the file. Empty for the top of the file.
     pub table: &'static str,
-    /// The name in its table; of a secret, without `_file`.
+    /// The name in its table. For a secret, without `_file`.
     pub name: &'static str,
-    /// What flag and variable are made of: the name after the table's prefix, such as `jwt_algorithm`, or one of
-    /// its own.
+    /// The name of the flag and the variable: the name with the table's prefix, such as `jwt_algorithm`, or a separate
+    /// name.
     pub word: String,
-    /// What sort of value, such as `duration`.
+    /// The type of the value, such as `duration`.
     pub kind: &'static str,
-    /// The default as one would write it; `None` when there is none.
+    /// The default as a user would write it, or `None` without a default.
     pub default: Option<String>,
-    /// What it does, in words.
+    /// The help text.
     pub help: String,
-    /// Whether the value is secret: then it comes from a file or a variable.
+    /// Whether the value is secret. A secret comes from a file or a variable.
     pub secret: bool,
     /// Whether the flag alone, without a value, means `true`.
     pub switch: bool,
@@ -44,7 +44,7 @@ impl Key {
         }
     }
 
-    /// Where it stands in the file, such as `gateway.max_body_bytes`.
+    /// Its path in the file, such as `gateway.max_body_bytes`.
     pub fn path(&self) -> String {
         let dot = if self.table.is_empty() { "" } else { "." };
         format!("{}{dot}{}{}", self.table, self.name, self.suffix())
@@ -60,7 +60,7 @@ impl Key {
         format!("{}{}", self.word, self.suffix()).replace('_', "-")
     }
 
-    /// Its variable, such as `FEEDKIT_MAX_BODY_BYTES`; of a secret, the one that names a file.
+    /// Its variable, such as `FEEDKIT_MAX_BODY_BYTES`. For a secret, the variable that names a file.
     pub fn variable(&self) -> String {
         format!("{}{}", self.secret_variable(), self.suffix().to_uppercase())
     }
@@ -70,7 +70,7 @@ impl Key {
         format!("FEEDKIT_{}", self.word).to_uppercase()
     }
 
-    /// A secret is named by the file that holds it.
+    /// The value of a secret's key is the name of a file.
     fn suffix(&self) -> &'static str {
         if self.secret { "_file" } else { "" }
     }

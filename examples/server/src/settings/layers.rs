@@ -1,4 +1,4 @@
-//! Flags before variables before the file.
+//! Where values come from: a flag overrides a variable, which overrides the file.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -8,14 +8,14 @@ use std::path::Path;
 use super::{File, Given, Key, Raw, Secret, Sections, Value};
 use crate::Failure;
 
-/// All that was set, and where.
+/// All values that were set, and where they come from.
 pub struct Layers {
     flags: BTreeMap<String, String>,
     variable: Environment,
     file: File,
 }
 
-/// Looks a variable up.
+/// Looks up a variable.
 type Environment = Box<dyn Fn(&str) -> Option<OsString>>;
 
 /// Where a value comes from.
@@ -23,11 +23,11 @@ type Environment = Box<dyn Fn(&str) -> Option<OsString>>;
 pub enum Origin {
     /// The command line.
     Flag(String),
-    /// The environment: the flag that it stands for, and the variable.
+    /// The environment: the flag that the variable replaces, and the variable.
     Variable(String, String),
     /// The file: its name and line, and the key.
     File(String, String),
-    /// Nobody has set it: the key.
+    /// The default: the key.
     Default(String),
 }
 
@@ -43,12 +43,12 @@ impl fmt::Display for Origin {
 }
 
 impl Layers {
-    /// The layers of a program that has the settings `S`, and open tables in its file. `variable` looks into the
-    /// environment.
+    /// The layers of a program that has the settings `S` and some open tables in its file. `variable` looks up a variable
+    /// of the environment.
     ///
     /// # Errors
     ///
-    /// When the file has a key that is no setting: names the nearest one.
+    /// If the file has a key that is not a setting. The text names the most similar setting.
     pub fn new<S: Sections>(
         open: &[&str],
         flags: Given,
@@ -64,7 +64,7 @@ impl Layers {
     ///
     /// # Errors
     ///
-    /// As for [`new`](Layers::new), and when the file cannot be read.
+    /// As for [`new`](Layers::new), and if the file cannot be read.
     pub fn of_process<S: Sections>(
         open: &[&str],
         flags: Given,
@@ -79,8 +79,8 @@ impl Layers {
         &self.file
     }
 
-    /// The value of `key` in effect. What it goes before must be right, too, or be found out when the flag is left
-    /// out one day. For [`settings!`](crate::settings!), which always has a key.
+    /// The effective value of `key`. Values that it overrides must be valid too; otherwise the fault would show only when
+    /// somebody leaves out the flag. For [`settings!`](crate::settings!), which always has a key.
     pub fn read<T: Value>(&self, key: Option<Key>, default: impl FnOnce() -> T) -> Result<T, Failure> {
         let Some(key) = key else { return Ok(default()) };
         let mut value = None;
@@ -97,14 +97,14 @@ impl Layers {
         first.map_or_else(|| Origin::Default(key.path()), |(_, origin)| origin)
     }
 
-    /// A fault of the key at `path` among the settings `S`, which names where the value comes from.
+    /// A fault of the key at `path` in the settings `S`. It names where the value comes from.
     pub fn fault<S: Sections>(&self, path: &str, fault: impl fmt::Display) -> Failure {
         let key = S::keys().into_iter().find(|key| key.path() == path);
         let origin = key.map_or(Origin::Default(path.to_owned()), |key| self.origin(&key));
         Failure::usage(format!("{origin}: {fault}"))
     }
 
-    /// What was given for a key, and where; what goes before the rest is first. Of a secret only that.
+    /// The values of a key and where they come from, the effective one first. For a secret, only that one.
     fn given(&self, key: &Key) -> Result<Vec<(Raw, Origin)>, Failure> {
         if key.secret {
             return Ok(self.secret(key)?.into_iter().collect());
@@ -133,7 +133,9 @@ impl Layers {
         let (itself, name) = (key.secret_variable(), key.variable());
         match (self.variable(&itself), self.variable(&name)) {
             (Some(_), Some(_)) => {
-                return Err(Failure::usage(format!("both {itself} and {name} are set: which is meant?")));
+                return Err(Failure::usage(format!(
+                    "both {itself} and {name} are set, but only one of them may be"
+                )));
             }
             (Some(secret), None) => {
                 return Ok(Some((Raw::Bytes(bytes(secret)), Origin::Variable(key.flag(), itself))));
@@ -152,7 +154,7 @@ impl Layers {
         }
     }
 
-    /// An empty variable is how many tools leave one out.
+    /// Many tools set a variable to nothing to leave it out.
     fn variable(&self, name: &str) -> Option<OsString> {
         (self.variable)(name).filter(|value| !value.is_empty())
     }
@@ -172,7 +174,7 @@ fn from_file(path: &str, origin: Origin) -> Result<(Raw, Origin), Failure> {
 }
 
 fn utf8(text: OsString, origin: &Origin) -> Result<String, Failure> {
-    text.into_string().map_err(|_| Failure::usage(format!("{origin}: is no UTF-8")))
+    text.into_string().map_err(|_| Failure::usage(format!("{origin}: is not UTF-8")))
 }
 
 #[cfg(unix)]

@@ -1,9 +1,9 @@
-//! Settings from flags, variables and a file, each key described once.
+//! Settings from flags, variables and a file. Each key is described once.
 //!
-//! [`settings!`](crate::settings!) makes a struct of one table of the file. Every field of it is a key of that table, a
-//! flag and a `FEEDKIT_…` variable; the flag goes before the variable, the variable before the file, the file before
-//! the default. A variable that is empty counts as not set. What cannot be right is refused, with the key, the place
-//! that it comes from, and what would be right.
+//! [`settings!`](crate::settings!) defines a struct for one table of the file. Each field is a key of that table, a flag
+//! and a `FEEDKIT_…` variable. The flag overrides the variable, the variable overrides the file, and the file overrides
+//! the default. An empty variable counts as not set. A wrong value is refused with an error, which names the key, where
+//! the value comes from, and what is allowed.
 //!
 //! ```
 //! use feedkit_server::settings::{ByteSize, Layers, Sections};

@@ -1,14 +1,14 @@
 use super::Key;
 
-/// The key that was probably meant by `path`, which there is not.
+/// The existing key that the user probably meant by the unknown key `path`.
 pub(super) fn nearest<'k>(path: &str, keys: &'k [Key]) -> Option<&'k Key> {
     let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
     let likeness = |key: &Key| {
         let own = key.path();
         let whole = strsim::normalized_damerau_levenshtein(path, &own);
-        // A right name in a wrong table is likely, too.
+        // The name may be right, but in the wrong table.
         let name = strsim::normalized_damerau_levenshtein(&last(path), &last(&own));
-        // So is one that is cut short, such as `secret` for `secret_file`.
+        // The name may be too short, such as `secret` for `secret_file`.
         let cut = own.strip_prefix(path).is_some_and(|rest| rest.starts_with('_'));
         whole.max(name * 0.99).max(if cut { 0.9 } else { 0.0 })
     };

@@ -24,7 +24,7 @@ fn row(key: &Key) -> String {
     let path = key.path();
     let name = path.rsplit('.').next().unwrap_or_default().to_owned();
     let variable = match key.secret {
-        true => format!("`{}`, or the secret itself in `{}`", key.variable(), key.secret_variable()),
+        true => format!("`{}`, or the secret in `{}`", key.variable(), key.secret_variable()),
         false => format!("`{}`", key.variable()),
     };
     let default = key.default.as_ref().map(|default| format!("`{default}`")).unwrap_or_default();

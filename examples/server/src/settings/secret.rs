@@ -4,7 +4,7 @@ use std::path::Path;
 use super::Raw;
 use super::value::{Shape, Value};
 
-/// A secret: from a file or a variable, never a flag's value, and never shown.
+/// A secret. It comes from a file or a variable, never from a flag, and is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
@@ -14,7 +14,7 @@ impl Secret {
         Secret(bytes.into())
     }
 
-    /// The bytes in a file; one newline at the end is no part of them.
+    /// The bytes of a file, without one newline at the end.
     pub fn from_file(path: &Path) -> std::io::Result<Self> {
         let mut bytes = std::fs::read(path)?;
         if bytes.last() == Some(&b'\n') {

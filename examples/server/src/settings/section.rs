@@ -6,22 +6,22 @@ pub trait Section: Sized {
     /// The table, such as `gateway.live`; empty for the top of the file.
     const TABLE: &'static str;
 
-    /// What the table is about.
+    /// What the table is for.
     fn about() -> String;
 
     /// Its keys, in the order of the fields.
     fn keys() -> Vec<Key>;
 
-    /// The values in effect.
+    /// The effective values.
     fn load(layers: &Layers) -> Result<Self, Failure>;
 }
 
 /// Several tables.
 pub trait Sections: Sized {
-    /// What each table is about, and its keys.
+    /// What each table is for, and its keys.
     fn described() -> Vec<(&'static str, String, Vec<Key>)>;
 
-    /// The values in effect.
+    /// The effective values.
     fn load(layers: &Layers) -> Result<Self, Failure>;
 
     /// All keys.
@@ -55,10 +55,10 @@ tuple!(A B C D E F G H I J);
 tuple!(A B C D E F G H I J K);
 tuple!(A B C D E F G H I J K L);
 
-/// Describes one table of the file: a struct with a field for each key, which has a type, a default, and its help as
-/// documentation. With `as "jwt_"` flags and variables begin with that; without, they are the bare names, which must
-/// then be unique among all tables of a program. A key may have a word of its own: `brokers as "kafka"` is `--kafka`.
-/// See [`settings`](mod@crate::settings).
+/// Defines one table of the file: a struct with a field for each key. A key has a type, a default, and its help text as
+/// documentation. With `as "jwt_"`, the names of flags and variables begin with `jwt_`. Otherwise they are the names of
+/// the keys, which must be unique among all tables of a program. A key may have its own name for flag and variable:
+/// `brokers as "kafka"` is `--kafka`. See [`settings`](mod@crate::settings).
 #[macro_export]
 macro_rules! settings {
     (

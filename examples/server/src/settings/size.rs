@@ -4,7 +4,7 @@ use super::value::{Shape, Value};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
-/// Units with their sizes; of those that name one size, the first is written.
+/// Units with their sizes. If two units have the same size, the first one is shown.
 const UNITS: [(&str, u64); 11] = [
     ("TiB", 1 << 40),
     ("GiB", 1 << 30),
@@ -20,12 +20,12 @@ const UNITS: [(&str, u64); 11] = [
 ];
 
 impl ByteSize {
-    /// So many times 1024 bytes.
+    /// A number of KiB (1024 bytes).
     pub const fn kib(n: u64) -> Self {
         ByteSize(n << 10)
     }
 
-    /// So many times 1024 times 1024 bytes.
+    /// A number of MiB (1024 × 1024 bytes).
     pub const fn mib(n: u64) -> Self {
         ByteSize(n << 20)
     }

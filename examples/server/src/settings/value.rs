@@ -1,4 +1,4 @@
-//! Kinds of values, and how each is written.
+//! Types of values, and how each is written.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,26 +6,26 @@ use std::time::Duration;
 
 use super::Raw;
 
-/// Something that can be set.
+/// A type of a setting.
 pub trait Value: Sized {
-    /// What sort it is, in a word.
+    /// The type's name, one word.
     const KIND: &'static str;
-    /// What is expected, in words, with an example.
+    /// A description of what is expected, with an example.
     const EXPECTED: &'static str;
-    /// How it may be written in the file.
+    /// How a value is written in the file.
     const SHAPES: &'static [Shape];
     /// Whether it must not be shown.
     const SECRET: bool = false;
     /// Whether its flag alone means `true`.
     const SWITCH: bool = false;
 
-    /// Reads it as a flag or a variable gives it.
+    /// Reads a value from the text of a flag or a variable.
     fn parse(text: &str) -> Option<Self>;
 
-    /// As one would write it; `None` for nothing.
+    /// The value as a user would write it, or `None` if it is empty.
     fn show(&self) -> Option<String>;
 
-    /// Reads it from wherever it comes; what was expected, if it is something else.
+    /// Reads the value from any source. On failure, says what is expected.
     fn read(raw: &Raw) -> Result<Self, String> {
         let text = match raw {
             Raw::Word(text) => Some(text),
@@ -38,7 +38,7 @@ pub trait Value: Sized {
     }
 }
 
-/// How a value may be written in the file.
+/// How a value is written in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// In quotes.
@@ -188,7 +188,7 @@ impl<T: Value> Value for Option<T> {
     }
 }
 
-/// In the file an array; elsewhere separated by commas.
+/// An array in the file; elsewhere separated by commas.
 impl<T: Value> Value for Vec<T> {
     const KIND: &'static str = "list";
     const EXPECTED: &'static str = "a list: an array in the file, separated by commas elsewhere";

@@ -1,4 +1,4 @@
-//! One file a command, or a family of them.
+//! One file for each command or family of commands.
 
 mod queries;
 mod reference;
@@ -15,7 +15,7 @@ use feedkit_core::Result;
 use crate::cli::Command;
 use crate::config::Config;
 
-/// Runs one command to its end.
+/// Runs one command until it ends.
 pub async fn run(command: Command, config: Config) -> Result<ExitCode> {
     match command {
         Command::Serve(args) => serve::serve(&args, config).await,

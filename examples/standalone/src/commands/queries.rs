@@ -1,4 +1,4 @@
-//! Commands that only ask, also beside a running writer.
+//! Commands that only read. They also work while another process writes.
 
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ async fn open(config: &Config) -> Result<Sqlite> {
     Sqlite::open_read_only(&config.data, SqliteOptions::default()).await
 }
 
-/// The most liked posts, or those that trend.
+/// Lists the most liked posts, or the trending ones.
 pub async fn top(args: &cli::Top, config: &Config) -> Result<ExitCode> {
     let history = open(config).await?.history();
     let posts = match args.by {
@@ -61,7 +61,7 @@ const COMMENTS: usize = 10;
 pub async fn post(args: &cli::Post, config: &Config) -> Result<ExitCode> {
     let history = open(config).await?.history();
     let Some(view) = history.post(&args.id).await? else {
-        eprintln!("feedkit: nothing is known of post {}", args.id);
+        eprintln!("feedkit: post {} is unknown", args.id);
         return Ok(ExitCode::FAILURE);
     };
     let activity = history.activity(&args.id, Bucket::Day, Timestamp::EPOCH, Timestamp::MAX).await?;
@@ -98,12 +98,12 @@ pub async fn post(args: &cli::Post, config: &Config) -> Result<ExitCode> {
 
 fn counts(counts: &std::collections::BTreeMap<String, i64>) -> String {
     if counts.is_empty() {
-        return "nothing stands".to_owned();
+        return "nothing".to_owned();
     }
     counts.iter().map(|(kind, n)| format!("{n} {kind}")).collect::<Vec<_>>().join(", ")
 }
 
-/// What the rules raised.
+/// Lists what the rules raised.
 pub async fn alerts(args: &cli::Listing, config: &Config) -> Result<ExitCode> {
     let alerts = open(config).await?.alert_log().alerts(None, args.count).await?;
     let alerts: Vec<_> = alerts.into_iter().map(|(_, alert)| alert).collect();
@@ -120,7 +120,7 @@ pub async fn alerts(args: &cli::Listing, config: &Config) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Records that were no events.
+/// Lists records that were not valid events.
 pub async fn rejected(args: &cli::Listing, config: &Config) -> Result<ExitCode> {
     let records = open(config).await?.history().rejected(None, args.count).await?;
     if args.json {
@@ -141,7 +141,7 @@ pub async fn rejected(args: &cli::Listing, config: &Config) -> Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// Text from strangers must not steer the terminal.
+/// Text from strangers must not control the terminal.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -1,4 +1,4 @@
-//! `replay`: files of events through the whole pipeline.
+//! `replay`: sends files of events through the whole pipeline.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal};
@@ -21,10 +21,10 @@ use crate::config::Config;
 use crate::engine::{Engine, PUBLISH_DEADLINE};
 use feedkit_server::output;
 
-/// How long what is under way may take to end when a signal comes.
+/// How long events in progress may take to finish after a signal.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What `replay` ends with.
+/// The summary of a replay.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Summary {
@@ -40,7 +40,7 @@ struct Summary {
 
 /// Runs the command.
 pub async fn replay(args: &cli::Replay, config: &Config) -> Result<ExitCode> {
-    // Before anything is written: a wrong name should not leave a directory behind.
+    // Before anything is written: a wrong name must not leave a directory behind.
     for file in &args.files {
         open(file)?;
     }
@@ -49,7 +49,7 @@ pub async fn replay(args: &cli::Replay, config: &Config) -> Result<ExitCode> {
     let mut engine = Engine::start(config).await?;
     let outcome = tokio::select! {
         outcome = run(args, &mut engine, shutdown) => outcome,
-        // Waiting for input, or for room on a full disk, may last.
+        // To wait for input, or for space on a full disk, may take long.
         () = overdue(shutdown) => Ok(None),
     };
     let patience = if matches!(outcome, Ok(Some(_))) { PUBLISH_DEADLINE } else { Duration::ZERO };
@@ -59,7 +59,9 @@ pub async fn replay(args: &cli::Replay, config: &Config) -> Result<ExitCode> {
     match summary {
         Some(summary) => show(&summary, args.json).map(|()| ExitCode::SUCCESS),
         None => {
-            eprintln!("feedkit: interrupted; what was read is kept, run the same command again for the rest");
+            eprintln!(
+                "feedkit: interrupted: the events so far are stored; run the same command again for the rest"
+            );
             Ok(ExitCode::FAILURE)
         }
     }
@@ -71,7 +73,7 @@ async fn run(
     shutdown: &CancellationToken,
 ) -> Result<Option<Summary>> {
     let bar = progress_bar(&args.files);
-    // What an earlier run has left in the log is not this run's.
+    // Events that an earlier run has left in the log do not count for this run.
     bar.set_message("catching up with an earlier run");
     let left = engine.store.log().ends(USER_ACTIONS).await?;
     engine.reached(&left).await?;
@@ -100,7 +102,7 @@ async fn run(
         let sending = replay.run(reader, Origin::new(&name, first_seen), show, shutdown);
         let replayed = tokio::select! {
             sent = sending => sent.map_err(|e| e.context(file.display()))?,
-            // Else events would be taken in that nobody counts.
+            // Otherwise the log would accept events that nobody counts.
             error = engine.fails() => return Err(error),
         };
         bytes_before += last;
@@ -121,7 +123,7 @@ async fn run(
     Ok(Some(summary(lines, before, counts, alerts, seconds)))
 }
 
-/// A while after the signal to stop.
+/// Completes some time after the signal to stop.
 async fn overdue(shutdown: &CancellationToken) {
     shutdown.cancelled().await;
     tokio::time::sleep(PATIENCE).await;
@@ -171,7 +173,7 @@ fn open(file: &Path) -> Result<Box<dyn BufRead + Send>> {
     Ok(Box::new(BufReader::with_capacity(1 << 18, opened)))
 }
 
-/// The same file has the same name wherever one stands.
+/// A file has the same name in every working directory.
 fn source_name(file: &Path) -> Result<String> {
     if file == Path::new("-") {
         return Ok("-".to_owned());
@@ -181,7 +183,7 @@ fn source_name(file: &Path) -> Result<String> {
     Ok(path.to_string_lossy().into_owned())
 }
 
-/// A bar over all files' bytes on a terminal; nothing elsewhere.
+/// A progress bar over the bytes of all files, on a terminal only.
 fn progress_bar(files: &[std::path::PathBuf]) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();

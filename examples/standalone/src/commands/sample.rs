@@ -9,11 +9,12 @@ use feedkit_core::{Error, PostId, Result};
 
 use crate::cli;
 
-/// Prints events of some made-up hours, four at the default count: ordinary traffic, a post that goes viral, and one whose likes are bought.
+/// Prints the events of some made-up hours, four with the default count: ordinary traffic, a viral post, and a post whose
+/// likes are bought.
 pub fn sample(args: &cli::Sample) -> Result<ExitCode> {
     let name = |text: &str| PostId::new(text).map_err(|e| Error::fatal(format!("{text} {e}")));
     let hours = |n: f64| Duration::from_secs_f64(3600.0 * n);
-    // The bursts are of one size; the rest makes up the number.
+    // The bursts have a fixed size; ordinary traffic fills up the number.
     let config = TrafficOptions::default()
         .seed(args.seed)
         .users(2_000)
@@ -24,7 +25,7 @@ pub fn sample(args: &cli::Sample) -> Result<ExitCode> {
         .viral(vec![Viral::new(name("viral")?, hours(1.0), 0.5)])
         .farms(vec![Farm::new(name("promoted")?, hours(2.0))]);
     let mut out = BufWriter::new(std::io::stdout().lock());
-    // Whoever wrote the two posts will hear of their milestones.
+    // The authors of the two posts are notified of milestones.
     let published = ["viral", "promoted"].map(|post| {
         let (user, time) = (format!("author-of-{post}"), config.start);
         format!("{{\"userId\":\"{user}\",\"postId\":\"{post}\",\"type\":\"post\",\"timestamp\":\"{time}\"}}")
@@ -40,7 +41,7 @@ pub fn sample(args: &cli::Sample) -> Result<ExitCode> {
     out.flush().map_or_else(quiet, |()| Ok(ExitCode::SUCCESS))
 }
 
-/// A reader that has gone away (`| head`) is no fault.
+/// A reader that has gone away (`| head`) is not an error.
 fn quiet(error: std::io::Error) -> Result<ExitCode> {
     match error.kind() {
         std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),

@@ -1,4 +1,4 @@
-//! `token`: a token made with the directory's secret, also beside a running server.
+//! `token`: creates a token with the directory's secret. It also works while a server runs.
 
 use std::process::ExitCode;
 

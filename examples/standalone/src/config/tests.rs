@@ -22,7 +22,7 @@ fn load(file: &str) -> Result<Config, Failure> {
     Config::load(&layers(&[], &BTreeMap::new(), file)?)
 }
 
-/// Values that a key can have, all different, none its default.
+/// Values that a key can have. All are different, and none of them is the default.
 fn values(key: &Key, folder: &Path) -> [String; 3] {
     let texts = match (key.kind, key.name) {
         _ if key.secret => {

@@ -1,4 +1,4 @@
-//! `serve --check`: would it start?
+//! `serve --check`: checks whether the server would start.
 
 use std::process::ExitCode;
 
@@ -19,19 +19,19 @@ pub async fn check(config: &Config) -> Result<ExitCode> {
         true => {
             let store = Sqlite::open_read_only(&config.data, SqliteOptions::default()).await?;
             store.close().await;
-            format!("{data} is there and can be read")
+            format!("{data} exists and can be read")
         }
-        false => format!("{data} will be made"),
+        false => format!("{data} will be created"),
     };
     let signs = config.jwt.algorithm == Algorithm::Hs256;
     let secret = match &config.jwt.secret {
         Some(configured) => Some(configured.clone()),
         None if signs && made("jwt-secret") => Some(secret::read(&config.data)?),
-        // One of the right length will be made.
+        // One of the right length will be created.
         None if signs => Some(Secret::new([0; 32])),
         None => None,
     };
     gateway::verifier(&config.jwt, secret.as_ref())?;
-    output::line(&format!("the settings are right; {directory}"))?;
+    output::line(&format!("the settings are valid; {directory}"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,8 +1,9 @@
-//! `serve --demo`: made-up traffic, as it happens.
+//! `serve --demo`: made-up traffic in real time.
 //!
-//! Goes in chapters of ten minutes. In each, a post of the page's user goes viral at once, and another is liked by a
-//! farm: within a minute there are milestones for the user and a FRAUD for moderators. Events are dated as they are
-//! sent. What the rules have to know of before (what is usual for the farmed post) is sent first, dated back.
+//! It plays chapters of ten minutes. In each chapter, a post of the page's user goes viral at once, and a like farm likes
+//! another post: within a minute there are milestones for the user and a FRAUD for moderators. Each event has the time
+//! at which it is sent. The rules must first learn the usual rate of the farmed post, so its past is sent first, with
+//! earlier times.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::welcome::USER;
 
-/// Where the demo's data lies unless told otherwise.
+/// The default directory of the demo.
 pub const DIRECTORY: &str = "feedkit-demo";
 
-/// Says that a directory is the demo's.
+/// The file that marks a directory as the demo's.
 const MARK: &str = "demo";
 
 const CHAPTER: Duration = Duration::from_secs(600);
@@ -28,16 +29,16 @@ const CHAPTER: Duration = Duration::from_secs(600);
 const PAST: Duration = Duration::from_secs(3 * 3600);
 /// How long the farmed post is liked before a chapter begins: longer than the rule's warm-up.
 const USUAL: Duration = Duration::from_secs(600);
-/// Likes a second that are usual for the farmed post.
+/// The usual likes per second of the farmed post.
 const USUAL_RATE: f64 = 0.3;
-/// Records sent at once.
+/// Maximum records sent at once.
 const BATCH: usize = 1000;
-/// What is due within this is sent together.
+/// Events that are due within this time are sent together.
 const TICK: Duration = Duration::from_millis(50);
-/// Further behind than this (the machine slept), a new chapter begins.
+/// If the demo is further behind than this (the machine slept), a new chapter begins.
 const BEHIND: Duration = Duration::from_secs(10);
 
-/// Refuses a directory that holds events of others.
+/// Refuses a directory with events that are not the demo's.
 pub async fn check_directory(data: &Path) -> Result<()> {
     if mark(data).exists() || !data.join("log.db").exists() {
         return Ok(());
@@ -48,8 +49,8 @@ pub async fn check_directory(data: &Path) -> Result<()> {
     match held {
         0 => Ok(()),
         n => Err(Error::invalid(format!(
-            "{} holds {n} events that are not the demo's, and made-up ones must not come among them: leave --data \
-             out, or name a new directory",
+            "{} contains {n} events that are not the demo's, and made-up events must not be mixed with them: leave \
+             out --data, or name a new directory",
             data.display()
         ))),
     }
@@ -62,24 +63,25 @@ fn mark(data: &Path) -> PathBuf {
 /// The demo on one directory.
 pub struct Demo {
     sink: SqliteSink,
-    /// Nothing was played here yet.
+    /// Whether the directory has no events of a demo yet.
     is_new: bool,
 }
 
 impl Demo {
     /// Marks the directory as the demo's.
     pub fn new(data: &Path, sink: SqliteSink) -> Result<Self> {
-        let (mark, text) = (mark(data), "What is in this directory was made up by `feedkit serve --demo`.\n");
+        let (mark, text) =
+            (mark(data), "The data in this directory was made up by `feedkit serve --demo`.\n");
         let is_new = !mark.exists();
         std::fs::write(&mark, text).map_err(|e| Error::fatal(format!("{}: {e}", mark.display())))?;
         Ok(Demo { sink, is_new })
     }
 
-    /// Plays until `stop`.
+    /// Plays until `stop` is cancelled.
     ///
     /// # Errors
     ///
-    /// When the log does not take events any more.
+    /// If the log no longer accepts events.
     pub async fn play(self, stop: &CancellationToken) -> Result<()> {
         let mut chapter = Chapter::new(SystemClock.now())?;
         let mut past = chapter.past(self.is_new)?.into_iter().peekable();
@@ -95,13 +97,13 @@ impl Demo {
         }
     }
 
-    /// Sends a chapter's events when they are due.
+    /// Sends the events of a chapter when they are due.
     async fn perform(&self, chapter: &Chapter, stop: &CancellationToken) -> Result<()> {
         let mut items = chapter.items()?.peekable();
         while let Some((due, _)) = items.peek() {
             let now = SystemClock.now();
             if now.since(*due) > BEHIND {
-                tracing::info!("the demo is behind by more than {BEHIND:?}, and begins anew");
+                tracing::info!("the demo is more than {BEHIND:?} behind, and starts a new chapter");
                 return Ok(());
             }
             let wait = due.since(now).max(TICK);
@@ -116,7 +118,7 @@ impl Demo {
         Ok(())
     }
 
-    /// Sends until all are taken. All bear ids: sending one again does no harm.
+    /// Sends until the log has accepted all. All have ids, so it is safe to send one again.
     async fn send(&self, mut records: Vec<NewRecord>, stop: &CancellationToken) -> Result<()> {
         let mut waits = Backoff::default().waits();
         while !records.is_empty() {
@@ -144,14 +146,14 @@ impl Demo {
 /// Ten minutes of traffic.
 struct Chapter {
     start: Timestamp,
-    /// The page's user's, which goes viral.
+    /// The post of the page's user. It goes viral.
     photo: PostId,
-    /// Whose likes are bought.
+    /// The post whose likes are bought.
     promoted: PostId,
 }
 
 impl Chapter {
-    /// Posts are new in each chapter: on an old one most likes would be repeats.
+    /// Each chapter has new posts: on an old post most likes would be repeats.
     fn new(start: Timestamp) -> Result<Self> {
         let digits: String = start.to_string().chars().filter(char::is_ascii_digit).take(14).collect();
         let post = |name: &str| {
@@ -161,11 +163,11 @@ impl Chapter {
         Ok(Chapter { start, photo: post("your-photo")?, promoted: post("promoted")? })
     }
 
-    /// What has happened before, oldest first.
+    /// The events before the chapter, oldest first.
     fn past(&self, of_everything: bool) -> Result<Vec<NewRecord>> {
         let begun = self.start.saturating_sub(PAST);
         let post = |name: &str| PostId::new(name).map_err(|e| Error::fatal(format!("{name} {e}")));
-        // Of an earlier directory the past is there already.
+        // An earlier run in this directory has already sent the past.
         let (rate, hit_rate) = if of_everything { (1.0, 1.5) } else { (0.001, 0.001) };
         let flat = |post, start, rate, lasts| Viral {
             post,
@@ -177,7 +179,7 @@ impl Chapter {
             halving: lasts,
         };
         let hit = flat(post("last-hours-hit")?, PAST / 2, hit_rate, PAST / 6);
-        // The second of its kind, so that it is liked by other users than in the chapter.
+        // The second post of its kind, so that other users like it than in the chapter.
         let usual = flat(self.promoted.clone(), PAST - USUAL, USUAL_RATE, USUAL);
         let config = self.usual().start(begun).duration(PAST).rate(rate).viral(vec![hit, usual]);
         let published = self.start.saturating_sub(USUAL);
@@ -188,7 +190,7 @@ impl Chapter {
         Ok(items.into_iter().map(|(_, record)| record).collect())
     }
 
-    /// What happens, each with its time.
+    /// The events of the chapter, each with its time.
     fn items(&self) -> Result<impl Iterator<Item = (Timestamp, NewRecord)> + use<>> {
         let seconds = Duration::from_secs;
         let viral = Viral {
@@ -215,7 +217,7 @@ impl Chapter {
         Ok(std::iter::once((self.start, photo)).chain(items))
     }
 
-    /// What past and present have in common.
+    /// The options that past and present share.
     fn usual(&self) -> TrafficOptions {
         TrafficOptions::default()
             .seed(self.start.as_millis().unsigned_abs())

@@ -1,4 +1,4 @@
-//! The engine's parts, the settings and the tokens, made into a gateway.
+//! Builds a gateway from the engine's parts, the settings and the tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::parts::{EngineHealth, HistoryVisibility, Notifications};
 use crate::config::Config;
 use crate::engine::Engine;
 
-/// A gateway on the engine.
+/// A gateway in front of the engine.
 pub fn assemble(
     engine: &Engine,
     config: &Config,
@@ -43,31 +43,29 @@ pub fn assemble(
     Ok(Gateway::new(parts, settings))
 }
 
-/// Believes tokens as configured; those of HS256 when they are signed with `secret`.
+/// Verifies tokens as configured, with `secret` if the algorithm is HS256.
 pub fn verifier(jwt: &JwtSection, secret: Option<&Secret>) -> Result<JwtVerifier> {
     gateway::verifier(jwt, secret, |_| {
-        Err(Error::invalid("jwt.jwks_url is for feedkit-gateway; here keys come from jwt.jwks_file"))
+        Err(Error::invalid("jwt.jwks_url is only for feedkit-gateway; use jwt.jwks_file here"))
     })
 }
 
-/// Who bears a token.
+/// The identity in a token.
 pub struct Bearer<'a> {
     pub user: &'a UserId,
     pub roles: &'a [String],
     pub scopes: &'a [String],
 }
 
-/// Fails where tokens are signed by somebody else.
+/// Fails if another program signs the tokens.
 pub fn check_signs(jwt: &JwtSection) -> Result<()> {
     match jwt.algorithm {
         Algorithm::Hs256 => Ok(()),
-        _ => Err(Error::invalid(
-            "jwt.algorithm is not HS256: tokens are signed by whoever has the private key, not here",
-        )),
+        _ => Err(Error::invalid("jwt.algorithm is not HS256: the owner of the private key must sign tokens")),
     }
 }
 
-/// A token that is valid from now on for `ttl`.
+/// A token that is valid for `ttl` from now on.
 pub fn sign(jwt: &JwtSection, secret: &Secret, bearer: &Bearer<'_>, ttl: Duration) -> Result<String> {
     let roles: Vec<_> = bearer.roles.iter().map(String::as_str).collect();
     let scopes: Vec<_> = bearer.scopes.iter().map(String::as_str).collect();

@@ -1,4 +1,4 @@
-//! The pipeline's counts, among the gateway's metrics.
+//! The pipeline's counts as metrics of the gateway.
 
 use feedkit_core::pipeline::PipelineHandle;
 use feedkit_core::{Error, Result};
@@ -6,7 +6,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
-/// A registry that tells what became of events, however they came in.
+/// A registry with the counts of events by outcome, for every way in which they arrive.
 pub fn registry(pipeline: &PipelineHandle) -> Result<Registry> {
     let fault = |e: prometheus::Error| Error::fatal(format!("metrics: {e}"));
     let help = "Records since the start, by what became of them; effects are among the accepted";
@@ -22,7 +22,7 @@ pub fn registry(pipeline: &PipelineHandle) -> Result<Registry> {
     Ok(registry)
 }
 
-/// Looks at the pipeline whenever it is asked.
+/// Reads the pipeline's counts when it is asked.
 struct Counts {
     pipeline: PipelineHandle,
     records: IntCounterVec,

@@ -1,4 +1,4 @@
-//! What a gateway asks of the engine.
+//! The parts of the engine that a gateway needs.
 
 use async_trait::async_trait;
 use feedkit_core::health::{Component, Health};
@@ -28,7 +28,7 @@ impl OpenSource for Notifications {
     }
 }
 
-/// A write is visible once the history has it: the counters are the history's own totals.
+/// A write is visible when the history has it: the counters are the history's own totals.
 pub struct HistoryVisibility {
     log: SqliteLog,
     pipeline: PipelineHandle,
@@ -47,24 +47,22 @@ impl Visibility for HistoryVisibility {
     async fn wait(&self, position: Position) -> Result<()> {
         if position.partition.0 >= self.partitions {
             return Err(Error::invalid(format!(
-                "{position} names partition {}, the log has {} from 0 on",
+                "{position} is in partition {}, but the log has only {} partitions",
                 position.partition, self.partitions
             )));
         }
         let end = self.log.ends(USER_ACTIONS).await?.of(position.partition);
         if position.offset > end {
-            return Err(Error::invalid(format!(
-                "{position} was never written: that partition ends at {end}"
-            )));
+            return Err(Error::invalid(format!("{position} was never written: the partition ends at {end}")));
         }
         let target = [(position.partition, position.offset)].into_iter().collect();
         let seen = self.pipeline.committed(&target).await;
-        // It cannot be told now; another start may help.
+        // This cannot be found out now. Another start may help.
         seen.map_err(|error| Error::retriable(error.to_string()).with_source(error))
     }
 }
 
-/// The pipeline's condition, by component. How the fan-out is, the gateway knows itself.
+/// The condition of the pipeline, by component. The gateway knows the condition of the fan-out itself.
 pub struct EngineHealth {
     pipeline: PipelineHandle,
     relay: AbortHandle,
@@ -88,17 +86,17 @@ fn components(status: &PipelineStatus, relays: bool) -> Vec<Component> {
         None => Component::up("log"),
     };
     let trouble = status.followers.values().find_map(|follower| follower.trouble.as_deref());
-    let alerts = match trouble.or((!relays).then_some("notifications are not published any more")) {
+    let alerts = match trouble.or((!relays).then_some("notifications are no longer published")) {
         Some(why) => Component::degraded("alerts", why),
         None => Component::up("alerts"),
     };
     let history = history(status);
-    // They are the history's own totals.
+    // The counters are the history's own totals.
     let counters = Component { name: "counters".to_owned(), ..history.clone() };
     vec![log, history, counters, alerts]
 }
 
-/// A partition that is being retried still takes events into the log; one that has stopped needs a person.
+/// The log still accepts events for a partition that is being retried. A partition that has stopped needs a person.
 fn history(status: &PipelineStatus) -> Component {
     if status.ended {
         return Component::down("history", "the pipeline has ended");

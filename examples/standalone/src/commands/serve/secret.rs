@@ -1,4 +1,4 @@
-//! The secret that tokens are signed with, where none is configured: made at the first start, kept in the directory.
+//! The secret that signs tokens if no secret is configured. The first start creates it in the data directory.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -8,7 +8,7 @@ use feedkit_core::{Error, Result};
 use feedkit_server::settings::Secret;
 use rand::Rng;
 
-/// Bytes of randomness; written as hexadecimal digits.
+/// Random bytes of a new secret. They are written as hexadecimal digits.
 const BYTES: usize = 32;
 
 fn path(data: &Path) -> PathBuf {
@@ -19,29 +19,29 @@ fn path(data: &Path) -> PathBuf {
 ///
 /// # Errors
 ///
-/// When it has none yet: says what to do.
+/// If the directory has no secret yet. The text says what to do.
 pub fn read(data: &Path) -> Result<Secret> {
     let (path, shown) = (path(data), data.display());
     match Secret::from_file(&path) {
         Ok(secret) => Ok(secret),
         Err(e) if e.kind() == ErrorKind::NotFound => Err(Error::fatal(format!(
-            "{shown} has no secret to sign tokens with: `feedkit serve --data {shown}` makes one at its first start, \
-             or name one by --jwt-secret-file"
+            "{shown} has no secret that signs tokens: `feedkit serve --data {shown}` creates one at its first start, \
+             or name a file with --jwt-secret-file"
         ))),
         Err(e) => Err(fault(&path, "cannot be read", e)),
     }
 }
 
-/// The directory's secret, made if there is none. For who has the directory locked.
+/// The directory's secret. Creates it if it does not exist. The caller must hold the directory's lock.
 pub fn read_or_make(data: &Path) -> Result<Secret> {
     let path = path(data);
     if !path.try_exists().map_err(|e| fault(&path, "cannot be read", e))? {
-        make(&path).map_err(|e| fault(&path, "cannot be made", e))?;
+        make(&path).map_err(|e| fault(&path, "cannot be created", e))?;
     }
     read(data)
 }
 
-/// Whole or not at all, whatever happens meanwhile, and for the owner alone.
+/// Creates the file completely or not at all. Only its owner may read it.
 fn make(path: &Path) -> std::io::Result<()> {
     let mut random = [0; BYTES];
     rand::rng().fill_bytes(&mut random);
@@ -77,7 +77,7 @@ mod tests {
     fn it_is_made_once_and_for_the_owner_alone() {
         let dir = tempfile::tempdir().unwrap();
         assert!(read(dir.path()).unwrap_err().to_string().contains("feedkit serve"));
-        // What a crash has left behind.
+        // A crash left this behind.
         fs::write(dir.path().join("jwt-secret.new"), "half").unwrap();
         let secret = read_or_make(dir.path()).unwrap();
         assert_eq!(secret.bytes().len(), 2 * BYTES);

@@ -1,4 +1,4 @@
-//! From the start to the end of a server.
+//! Runs a server from its start to its end.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use crate::cli;
 use crate::config::Config;
 use crate::engine::{Engine, PUBLISH_DEADLINE};
 
-/// How often limiters forget those who have not come for long.
+/// How often limiters forget keys that have not been used for long.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 
-/// Serves until a signal comes, or the engine fails.
+/// Serves until a signal arrives or the engine fails.
 pub async fn serve(args: &cli::Serve, mut config: Config) -> Result<ExitCode> {
     if args.demo && config.data_is_default {
         config.data = demo::DIRECTORY.into();
@@ -36,7 +36,7 @@ pub async fn serve(args: &cli::Serve, mut config: Config) -> Result<ExitCode> {
     if args.demo {
         demo::check_directory(&config.data).await?;
     }
-    // Before anything is written: a port in use should not leave a directory behind.
+    // Before anything is written: a port in use must not leave a directory behind.
     let listener = bind(config.front.listen).await?;
     let mut engine = Engine::start(&config).await?;
     let served = run(args, &config, &mut engine, listener, signals.stop()).await;
@@ -50,8 +50,8 @@ pub async fn serve(args: &cli::Serve, mut config: Config) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs the gateway, and what belongs to it, until it is to end: then all of it has ended, and when the engine has
-/// to have ended, too.
+/// Runs the gateway and its background tasks until they must end. Returns when all of them have ended, with the time by
+/// which the engine must have ended too.
 async fn run(
     args: &cli::Serve,
     config: &Config,
@@ -94,7 +94,7 @@ async fn run(
     let served = ended("the gateway", gateway, served).await;
     let played = ended("the demo", playing, played).await;
     let forgotten = ended("the limiters' housekeeping", forgetting, None).await;
-    // Whichever failed knows better why than that it has ended.
+    // The part that failed says why; the others only say that they have ended.
     let outcome = match (outcome, &served, &played) {
         (Err(_), Err(_), _) | (Err(_), _, Err(_)) => Ok(()),
         (outcome, ..) => outcome,
@@ -102,7 +102,7 @@ async fn run(
     served.and(played).and(forgotten).and(outcome).map(|()| until)
 }
 
-/// What tokens are signed with; `None` when that is done elsewhere.
+/// The key that signs tokens, or `None` if another program signs them.
 fn signing_secret(config: &Config) -> Result<Option<Secret>> {
     match (config.jwt.algorithm, &config.jwt.secret) {
         (Algorithm::Hs256, None) => secret::read_or_make(&config.data).map(Some),
@@ -110,7 +110,7 @@ fn signing_secret(config: &Config) -> Result<Option<Secret>> {
     }
 }
 
-/// Keys that have all their allowance back take memory for nothing.
+/// Forgets the keys that have their full allowance again.
 async fn forget_idle(limits: LocalLimits, stop: CancellationToken) -> Result<()> {
     loop {
         tokio::select! {
@@ -130,7 +130,7 @@ async fn play(demo: Option<Demo>, stop: CancellationToken) -> Result<()> {
     }
 }
 
-/// What became of a task: told already, or waited for.
+/// The outcome of a task: known already, or awaited here.
 async fn ended(
     what: &str,
     task: JoinHandle<Result<()>>,

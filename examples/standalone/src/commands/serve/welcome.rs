@@ -1,4 +1,4 @@
-//! What `serve` says when it listens.
+//! The message of `serve` when it listens.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -11,14 +11,14 @@ use super::gateway::{self, Bearer};
 use crate::config::Config;
 use feedkit_server::output;
 
-/// Whom the page acts as at first.
+/// The user as whom the page acts at first.
 pub const USER: &str = "you";
 
 /// How long the page's token is valid.
 const TTL: Duration = Duration::from_secs(12 * 3600);
 
-/// Prints where the page is, what to try, and how to stop. The page gets a token of a moderator who may write for
-/// everybody: so not where others than this machine's users can come.
+/// Prints where the page is, what to try, and how to stop. The page gets the token of a moderator who may write for
+/// every user, so the token is shown only if no other machine can reach the address.
 pub fn welcome(config: &Config, data: &Path, address: SocketAddr, secret: Option<&Secret>) -> Result<()> {
     let url = format!("http://{}", reachable(address));
     let (program, data) = (program(), word(&data.to_string_lossy()));
@@ -29,19 +29,19 @@ pub fn welcome(config: &Config, data: &Path, address: SocketAddr, secret: Option
             output::line(&format!("  Page     {url}/#token={token}"))?;
             let ttl = TTL.show().unwrap_or_default();
             output::line(&format!(
-                "           the token is for the user \"{USER}\", a moderator who may write for everybody, for {ttl}"
+                "           the token is for the user \"{USER}\", a moderator who may write for every user; it is valid for {ttl}"
             ))?;
         }
         Some(_) => {
             output::line(&format!("  Page     {url}/"))?;
             output::line(
-                "           others can reach this address, so no token is shown; to make one for yourself:",
+                "           other machines can reach this address, so no token is shown; to create one:",
             )?;
             output::line(&format!("           {program} token --data {data} --sub {USER} --role moderator"))?;
         }
         None => {
             output::line(&format!("  Page     {url}/"))?;
-            output::line("           tokens are signed by whoever has the private key")?;
+            output::line("           the owner of the private key signs tokens")?;
         }
     }
     if secret.is_some() {
@@ -61,7 +61,7 @@ fn page_token(config: &Config, secret: &Secret) -> Result<String> {
     gateway::sign(&config.jwt, secret, &Bearer { user: &user, roles: &roles, scopes: &scopes }, TTL)
 }
 
-/// An address that this machine can be reached at from itself.
+/// The address at which this machine reaches itself.
 fn reachable(address: SocketAddr) -> SocketAddr {
     match address.ip().is_unspecified() {
         true => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port()),
@@ -69,12 +69,12 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// The program as it was called.
+/// The program's name as it was called.
 fn program() -> String {
     word(&std::env::args().next().unwrap_or_else(|| "feedkit".to_owned()))
 }
 
-/// A word as a shell takes it.
+/// A word, quoted for a shell.
 fn word(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-~:@+".contains(c);
     match !text.is_empty() && text.chars().all(plain) {
