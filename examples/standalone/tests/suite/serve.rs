@@ -119,7 +119,7 @@ fn where_others_can_come_no_token_is_shown() {
 #[test]
 fn a_check_changes_nothing() {
     let place = Place::new();
-    assert!(place.run(&["serve", "--check"]).contains("will be made"));
+    assert!(place.run(&["serve", "--check"]).contains("will be created"));
     assert!(!place.data().exists());
     Server::of(&place).stop();
     assert!(place.run(&["serve", "--check"]).contains("can be read"));
