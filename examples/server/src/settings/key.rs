@@ -1,3 +1,5 @@
+//! The description of one setting.
+
 use super::Value;
 
 /// The description of one setting. Its flag, its variable, its place in the file and its line in the reference come

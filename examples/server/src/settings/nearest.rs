@@ -1,3 +1,5 @@
+//! Finds the setting that the user probably meant.
+
 use super::Key;
 
 /// The existing key that the user probably meant by the unknown key `path`.

@@ -1,3 +1,5 @@
+//! The reference of all settings, in Markdown.
+
 use super::{Key, Sections};
 
 /// The reference of all settings `S`, in Markdown: a table for each section.

@@ -1,3 +1,5 @@
+//! Secrets, which come from files or variables.
+
 use std::fmt;
 use std::path::Path;
 

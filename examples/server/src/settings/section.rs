@@ -1,3 +1,5 @@
+//! The settings of one table of the file, and the macro that defines them.
+
 use super::{Key, Layers};
 use crate::Failure;
 

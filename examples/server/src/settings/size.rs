@@ -1,3 +1,5 @@
+//! Numbers of bytes with units.
+
 use super::value::{Shape, Value};
 
 /// A number of bytes, written `256KiB`, `4 MB` or `4096`.

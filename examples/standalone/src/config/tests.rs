@@ -1,3 +1,5 @@
+//! Every setting can be given by a flag, a variable and the file, and faults name where they are.
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;

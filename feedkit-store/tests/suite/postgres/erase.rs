@@ -1,3 +1,5 @@
+//! Data of a user is erased.
+
 use std::sync::Arc;
 use std::time::Duration;
 

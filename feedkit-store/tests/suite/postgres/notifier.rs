@@ -1,3 +1,5 @@
+//! Followers are notified of commits.
+
 use std::sync::Arc;
 use std::time::Duration;
 

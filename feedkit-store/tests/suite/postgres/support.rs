@@ -1,3 +1,5 @@
+//! Databases and stores for the tests.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,3 +1,5 @@
+//! The Redis backends fulfil their contracts.
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 

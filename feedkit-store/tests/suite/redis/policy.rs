@@ -1,3 +1,5 @@
+//! Servers and settings that are refused.
+
 use feedkit_core::ErrorKind;
 use feedkit_store::redis::{Redis, RedisOptions};
 use feedkit_test_services::{apply, needs_redis_server};

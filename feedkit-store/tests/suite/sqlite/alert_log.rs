@@ -1,3 +1,5 @@
+//! The alert log in a directory.
+
 use std::time::Duration;
 
 use feedkit_core::alert_log::{AlertSnapshot, AlertStep, Consumed, ExactState, WholeStates};

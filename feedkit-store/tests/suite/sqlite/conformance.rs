@@ -1,3 +1,5 @@
+//! The SQLite backends fulfil their contracts.
+
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;

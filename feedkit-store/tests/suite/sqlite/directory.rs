@@ -1,3 +1,5 @@
+//! How a data directory is opened, locked and refused.
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;

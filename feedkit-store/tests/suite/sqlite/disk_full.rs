@@ -1,3 +1,5 @@
+//! A full disk loses nothing.
+
 use std::fs;
 
 use feedkit_core::{ErrorKind, EventSink, Offset, Partition, Positions};

@@ -1,3 +1,5 @@
+//! The log in a directory.
+
 use std::sync::Arc;
 use std::time::Duration;
 

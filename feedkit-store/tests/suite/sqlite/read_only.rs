@@ -1,3 +1,5 @@
+//! A directory can be read without being written, also beside a writer.
+
 use std::sync::Arc;
 use std::time::Duration;
 

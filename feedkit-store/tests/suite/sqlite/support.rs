@@ -1,3 +1,5 @@
+//! Stores, records and readers for the tests.
+
 use std::path::Path;
 use std::sync::Arc;
 

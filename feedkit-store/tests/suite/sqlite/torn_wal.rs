@@ -1,3 +1,5 @@
+//! A write-ahead log that a crash has torn.
+
 use std::fs;
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! What the demo sends makes the rules raise what it promises.
+
 use std::sync::Arc;
 
 use feedkit_core::ErrorKind;
