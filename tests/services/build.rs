@@ -1,4 +1,4 @@
-//! Finds out what the tests need and this machine does not have, and writes `needs!`-macros that ignore such tests.
+//! Finds out what this machine lacks, and writes the macros `needs_*`, which ignore the tests that need it.
 
 #[path = "src/postgres_programs.rs"]
 mod postgres_programs;

@@ -1,14 +1,14 @@
-//! Starts the containers of `scripts/services up --docker` and ends; they go on until `scripts/services down`.
+//! Starts the containers of `scripts/services up --docker`, and ends. They run until `scripts/services down`.
 //!
 //! ```text
 //! feedkit-test-containers DIR SERVICE=PORT[,PORT…]…
 //! ```
 //!
-//! `DIR` is the folder that the services belong to: containers bear it as a label. A service is `kafka`, `postgres`,
-//! `redis` or `cluster` (six ports). Variables: `DOCKER_HOST`, where the engine is; `POSTGRES_PASSWORD`; `CLUSTER_ID`,
-//! of the broker; `FEEDKIT_KAFKA_HEAP`.
+//! `DIR` is the folder of the services, which is a label of the containers. A service is `kafka`, `postgres`, `redis` or
+//! `cluster` (six ports). Variables: `DOCKER_HOST`, the address of the engine; `POSTGRES_PASSWORD`; `CLUSTER_ID` of the
+//! broker; `FEEDKIT_KAFKA_HEAP`.
 //!
-//! What is started is not waited for: `scripts/services` asks each service until it answers, however it was started.
+//! This program does not wait for the services. `scripts/services` asks each service until it answers.
 
 mod images;
 

@@ -1,4 +1,4 @@
-//! A sink of one's own, around another.
+//! An own sink that wraps another sink.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! A rule of one's own: whoever likes a post first is told so, once.
+//! An own rule: it tells the first user who likes a post, once.
 
 use feedkit_core::alert::{Keeping, Key, RuleContext};
 use feedkit_core::effect::Effect;
@@ -6,7 +6,7 @@ use feedkit_core::history::PostTotals;
 use feedkit_core::notification::{Audience, Notification, Severity};
 use feedkit_core::{AlertRule, EventKind};
 
-/// Its state says whether the post has had its first like. Exact: it must never be forgotten.
+/// Its state says whether the post has had its first like. It is exact: it must never be forgotten.
 pub struct FirstFan;
 
 impl AlertRule for FirstFan {

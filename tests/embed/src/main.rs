@@ -1,5 +1,5 @@
-//! Embeds feedkit with a rule and a sink of its own, on SQLite in a temporary directory, and checks what comes out;
-//! then once more on the same directory, as after a restart.
+//! Embeds feedkit with an own rule and an own sink, on SQLite in a temporary directory, and checks the results. Then it
+//! does this again with the same directory, as after a restart.
 
 mod audit;
 mod first_fan;

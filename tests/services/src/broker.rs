@@ -16,15 +16,15 @@ use crate::{DEADLINE, given};
 /// Brokers are large: one at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-/// A Kafka broker of a test's own, to be killed and set up as it likes.
+/// A Kafka broker that a test may kill and configure as it likes.
 #[derive(Debug)]
 pub struct Broker {
     jars: String,
     dir: tempfile::TempDir,
     process: Child,
-    /// Where it listens without encryption, for anybody.
+    /// Its address without encryption, for everybody.
     pub plain: String,
-    /// Where it listens as the test wants it.
+    /// Its address with the protocol that the test chose.
     pub client: String,
     _turn: MutexGuard<'static, ()>,
 }
@@ -47,13 +47,13 @@ auto.create.topics.enable=false
 ";
 
 impl Broker {
-    /// Starts one that anybody may use, from the jars in `FEEDKIT_TEST_KAFKA_JARS`.
+    /// Starts one that everybody may use, from the jars in `FEEDKIT_TEST_KAFKA_JARS`.
     pub async fn start() -> Broker {
         Self::start_with("PLAINTEXT", |_| String::new(), &[]).await
     }
 
-    /// The same, whose listener for clients speaks `protocol`; `prepare` is given its directory and says what else its
-    /// properties are, `format` are arguments for the tool that formats the storage.
+    /// The same, with a listener for clients that speaks `protocol`. `prepare` gets the broker's directory and returns
+    /// more properties. `format` are more arguments for the tool that formats the storage.
     pub async fn start_with(
         protocol: &str,
         prepare: impl FnOnce(&Path) -> String,
@@ -98,19 +98,19 @@ log.dirs={}
         broker
     }
 
-    /// Kills it, and starts it again where it was.
+    /// Kills it, and starts it again at the same address.
     pub async fn restart(&mut self) {
         self.kill();
         self.start_again().await;
     }
 
-    /// As if the machine had lost its power.
+    /// Kills it, as if the machine had lost power.
     pub fn kill(&mut self) {
         let _ = self.process.kill();
         self.process.wait().unwrap();
     }
 
-    /// Starts it where it was before it was killed.
+    /// Starts it again at the same address, after it was killed.
     pub async fn start_again(&mut self) {
         self.process = run(&self.jars, self.dir.path());
         self.is_up().await;
@@ -121,7 +121,7 @@ log.dirs={}
         self.dir.path()
     }
 
-    /// Waits until it makes topics.
+    /// Waits until it creates topics.
     async fn is_up(&self) {
         let admin: AdminClient<DefaultClientContext> =
             ClientConfig::new().set("bootstrap.servers", &self.plain).create().unwrap();

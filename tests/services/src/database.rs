@@ -4,7 +4,7 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::{given, unique};
 
-/// A database of a test's own on a server that others use too; dropped with the test.
+/// A database on a server that other tests use too. It is dropped with this value.
 #[derive(Debug)]
 pub struct Database {
     server: String,
@@ -12,12 +12,12 @@ pub struct Database {
 }
 
 impl Database {
-    /// An empty one on the server that `FEEDKIT_TEST_POSTGRES` names.
+    /// Creates an empty one on the server that `FEEDKIT_TEST_POSTGRES` names.
     pub async fn new() -> Database {
         Self::on(&given("FEEDKIT_TEST_POSTGRES")).await
     }
 
-    /// An empty one on the server that this URL names.
+    /// Creates an empty one on the server of this URL.
     pub async fn on(server: &str) -> Database {
         let name = unique("feedkit_test");
         let create = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'");
@@ -25,34 +25,34 @@ impl Database {
         Database { server: server.to_owned(), name }
     }
 
-    /// What it is called.
+    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where it is.
+    /// Its URL.
     pub fn url(&self) -> String {
         let (host, _) = self.server.rsplit_once('/').unwrap();
         format!("{host}/{}", self.name)
     }
 
-    /// Where its server listens.
+    /// The address of its server.
     pub fn address(&self) -> String {
         let (_, rest) = self.server.rsplit_once('@').unwrap();
         rest.split('/').next().unwrap().to_owned()
     }
 
-    /// The same database, reached at another port of this machine.
+    /// Its URL through another port of this machine.
     pub fn url_at_port(&self, port: u16) -> String {
         self.url().replace(&self.address(), &format!("127.0.0.1:{port}"))
     }
 
-    /// A connection of the test's own.
+    /// A new connection.
     pub async fn client(&self) -> Client {
         connect(&self.url()).await
     }
 
-    /// A copy, as a backup would hold it. Nobody may be connected.
+    /// Makes a copy, as a backup would. This ends all connections.
     pub async fn backup(&self) -> Database {
         let name = unique("feedkit_backup");
         let copy = format!("CREATE DATABASE {name} TEMPLATE {}", self.name);
@@ -61,7 +61,7 @@ impl Database {
         Database { server: self.server.clone(), name }
     }
 
-    /// Puts a backup in this database's place.
+    /// Replaces this database by a backup.
     pub async fn restore(&self, backup: &Database) {
         self.end_connections().await;
         backup.end_connections().await;
@@ -81,7 +81,7 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let (server, name) = (self.server.clone(), self.name.clone());
-        // Whatever happened to the test's own runtime.
+        // The test's own runtime may have ended.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {

@@ -1,11 +1,12 @@
-//! What the environment gives to a test, and how a test waits.
+//! Variables of the environment, unused names and ports, and how a test waits.
 
 use std::time::Duration;
 
 /// How long a test waits for what must happen.
 pub const DEADLINE: Duration = Duration::from_secs(90);
 
-/// The value of a variable that names a service. A test that needs it stands under the macro that ignores it otherwise.
+/// The value of a variable that names a service. A test that needs it must be under the macro
+/// that ignores the test otherwise.
 ///
 /// # Panics
 ///
@@ -15,12 +16,12 @@ pub fn given(name: &str) -> String {
     value.unwrap_or_else(|| panic!("{name} is not set"))
 }
 
-/// A name that no other test, of this run or another, has.
+/// A name that no other test uses, in this run or another.
 pub fn unique(what: &str) -> String {
     format!("{what}_{:016x}", rand::random::<u64>())
 }
 
-/// A port of this machine at which nobody listens.
+/// A port of this machine on which nobody listens.
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -29,7 +30,7 @@ pub fn free_port() -> u16 {
 ///
 /// # Panics
 ///
-/// If it does not within [`DEADLINE`].
+/// If the condition does not hold within [`DEADLINE`].
 pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let end = tokio::time::Instant::now() + DEADLINE;
     while !holds().await {

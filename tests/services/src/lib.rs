@@ -1,6 +1,6 @@
 //! What feedkit's tests need of the machine: services that are given, and servers and proxies that a test starts.
 //!
-//! The macros `needs_*` ignore a test where something that it needs is missing, and say what:
+//! The macros `needs_*` ignore a test if something that it needs is missing, and say what is missing:
 //!
 //! ```ignore
 //! #[apply(needs_kafka!)]
@@ -8,7 +8,8 @@
 //! async fn a_topic_is_read_to_its_end() {}
 //! ```
 //!
-//! They are decided when this crate is built. With `CI=true` nothing is ignored: such a test fails.
+//! The build script of this crate looks for what is there. With `CI=true` it ignores no test; a test without what it
+//! needs fails then.
 
 #![allow(clippy::unwrap_used, reason = "for tests only")]
 

@@ -6,7 +6,7 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use crate::{free_port, postgres_programs};
 
-/// A PostgreSQL server of a test's own, for what others must not suffer. Runs until it is dropped.
+/// A PostgreSQL server that a test may stop and configure. It runs until this value is dropped.
 #[derive(Debug)]
 pub struct PostgresServer {
     dir: tempfile::TempDir,
@@ -18,9 +18,9 @@ pub struct PostgresServer {
 /// How a server ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// Its clients are cut off.
+    /// The server closes all connections.
     Fast,
-    /// As if the machine had lost its power.
+    /// The server stops as if the machine had lost power.
     Immediate,
 }
 
@@ -30,7 +30,7 @@ impl PostgresServer {
         Self::start_with(options, |_| ())
     }
 
-    /// The same, with a look at the data directory before the start.
+    /// The same. `prepare` gets the data directory before the start.
     pub fn start_with(options: &str, prepare: impl FnOnce(&Path)) -> PostgresServer {
         let bin = postgres_programs::directory().expect("the programs of a PostgreSQL server are installed");
         let dir = tempfile::tempdir().unwrap();
@@ -49,22 +49,22 @@ impl PostgresServer {
         server
     }
 
-    /// Where its first database is.
+    /// The URL of its first database.
     pub fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Ends it, and starts it again where it was.
+    /// Stops it, and starts it again at the same address.
     pub fn restart(&self, stop: Stop) {
         run(&mut self.control("restart", stop));
     }
 
-    /// Ends it; its clients are cut off.
+    /// Stops it. This closes all connections.
     pub fn stop(&self) {
         run(&mut self.control("stop", Stop::Fast));
     }
 
-    /// Starts it where it was before it was stopped.
+    /// Starts it again at the same address, after it was stopped.
     pub fn start_again(&self) {
         run(&mut self.control("start", Stop::Fast));
     }
@@ -86,7 +86,7 @@ impl PostgresServer {
         self.program("pg_ctl", &[what, "-D", &data, "-m", mode, "-w", "-t", "120", "-l", log, "-o", &options])
     }
 
-    /// One of PostgreSQL's programs, which refuse to work for root.
+    /// One of PostgreSQL's programs, as the user postgres: the programs refuse to run as root.
     fn program(&self, name: &str, arguments: &[&str]) -> Command {
         let program = self.bin.join(name);
         if !is_root() {
@@ -115,7 +115,7 @@ fn run(command: &mut Command) {
     assert!(status.success(), "{command:?}: {status}\n{said}");
 }
 
-/// How it ended, and what it printed. That goes to a file, because a server keeps open what it inherits.
+/// How a command ended, and what it printed. It prints to a file, because a server keeps its inherited output open.
 fn status(command: &mut Command) -> (ExitStatus, String) {
     let mut file = tempfile::tempfile().unwrap();
     let (out, err) = (file.try_clone().unwrap(), file.try_clone().unwrap());

@@ -5,10 +5,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// What is watched for.
+/// What the proxy waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Watch {
-    /// Whatever a client says.
+    /// Any bytes from a client.
     Anything,
     /// PostgreSQL's COMMIT.
     Commit,
@@ -22,20 +22,21 @@ pub enum Watch {
 pub enum Cut {
     /// Not at all.
     Never = 0,
-    /// The server never hears of it.
+    /// The server does not receive the bytes.
     Before = 1,
-    /// The server has answered, the client never hears of it.
+    /// The server answers, but the client does not receive the answer.
     After = 2,
 }
 
-/// The simple query that ends a transaction, as it goes over the wire.
+/// The simple query that ends a transaction, as bytes of the protocol.
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 const SCRIPT: &[u8] = b"EVALSHA\r\n";
 
-/// Stands between a program and a server, and breaks connections at the worst moment. All of them end with it.
+/// A proxy between a program and a server that breaks connections at the worst moment. Its connections end when it is
+/// dropped.
 #[derive(Debug)]
 pub struct Proxy {
-    /// Where it listens on this machine.
+    /// Its port on this machine.
     pub port: u16,
     state: Arc<State>,
     listening: JoinHandle<()>,
@@ -51,7 +52,7 @@ struct State {
 }
 
 impl Proxy {
-    /// One to the server at this address.
+    /// Starts a proxy to the server at this address.
     pub async fn to(target: impl Into<String>, watch: Watch) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -69,7 +70,7 @@ impl Proxy {
                 let state = Arc::clone(&shared);
                 connections.spawn(async move {
                     if let Ok(server) = TcpStream::connect(&state.target).await {
-                        // Either end may break at any time.
+                        // Both ends may break at any time.
                         let _ = state.relay(client, server).await;
                     }
                 });
@@ -78,17 +79,17 @@ impl Proxy {
         Proxy { port, state, listening }
     }
 
-    /// Breaks the connection of the next one watched for.
+    /// Breaks the connection at the next bytes that the proxy waits for.
     pub fn cut_next(&self, cut: Cut) {
         self.state.cut.store(cut as u8, Ordering::SeqCst);
     }
 
-    /// How often one was broken.
+    /// How many connections it has broken.
     pub fn cuts(&self) -> u64 {
         self.state.cuts.load(Ordering::SeqCst)
     }
 
-    /// Whether no reply comes through from now on, though what is asked does.
+    /// From now on, requests pass and replies do not.
     pub fn swallow_replies(&self, swallows: bool) {
         self.state.swallows.store(swallows, Ordering::SeqCst);
     }

@@ -10,11 +10,11 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::free_port;
 
-/// A Redis of a test's own that saves nothing by itself; it starts in a few milliseconds and runs until it is dropped.
+/// A Redis server that saves nothing by itself. It starts in a few milliseconds and runs until this value is dropped.
 #[derive(Debug)]
 pub struct RedisServer {
     dir: tempfile::TempDir,
-    /// Where it listens on this machine.
+    /// Its port on this machine.
     pub port: u16,
     arguments: Vec<String>,
     child: Child,
@@ -39,12 +39,12 @@ impl RedisServer {
         panic!("redis-server does not start:\n{said}");
     }
 
-    /// Where it is, as clients are told.
+    /// Its URL for clients.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
-    /// Where it dumps to.
+    /// The directory of its dumps.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
@@ -54,20 +54,20 @@ impl RedisServer {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Ends it without a chance to save.
+    /// Kills it, so that it cannot save.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         self.child.wait().unwrap();
     }
 
-    /// Starts it again at the same place, with what its dump holds, if there is one.
+    /// Starts it again at the same address, with the data of its dump if there is one.
     pub async fn start_again(&mut self) {
         self.kill();
         self.child = spawn(self.dir.path(), self.port, &self.arguments);
         assert!(self.is_up().await, "redis-server does not start again:\n{}", self.said());
     }
 
-    /// What a command, given as words, answers.
+    /// Runs a command, given as words, and returns the answer.
     pub async fn ask<T: FromRedisValue>(&self, command: &str) -> T {
         self.try_ask(command).await.unwrap_or_else(|error| panic!("{command}: {error}"))
     }

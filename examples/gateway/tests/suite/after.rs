@@ -1,4 +1,4 @@
-//! `after=POSITION`: reading one's own write through two processes.
+//! `after=POSITION`: a client reads its own write through two processes.
 
 use crate::world::World;
 use feedkit_test_programs::told::event;
@@ -32,7 +32,7 @@ async fn a_read_sees_the_write_that_it_names() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_log_does_not_have_is_not_waited_for() {
     let world = World::new().await;
-    // Whoever waits for the deadline waits longer than the test.
+    // A request that waits for the deadline waits longer than the test.
     let gateway = world.gateway_with(&["--after-deadline", "300s"]).await;
     let written = gateway.client("ann").post("/api/events", &event("ann", "p", "like")).await.expect(202);
     let position = written["position"].as_str().unwrap();

@@ -46,7 +46,7 @@ async fn killed_again_and_again_the_servers_lose_and_repeat_nothing() {
         // Batches under way go beyond a portion: all may be taken before the last life.
         let until = (before + rng.random_range(portion / 4..=portion.max(1))).min(lines.len());
         let some = sending.send(&client, portion);
-        // While they send: whoever is not answered sends again.
+        // While they send. A client without an answer sends again.
         let killing_gateway = async {
             while sending.taken().len() < until {
                 tokio::time::sleep(Duration::from_millis(2)).await;

@@ -85,7 +85,7 @@ impl World {
     }
 
     pub async fn gateway_with(&self, arguments: &[&str]) -> Gateway {
-        // What is given last is not what counts: a flag stands once.
+        // A flag may be given only once: the last one does not override others.
         let mut command = gateway();
         self.services(&mut command);
         command.args(["--listen", "127.0.0.1:0"]);

@@ -123,7 +123,7 @@ impl Campaign<'_> {
                 0 => self.asked_to_stop(&mut rng).await,
                 1 => self.zombie(&mut rng).await,
                 2 | 3 => self.killed_at_random(&mut rng).await,
-                // What is computed anew is right whatever was wrong before: that comes early.
+                // A rebuild corrects whatever was wrong before, so it comes early.
                 _ => match self.tally.neediest(stages(self.share_done() < 0.4), &mut rng) {
                     stage::REBUILD => self.killed_in_a_rebuild(&mut rng).await,
                     stage => self.killed_at(stage, &mut rng).await,
@@ -320,5 +320,7 @@ impl std::fmt::Display for Tally {
 }
 
 fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }

@@ -60,7 +60,7 @@ async fn an_old_backup_of_postgresql_is_gone_on_from() {
     assert!(said.contains("incarnation"), "{said}");
     world.catch_up().await;
     judge(&world).await;
-    // What was raised before is raised again, under the same ids, and not published once more.
+    // The same alerts are raised again, with the same ids, and not published again.
     assert_eq!(alerts(&world).await, before);
     assert_eq!(published(&world.notifications).await.len(), before.len(), "some were published twice");
     more(&world, seed + 2, 300).await;

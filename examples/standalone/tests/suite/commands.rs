@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::program::{Place, arg, said};
 
-/// Two users like p1, one of them comments; one line is no event.
+/// Two users like p1, one of them comments; one line is not an event.
 const LINES: &str = r#"{"userId":"ann","postId":"p1","type":"post","text":"first!","timestamp":"2026-03-01T10:00:00Z"}
 {"userId":"bob","postId":"p1","type":"like","timestamp":"2026-03-01T10:01:00Z"}
 

@@ -18,7 +18,7 @@ fn flags_go_before_variables_before_the_file() {
     let place = Place::new();
     let config = place.path("feedkit.toml");
     std::fs::write(&config, "[jwt]\nalgorithm = \"X1\"\n").unwrap();
-    // What is in effect is what is complained about.
+    // The error names the effective value.
     let complaint = |flag: bool, variable: bool| {
         let mut command = place.feedkit(&["serve", "--check", "--config", arg(&config)]);
         if flag {

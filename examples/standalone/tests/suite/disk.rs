@@ -1,5 +1,5 @@
-//! What disks do to the program: full, torn, read-only, half gone. Nothing is lost in silence, and what is to be
-//! done is said.
+//! How the program handles disks: full, torn, read-only, half gone. It never loses data silently, and it says what to
+//! do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -147,7 +147,7 @@ fn a_read_only_directory_can_be_asked_and_stays_as_it_is() {
         let told = place.fails(1, args);
         assert!(told.contains("cannot be written") && told.contains(arg(&place.data())), "{told}");
     }
-    // What was not moved into the database yet is not passed over.
+    // Data that was not moved into the database yet is not ignored.
     for command in ["top", "verify", "alerts"] {
         let told = killed.fails(1, &[command]);
         assert!(told.contains("-wal") && told.contains("copy both"), "{told}");
@@ -182,7 +182,7 @@ fn a_log_made_anew_under_an_old_state_is_noticed() {
         assert!(told.contains("recreated: to be read from offset"), "{told}");
         assert!(told.contains("the log holds") && told.contains("move state.db away"), "{told}");
     }
-    // What was counted is still right.
+    // The counts are still right.
     place.run(&["verify"]);
     assert_eq!(place.json(&["top", "-n", "100000"]), calm.totals);
 

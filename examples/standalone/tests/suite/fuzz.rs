@@ -1,4 +1,4 @@
-//! Requests made from `/openapi.json` itself, by a fuzzer: no answer is undocumented, and none a server's mistake.
+//! A fuzzer makes requests from `/openapi.json`: every answer is documented, and no answer is a server error.
 
 use feedkit_test_programs::Served;
 use feedkit_test_services::{apply, given, needs_schemathesis};

@@ -38,7 +38,7 @@ async fn a_stream_over_http_comes_to_what_a_replay_comes_to() {
         let server = Server::of(&place);
         let client = server.writer();
         let some = sending.send(&client, portion);
-        // While they send: whoever is not answered sends again.
+        // While they send. A client without an answer sends again.
         let killed = async {
             let before = sending.taken().len();
             while sending.taken().len() < before + portion / 2
@@ -59,7 +59,7 @@ async fn a_stream_over_http_comes_to_what_a_replay_comes_to() {
 
     assert_eq!(sending.taken().len() + sending.refused(), lines.len());
     assert_eq!(sending.refused() as u64, summary["rejected"].as_u64().unwrap(), "{summary}");
-    // What is still in the log is counted by whoever opens it next.
+    // The next program that opens the log counts the events that are still in it.
     place.run(&["replay", "/dev/null"]);
     let top = |place: &Place| place.json(&["top", "-n", "100000"]).as_array().unwrap().clone();
     let (sent, replayed) = (top(&place), top(&calm));

@@ -1,4 +1,4 @@
-//! The documents: what they quote is what the examples say, and what they link to is there.
+//! Documents: quoted code is the code of the examples, and links lead to files that exist.
 
 use crate::support::{files, read, root};
 

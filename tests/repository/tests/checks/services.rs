@@ -1,4 +1,4 @@
-//! scripts/services: what it draws at random is taken by the programs it is passed to.
+//! scripts/services: programs accept the random values that it passes to them.
 
 use std::process::Command;
 
