@@ -7,7 +7,7 @@ use std::time::Duration;
 use feedkit_core::EventSink;
 use feedkit_kafka::admin::check_topics;
 use feedkit_kafka::{Kafka, SinkOptions};
-use feedkit_test_services::{Broker, apply, needs_broker};
+use feedkit_test_services::{Broker, apply, needs_broker, needs_openssl};
 
 use super::support::*;
 
@@ -52,6 +52,7 @@ fn secured(broker: &Broker, topic: &str, mechanism: &str, user: &str, password: 
 }
 
 #[apply(needs_broker!)]
+#[apply(needs_openssl!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_plain_and_scram_are_spoken() {
     let format = ["--add-scram", "SCRAM-SHA-512=[name=bob,password=scram-secret]"];

@@ -15,6 +15,7 @@
 
 #[cfg(feature = "kafka")]
 mod broker;
+mod certificates;
 #[cfg(feature = "postgres")]
 mod database;
 mod environment;
@@ -30,6 +31,7 @@ mod tmpfs;
 
 #[cfg(feature = "kafka")]
 pub use broker::Broker;
+pub use certificates::certify;
 #[cfg(feature = "postgres")]
 pub use database::Database;
 pub use environment::{DEADLINE, eventually, free_port, given, unique};

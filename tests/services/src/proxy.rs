@@ -1,3 +1,5 @@
+//! A proxy that breaks or holds connections at a chosen moment.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 

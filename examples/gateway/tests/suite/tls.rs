@@ -6,26 +6,12 @@ use std::process::Command;
 use feedkit_test_programs::told::{likes, send};
 use feedkit_test_programs::{Client, Served, eventually, said};
 use feedkit_test_services::{
-    PostgresServer, RedisServer, apply, free_port, needs_openssl, needs_postgres_server, needs_services,
+    PostgresServer, RedisServer, apply, certify, free_port, needs_openssl, needs_postgres_server,
+    needs_services,
 };
 
 use crate::programs::output;
 use crate::world::World;
-
-/// An authority, and a certificate by it for 127.0.0.1, as PEM files in `dir`.
-fn certify(dir: &Path) {
-    let openssl = |arguments: &str| {
-        let done = Command::new("openssl").args(arguments.split(' ')).current_dir(dir).output().unwrap();
-        assert!(done.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&done.stderr));
-    };
-    let new_key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
-    openssl(&format!("req -x509 {new_key} -keyout ca.key -out ca.pem -days 2 -subj /CN=feedkit-test"));
-    openssl(&format!("req {new_key} -keyout server.key -out server.csr -subj /CN=server"));
-    std::fs::write(dir.join("names"), "subjectAltName=IP:127.0.0.1,DNS:localhost").unwrap();
-    openssl(
-        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out server.pem -days 2 -extfile names",
-    );
-}
 
 /// Likes go all the way, and are read.
 async fn works(world: &World, post: &str) {
@@ -52,7 +38,7 @@ async fn works(world: &World, post: &str) {
 async fn both_servers_speak_tls() {
     let mut world = World::new().await;
     let dir = tempfile::tempdir().unwrap();
-    certify(dir.path());
+    certify(dir.path(), "server");
     let prepare = |data: &Path| {
         use std::os::unix::fs::PermissionsExt;
         for (from, to) in [("server.pem", "server.crt"), ("server.key", "server.key")] {
@@ -68,15 +54,15 @@ async fn both_servers_speak_tls() {
         ["--tls-port", &tls_port],
         ["--tls-cert-file", &path("server.pem")],
         ["--tls-key-file", &path("server.key")],
-        ["--tls-ca-cert-file", &path("ca.pem")],
+        ["--tls-ca-cert-file", &path("server-ca.pem")],
         ["--tls-auth-clients", "no"],
     ];
     let _redis = RedisServer::start(&arguments.concat()).await;
     world.postgres = postgres.url();
     world.redis_url = format!("rediss://localhost:{tls_port}");
-    world.arguments = ["--postgres-tls", "require", "--postgres-ca-file", &path("ca.pem")]
+    world.arguments = ["--postgres-tls", "require", "--postgres-ca-file", &path("server-ca.pem")]
         .into_iter()
-        .chain(["--redis-ca-file", &path("ca.pem")])
+        .chain(["--redis-ca-file", &path("server-ca.pem")])
         .map(str::to_owned)
         .collect();
     works(&world, "p").await;
