@@ -3,5 +3,6 @@
 mod dependencies;
 mod documents;
 mod licences;
+mod operations;
 mod services;
 mod support;

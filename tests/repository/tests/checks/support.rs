@@ -32,6 +32,11 @@ pub(crate) fn read(file: &Path) -> String {
     std::fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
 }
 
+/// A file's path from the root.
+pub(crate) fn named(file: &Path) -> String {
+    file.strip_prefix(root()).unwrap_or(file).display().to_string()
+}
+
 /// What cargo prints, without the network: what a test needs was fetched before it runs.
 pub(crate) fn cargo(arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO"));
