@@ -13,8 +13,8 @@ use feedkit_store::redis::{Redis, RedisOptions};
 use crate::settings::{Layers, Secret, choice};
 
 crate::settings! {
-    /// The log. `[kafka.properties]` can set any property of librdkafka, such as `security.protocol`, except for those on
-    /// which exactness depends.
+    /// The log. `[kafka.properties]` can set any property of librdkafka, such as `security.protocol`,
+    /// except for those on which exactness depends.
     pub struct KafkaSection in "kafka" as "kafka_" {
         /// Addresses of some brokers: HOST:PORT, separated by commas.
         brokers as "kafka": String = "127.0.0.1:9092".to_owned(),

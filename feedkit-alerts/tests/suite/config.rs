@@ -1,3 +1,5 @@
+//! Rules are configured from TOML, and faults name the setting.
+
 use std::time::Duration;
 
 use feedkit_alerts::{RuleSet, RulesConfig};

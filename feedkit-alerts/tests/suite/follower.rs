@@ -1,3 +1,5 @@
+//! The follower takes steps, writes snapshots, and starts again from them.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! The rule that tells authors about milestones.
+
 use feedkit_alerts::RuleSet;
 use feedkit_alerts::rules::{Milestone, MilestoneConfig};
 use feedkit_core::EventKind::{Like, Post, Unlike};

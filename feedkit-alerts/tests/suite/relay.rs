@@ -1,3 +1,5 @@
+//! The relay publishes every alert, also when calls fail.
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,3 +1,5 @@
+//! The rule that notices spikes of likes.
+
 use std::time::Duration;
 
 use feedkit_alerts::RuleSet;

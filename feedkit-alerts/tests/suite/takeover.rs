@@ -1,3 +1,5 @@
+//! One follower takes over the lease of another.
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;

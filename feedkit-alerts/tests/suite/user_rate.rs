@@ -1,3 +1,5 @@
+//! The rule that notices users who act faster than a person can.
+
 use std::time::Duration;
 
 use feedkit_alerts::RuleSet;

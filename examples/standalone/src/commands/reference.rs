@@ -13,8 +13,8 @@ const INTRODUCTION: &str = "\
 
 <!-- Made by `feedkit reference > docs/configuration.md`; a test compares the two. -->
 
-Every setting of `feedkit` can be given in three ways. A flag overrides a variable, a variable overrides the file, and the
-file overrides the default:
+Every setting of `feedkit` can be given in three ways. A flag overrides a variable, a variable
+overrides the file, and the file overrides the default:
 
 | | |
 |---|---|
@@ -39,15 +39,16 @@ jwks_file = \"/etc/feedkit/jwks.json\"
 min_likes = 50
 ```
 
-An unknown key or an invalid value ends the program before anything starts, with exit code 2. The error names the key and
-where the value comes from. `feedkit serve --check` only checks this, and exits.
+An unknown key or an invalid value ends the program before anything starts, with exit code 2. The
+error names the key and where the value comes from. `feedkit serve --check` only checks this, and
+exits.
 
-Durations are written `500ms`, `5s` or `1h 30m`; sizes are written `4096`, `256KiB` or `4MB`. A list is an array in the file;
-elsewhere its items are separated by commas. A switch is `true` or `false`; its flag without a value means `true`. Paths
-are relative to the working directory.
+Durations are written `500ms`, `5s` or `1h 30m`; sizes are written `4096`, `256KiB` or `4MB`. A list
+is an array in the file; elsewhere its items are separated by commas. A switch is `true` or `false`;
+its flag without a value means `true`. Paths are relative to the working directory.
 
-A secret is never the value of a flag, because other users of the machine could see it. It is in a file, whose bytes count
-without one newline at the end, or in a variable.
+A secret is never the value of a flag, because other users of the machine could see it. It is in a
+file, whose bytes count without one newline at the end, or in a variable.
 ";
 
 /// Prints the reference.
