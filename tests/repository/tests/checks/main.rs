@@ -2,6 +2,7 @@
 
 mod dependencies;
 mod documents;
+mod layout;
 mod licences;
 mod operations;
 mod services;
