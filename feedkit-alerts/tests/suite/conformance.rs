@@ -19,7 +19,7 @@ use feedkit_core::notification::{Audience, Notification, Severity};
 use feedkit_core::testkit::ManualClock;
 use feedkit_core::testkit::conformance::{FollowerHarness, alert_rule, follower};
 use feedkit_core::traffic::{Farm, Steady, TrafficOptions};
-use feedkit_core::{Error, Offset, Partition, Positions, PostId, Result, Timestamp};
+use feedkit_core::{Alerts, Error, Offset, Partition, Positions, PostId, Result, Timestamp};
 
 use crate::support::{effects, post};
 

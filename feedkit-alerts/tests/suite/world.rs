@@ -18,12 +18,16 @@ use feedkit_core::codec::{Codec, Place};
 use feedkit_core::effect::{Effect, LoggedEvent};
 use feedkit_core::follower::{Follower, FollowerPosition};
 use feedkit_core::history::{CommitBatch, History, JournalRead};
+use feedkit_core::lease::Lease;
 use feedkit_core::memory::{MemoryAlertLog, MemoryHistory};
 use feedkit_core::notification::{Audience, Notification, Severity};
+use feedkit_core::outbox::OutboxRow;
 use feedkit_core::source::Record;
 use feedkit_core::testkit::ManualClock;
 use feedkit_core::traffic::TrafficOptions;
-use feedkit_core::{Error, ErrorKind, JsonCodec, Offset, Partition, Positions, Result, Timestamp};
+use feedkit_core::{
+    Alerts, Error, ErrorKind, JsonCodec, Offset, Outbox, Partition, Positions, Result, Timestamp,
+};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

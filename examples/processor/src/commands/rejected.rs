@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use feedkit_core::codec::Place;
 use feedkit_core::sink::NewRecord;
 use feedkit_core::source::Record;
-use feedkit_core::{Codec, EventSink, JsonCodec, Queries, Result};
+use feedkit_core::{Codec, EventSink, Inspect, JsonCodec, Result};
 use feedkit_kafka::SinkOptions;
 use feedkit_server::output;
 use feedkit_store::postgres::{RejectedKey, RejectedValue};

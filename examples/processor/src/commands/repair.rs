@@ -6,7 +6,7 @@ use std::sync::Arc;
 use feedkit_core::pipeline::CounterFollower;
 use feedkit_core::queries::PostView;
 use feedkit_core::trending::Trending;
-use feedkit_core::{CounterStore, Follower, History, Positions, Queries, Result};
+use feedkit_core::{CounterStore, Counts, Follower, History, Inspect, Positions, Result};
 use feedkit_server::output;
 use feedkit_store::postgres::Postgres;
 use feedkit_store::redis::RedisCounters;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use feedkit_core::queries::{Activity, Bucket, Comment, PostView};
-use feedkit_core::{AlertLog, Clock, Queries, Result, SystemClock, Timestamp};
+use feedkit_core::{Alerts, Clock, Inspect, Queries, Result, SystemClock, Timestamp};
 use feedkit_store::sqlite::{Sqlite, SqliteOptions};
 use serde::Serialize;
 

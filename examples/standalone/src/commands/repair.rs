@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use feedkit_core::{Queries, Result, SystemClock};
+use feedkit_core::{Inspect, Result, SystemClock};
 use feedkit_store::sqlite::{Sqlite, SqliteOptions};
 
 use crate::config::Config;

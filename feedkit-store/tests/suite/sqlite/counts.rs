@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use feedkit_core::effect::LoggedEvent;
 use feedkit_core::journal::JournalEntry;
-use feedkit_core::testkit::TrafficConfig;
 use feedkit_core::testkit::conformance::support::{batch, event};
 use feedkit_core::testkit::conformance::{self, CountsHarness};
+use feedkit_core::traffic::TrafficOptions;
 use feedkit_core::{Clock, Counts, History, Partition, Pipeline, PostId, Queries, SystemClock};
 use feedkit_store::sqlite::{SourceOptions, SqliteCounts, SqliteHistory, USER_ACTIONS};
 
@@ -58,7 +58,7 @@ async fn what_is_committed_is_counted() {
     let handle = pipeline.handle();
     let running = tokio::spawn(pipeline.run(Default::default()));
 
-    let traffic = TrafficConfig { seed: 71, count: 2_000, posts: 50, ..Default::default() };
+    let traffic = TrafficOptions::default().seed(71).count(2_000).posts(50);
     let sent = send(&store, traffic.traffic().map(|item| item.record()).collect()).await;
     let ends = sent.into_iter().fold(feedkit_core::Positions::new(), |mut ends, (partition, offset)| {
         ends.advance(partition, offset);
