@@ -6,7 +6,7 @@ use std::time::Duration;
 use feedkit_alerts::{AlertFollower, AlertOptions, Relay};
 use feedkit_core::pipeline::{PartitionState, PipelineHandle, PipelineStatus};
 use feedkit_core::source::{Resume, check_resume};
-use feedkit_core::{AlertLog, Clock, Error, History, JsonCodec, Pipeline, Positions, Result, SystemClock};
+use feedkit_core::{Clock, Error, History, JsonCodec, Outbox, Pipeline, Positions, Result, SystemClock};
 use feedkit_store::sqlite::{NOTIFICATIONS, SourceOptions, Sqlite, SqliteOptions, USER_ACTIONS};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use feedkit_core::Alerts;
 use feedkit_core::ErrorKind;
-use feedkit_core::alert_log::AlertLog;
 use feedkit_core::notification::{Audience, Notification};
 use feedkit_server::settings::{Given, Layers};
 
