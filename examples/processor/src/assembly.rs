@@ -6,7 +6,7 @@ use std::time::Duration;
 use feedkit_alerts::{AlertFollower, AlertOptions, Relay, Signals};
 use feedkit_core::pipeline::{CounterFollower, PipelineHandle};
 use feedkit_core::trending::Trending;
-use feedkit_core::{AlertLog, Error, JsonCodec, Pipeline, Result, SystemClock};
+use feedkit_core::{Error, JsonCodec, Outbox, Pipeline, Result, SystemClock};
 use feedkit_kafka::{Kafka, SinkOptions, SourceHandle, SourceOptions, admin};
 use feedkit_server::patiently;
 use feedkit_store::postgres::Postgres;
