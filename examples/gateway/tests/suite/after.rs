@@ -51,7 +51,7 @@ async fn what_the_log_does_not_have_is_not_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_visible_in_time_is_answered_504() {
     let world = World::new().await;
-    // Nobody processes.
+    // No processor runs.
     let gateway = world.gateway_with(&["--after-deadline", "1s"]).await;
     let written = gateway.client("ann").post("/api/events", &event("ann", "p", "like")).await.expect(202);
     let position = written["position"].as_str().unwrap();

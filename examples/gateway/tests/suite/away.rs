@@ -1,4 +1,4 @@
-//! What a gateway does while a service is away, and that it recovers by itself.
+//! A gateway while a service is away, and its recovery without help.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ fn anybody(gateway: &Gateway) -> Client {
     Client::new(gateway.address, None)
 }
 
-/// `host:port` of a URL.
+/// The `host:port` of a URL.
 fn place(url: &str) -> String {
     url.rsplit_once('@').map_or(url, |(_, rest)| rest).split('/').next().unwrap().to_owned()
 }
@@ -45,7 +45,7 @@ async fn without_redis_writes_pass_and_reads_come_from_the_history() {
     assert_eq!(shown.await["source"], "history");
     let top = reader.get("/api/posts/top?by=likes").await.expect(200);
     assert_eq!(top["source"], "history", "{top}");
-    // The limit is this gateway's own now.
+    // The gateway applies the limit by itself now.
     let ann = gateway.client("ann");
     let mut limited = 0;
     for _ in 0..40 {
@@ -56,9 +56,9 @@ async fn without_redis_writes_pass_and_reads_come_from_the_history() {
             other => panic!("{other}: {}", answer.body),
         }
     }
-    assert!(limited > 0, "nothing limits while Redis is away");
+    assert!(limited > 0, "no write was limited while Redis was away");
 
-    // It comes back empty; the processor counts anew.
+    // Redis comes back empty, and the processor rebuilds the counters.
     world.redis.start_again().await;
     gateway.is("ready", Some(("counters", "up"))).await;
     eventually("the counters", async || {
@@ -129,7 +129,7 @@ async fn without_kafka_writes_are_refused_at_once_and_it_recovers() {
     let mut broker = Broker::start().await;
     let world = World::on(broker.plain.clone()).await;
     world.create_topics().await;
-    // Waiting for an acknowledgement would take longer than the test waits for anything.
+    // Waiting for an acknowledgement would take longer than the test may.
     let patient = ["--kafka-delivery-timeout", "200s", "--answer-timeout", "300s"];
     let gateway = world.gateway_with(&patient).await;
     gateway.is("ready", Some(("log", "up"))).await;
@@ -138,7 +138,7 @@ async fn without_kafka_writes_are_refused_at_once_and_it_recovers() {
     broker.kill();
     gateway.is("unready", Some(("log", "down"))).await;
     assert_eq!(anybody(&gateway).get("/health/live").await.status, 200);
-    // One tries whether it is still so; the others need not wait for it.
+    // One write tries whether Kafka is still away. The others do not wait for it.
     let trying = Arc::new(gateway.client("eve"));
     let trying = tokio::spawn(async move { trying.post("/api/events", &event("eve", "p", "like")).await });
     let ann = gateway.client("ann");
@@ -155,10 +155,10 @@ async fn without_kafka_writes_are_refused_at_once_and_it_recovers() {
     batch.expect(503);
 
     broker.restart().await;
-    // Also what only reads, though nothing new comes to be read.
+    // This includes reads, although there is nothing new to read.
     gateway.is("ready", Some(("live", "up"))).await;
     ann.post("/api/events", &event("ann", "p", "like")).await.expect(202);
-    // What tried meanwhile was taken at last.
+    // The write that tried in the meantime was taken in the end.
     trying.await.unwrap().expect(202);
 }
 

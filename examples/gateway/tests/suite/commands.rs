@@ -1,4 +1,4 @@
-//! The command line, and the end of a run.
+//! The command line and the shutdown.
 
 use std::process::Command;
 
@@ -20,7 +20,7 @@ async fn the_reference_is_in_step() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration-gateway.md");
     let kept = std::fs::read_to_string(path).unwrap();
     let differs = made.lines().zip(kept.lines()).find(|(made, kept)| made != kept);
-    let anew = "make it anew: feedkit-gateway --reference > docs/configuration-gateway.md";
+    let anew = "regenerate it: feedkit-gateway --reference > docs/configuration-gateway.md";
     assert!(made == kept, "{anew}\nthe first line that differs: {differs:#?}");
 }
 
@@ -71,7 +71,7 @@ async fn a_check_tells_what_is_wrong() {
         assert_eq!(output.status.code(), Some(code), "{flag} {value}: {}", said(&output));
         assert!(said(&output).contains(names), "{flag} {value}: {}", said(&output));
     }
-    // A Redis that throws keys away must not be counted in.
+    // A Redis that evicts keys must not be used for counters.
     let _: String = world.redis.ask("CONFIG SET maxmemory-policy allkeys-lru").await;
     let _: String = world.redis.ask("CONFIG SET maxmemory 100mb").await;
     let evicts = check(&|_| ()).await;
@@ -107,7 +107,7 @@ async fn what_cannot_be_is_bad_usage() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_is_in_good_order() {
     let world = World::new().await;
-    // Long enough to be seen, and ended with the process.
+    // Long enough to be observed. It ends with the process.
     let mut gateway = world.gateway_with(&["--drain", "2s", "--log-format", "json"]).await;
     gateway.is("ready", None).await;
     let (mut socket, _) =
@@ -119,16 +119,16 @@ async fn a_stop_is_in_good_order() {
     let ann = gateway.client("ann");
     ann.post("/api/events", &event("ann", "p", "like")).await.expect(202);
     gateway.process.terminate();
-    // Unready first, while it still takes what comes.
+    // It becomes unready first, while it still accepts requests.
     let prober = Client::new(gateway.address, None);
     eventually("unready", async || (prober.get("/health/ready").await.status == 503).then_some(())).await;
     ann.post("/api/events", &event("ann", "p", "comment")).await.expect(202);
-    // The socket is told to come back.
+    // The socket is told to reconnect.
     let closed = loop {
         match tokio::time::timeout(PATIENCE, socket.next()).await.unwrap() {
             Some(Ok(Message::Close(frame))) => break frame.map(|frame| u16::from(frame.code)),
             Some(Ok(_)) => {}
-            other => panic!("not closed but {other:?}"),
+            other => panic!("expected a close frame, got {other:?}"),
         }
     };
     assert_eq!(closed, Some(1012), "{}", gateway.process.stderr());

@@ -1,4 +1,4 @@
-//! A way to a server that can be shut.
+//! A proxy to a server that can be shut.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// Passes connections on to a server. Shut, it refuses them, and has cut those that were there.
+/// Forwards connections to a server. Shutting it closes all connections and refuses new ones.
 pub struct Door {
     pub address: SocketAddr,
     server: String,
@@ -14,7 +14,7 @@ pub struct Door {
 }
 
 impl Door {
-    /// An open one, to `server`.
+    /// An open door to `server`.
     pub async fn to(server: &str) -> Door {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut door =
@@ -24,7 +24,7 @@ impl Door {
     }
 
     pub async fn open(&mut self) {
-        // Connections that were cut may hold the address for a moment.
+        // Closed connections may hold the address for a moment.
         let listener = feedkit_test_programs::eventually("the address", async || {
             TcpListener::bind(self.address).await.ok()
         });
@@ -42,7 +42,7 @@ impl Door {
     fn pass(&mut self, listener: TcpListener) {
         let server = self.server.clone();
         self.open = Some(tokio::spawn(async move {
-            // Dropped with this task, and with it all connections.
+            // Dropped with this task, which closes all connections.
             let mut connections = JoinSet::new();
             while let Ok((mut client, _)) = listener.accept().await {
                 let server = server.clone();

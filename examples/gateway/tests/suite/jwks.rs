@@ -1,4 +1,4 @@
-//! Public keys from a URL, as an issuer rotates them.
+//! Public keys from a URL, while an issuer rotates them.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ const PRIVATE: &[u8] =
     include_bytes!("../../../../feedkit-http/tests/suite/gateway_reads/keys/ed.private.pem");
 const PUBLIC: &str = include_str!("../../../../feedkit-http/tests/suite/gateway_reads/keys/ed.public.pem");
 
-/// Publishes keys by these names; nothing while it is down.
+/// Publishes keys with these names, or answers nothing while it is down.
 struct Issuer {
     names: Mutex<Option<Vec<&'static str>>>,
     asked: AtomicUsize,
@@ -64,7 +64,7 @@ impl Issuer {
     }
 }
 
-/// The key, called so. The last 32 of a public key's 44 bytes are the key itself.
+/// The key under this name. The last 32 of a public key's 44 bytes are the key itself.
 fn key(name: &str) -> Value {
     let body: String = PUBLIC.lines().filter(|line| !line.starts_with('-')).collect();
     let x = body[16..].trim_end_matches('=').replace('+', "-").replace('/', "_");
@@ -89,7 +89,8 @@ async fn keys_are_fetched_and_rotate_and_unknown_ones_do_not_hammer_the_issuer()
     let (issuer, url) = Issuer::start().await;
     let arguments = ["--jwt-algorithm", "EdDSA", "--jwt-jwks-url", &url, "--rate-limit", "0"];
     let gateway = world.gateway_with(&arguments).await;
-    // An issuer that is down lets nobody in, and says so; once it is up, it does.
+    // While the issuer is down, no token is accepted, and readiness shows it. Once it is up, tokens
+    // are accepted.
     let first = ann(&gateway, "1");
     let refused = first.post("/api/events", &event("ann", "p", "comment")).await;
     assert!([401, 503].contains(&refused.status.as_u16()), "{refused:?}");
@@ -105,11 +106,11 @@ async fn keys_are_fetched_and_rotate_and_unknown_ones_do_not_hammer_the_issuer()
     assert!(again <= 2, "50 tokens with an unknown key asked the issuer {again} times");
     assert_eq!(write(&first).await, 202);
 
-    // The next key is let in when the cool-down is over.
+    // The next key is accepted when the cool-down is over.
     issuer.publish(&["1", "2"]);
     eventually("the second key", async || (write(&unknown).await == 202).then_some(())).await;
     assert_eq!(write(&first).await, 202);
-    // Down again: what is known stays believed.
+    // The issuer is down again: known keys stay valid.
     *issuer.names.lock().unwrap() = None;
     assert_eq!((write(&first).await, write(&unknown).await), (202, 202));
 }

@@ -1,8 +1,8 @@
-//! A stream over HTTP by clients that do not give up, while gateways and processors are killed: it ends as a plain count
-//! of the stream says.
+//! Clients send a stream over HTTP and retry until each event is taken, while gateways and
+//! processors are killed. In the end the counts are those of a plain count of the stream.
 //!
-//! `FEEDKIT_STREAM` names a file of events to be sent instead of made-up ones, `FEEDKIT_SERVER_KILLS` sets how many lives
-//! the servers have (6), `FEEDKIT_SEED` repeats a run.
+//! `FEEDKIT_STREAM` names a file of events to send instead of generated ones.
+//! `FEEDKIT_SERVER_KILLS` sets how many lives the servers have (6). `FEEDKIT_SEED` repeats a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -43,7 +43,7 @@ async fn killed_again_and_again_the_servers_lose_and_repeat_nothing() {
         let mut gateway = world.gateway().await;
         let client = gateway.writer();
         let before = sending.taken().len();
-        // Batches under way go beyond a portion: all may be taken before the last life.
+        // The batches under way exceed a portion, so all events may be taken before the last life.
         let until = (before + rng.random_range(portion / 4..=portion.max(1))).min(lines.len());
         let some = sending.send(&client, portion);
         // While they send. A client without an answer sends again.
@@ -54,12 +54,13 @@ async fn killed_again_and_again_the_servers_lose_and_repeat_nothing() {
             gateway.process.kill();
             gateways_killed += 1;
         };
-        // Side by side, so that they also take partitions from one another; some die as they start, some at work.
+        // Two at a time, so that they also take partitions from each other. Some die as they start,
+        // some at work.
         let delays: Vec<u64> = (0..2).map(|_| rng.random_range(50..3_000)).collect();
         let killing_processors = futures_util::future::join_all(delays.into_iter().map(|delay| async move {
             let mut processor = world.processor();
             tokio::time::sleep(Duration::from_millis(delay)).await;
-            assert!(!processor.has_ended(), "it ended by itself:\n{}", processor.stderr());
+            assert!(!processor.has_ended(), "the processor ended by itself:\n{}", processor.stderr());
             processor.kill();
         }));
         processors_killed += 2;
@@ -78,9 +79,9 @@ async fn killed_again_and_again_the_servers_lose_and_repeat_nothing() {
     let rows = sql.query("SELECT event_id::text FROM events", &[]).await.unwrap();
     let kept: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
     let taken: BTreeSet<String> = sending.taken().iter().map(|taken| taken.id.to_string()).collect();
-    assert_eq!(taken.difference(&kept).next(), None, "answered 202, and not in the history");
-    assert_eq!(kept, taken, "more than was sent");
-    assert_eq!(rows.len(), kept.len(), "something is there twice");
+    assert_eq!(taken.difference(&kept).next(), None, "an event was answered 202 and is not in the history");
+    assert_eq!(kept, taken, "the history has more than was sent");
+    assert_eq!(rows.len(), kept.len(), "an event is there twice");
     assert_eq!(rows.len(), model.events);
 
     let rows = sql.query("SELECT post_id, kind, count FROM post_totals WHERE count <> 0", &[]).await.unwrap();
@@ -104,7 +105,7 @@ fn made_up(seed: u64) -> Vec<Vec<u8>> {
     config.traffic().map(|item| item.value.to_vec()).collect()
 }
 
-/// What the stream comes to, one event after the other.
+/// Counts the stream, one event after the other.
 #[derive(Default)]
 struct Model {
     ids: BTreeSet<(String, String)>,
@@ -147,7 +148,7 @@ impl Model {
         likes.chain(self.others.clone().into_iter().filter(|((_, kind), _)| kind != "post")).collect()
     }
 
-    /// Most likes first, ties by id.
+    /// Posts by most likes, ties by id.
     fn top(&self, count: usize) -> Vec<(String, i64)> {
         let mut top: Vec<_> = self.likes().into_iter().map(|(post, n)| (post.to_owned(), n)).collect();
         top.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));

@@ -1,4 +1,5 @@
-//! The gateway, together with the processor, on the real services: each a process, as they are deployed.
+//! The gateway together with the processor, on real services. Each is a process of its own, as in
+//! production.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod after;

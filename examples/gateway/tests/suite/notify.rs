@@ -1,4 +1,4 @@
-//! Who is told what, from a like at a gateway through a processor to a socket.
+//! Notifications: from a like at a gateway through a processor to a socket.
 
 use feedkit_test_programs::told::{event, likes, mark, send};
 use feedkit_test_programs::{Client, Process, Served, Socket, eventually, told};
@@ -15,7 +15,8 @@ async fn a_hundred_likes_are_told_to_the_author_alone_and_once() {
     told::a_hundred_likes_are_told_to_the_author_alone_and_once(&gateway).await;
 }
 
-/// Kills the processor before it reads, while the alert is under way, and in the middle of publishing it.
+/// Kills the processor before it reads, while the alert is under way, and while it publishes the
+/// alert.
 #[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_processor_that_is_killed_on_the_way_tells_it_once() {
@@ -36,7 +37,7 @@ async fn a_processor_that_is_killed_on_the_way_tells_it_once() {
     let last = mark(&gateway, "ann", "last").await;
     let mut told = socket.ids_until(&last).await;
     wanted.push(last);
-    // A reader that comes anew reads the log itself.
+    // A new reader reads the log itself.
     told.sort();
     wanted.sort();
     assert_eq!(told, wanted);
@@ -49,12 +50,12 @@ async fn a_processor_that_is_killed_on_the_way_tells_it_once() {
 
 #[derive(Debug, Clone, Copy)]
 enum Kill {
-    /// At a named stage, by a processor that was built for it.
+    /// At a named stage, by a processor that was built with failpoints.
     #[cfg(feature = "failpoints")]
     At(&'static str),
-    /// Once the history has the likes, wherever the rest is.
+    /// Once the history has the likes, at any stage of the rest.
     Committed,
-    /// At once, wherever it is.
+    /// At once, at any stage.
     Now,
 }
 
@@ -117,11 +118,11 @@ async fn what_was_missed_while_a_gateway_was_dead_is_told_by_another() {
     let heard = mark(&first, "ann", "p").await;
     assert_eq!(socket.ids_until(&heard).await, [heard]);
     first.process.kill();
-    assert!(socket.next().await.is_none(), "the socket lives on");
+    assert!(socket.next().await.is_none(), "the socket is still open");
     let missed = mark(&second, "ann", "q").await;
     let cursor = socket.cursor.clone().unwrap();
     let mut socket = Socket::open(second.address, &token("ann", &[], &[])).await;
-    assert!(socket.subscribe(&["me"], Some(&cursor)).await, "not recovered");
+    assert!(socket.subscribe(&["me"], Some(&cursor)).await, "the subscription was not recovered");
     assert_eq!(socket.ids_until(&missed).await, [missed]);
     let last = mark(&second, "ann", "r").await;
     assert_eq!(socket.ids_until(&last).await, [last], "told twice");

@@ -1,4 +1,4 @@
-//! The two programs.
+//! Commands that start the two programs.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -10,14 +10,14 @@ pub fn gateway() -> Command {
     bare(env!("CARGO_BIN_EXE_feedkit-gateway"))
 }
 
-/// The processor, which lies beside the gateway once it has been built.
+/// The processor, which lies beside the gateway once it is built.
 pub fn processor() -> String {
     let path = PathBuf::from(env!("CARGO_BIN_EXE_feedkit-gateway")).with_file_name("feedkit-processor");
     assert!(path.exists(), "build the processor first: cargo build -p feedkit-processor");
     path.to_str().unwrap().to_owned()
 }
 
-/// Runs it to its end, without holding up other tests.
+/// Runs a command to its end on a thread of its own, so that other tests go on.
 pub async fn output(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }

@@ -1,4 +1,4 @@
-//! What gateways share through Redis.
+//! State that gateways share through Redis.
 
 use crate::world::World;
 use feedkit_test_programs::told::{event, likes, send};
@@ -26,7 +26,7 @@ async fn a_limit_holds_for_all_gateways_together() {
             other => panic!("{other}: {}", answer.body),
         }
     }
-    // A little comes back while it runs: one each three seconds.
+    // The allowance refills while the test runs, by one every three seconds.
     assert!((20..40).contains(&taken), "{taken} were taken of 20 a minute");
 }
 
@@ -48,7 +48,7 @@ async fn an_answer_that_one_gateway_has_computed_the_other_need_not() {
     let ask = async |address| Client::new(address, None).get(path).await.expect(200);
     let answer = ask(first.address).await;
     assert_eq!(answer["buckets"][0]["counts"]["like"], 10, "{answer}");
-    // What the history says now is not what was said before.
+    // The history has changed since the cached answer.
     eventually("it is kept", async || {
         let keys: Vec<String> = world.redis.ask("KEYS feedkit:*cache*").await;
         (!keys.is_empty()).then_some(())

@@ -1,4 +1,4 @@
-//! Encrypted connections to PostgreSQL and Redis, and a Redis Cluster, under the whole of both servers.
+//! Both servers with encrypted connections to PostgreSQL and Redis, and with a Redis Cluster.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,7 @@ use feedkit_test_services::{
 use crate::programs::output;
 use crate::world::World;
 
-/// Likes go all the way, and are read.
+/// Likes pass through both servers and can be read.
 async fn works(world: &World, post: &str) {
     let (gateway, _processor) = (world.gateway().await, world.processor());
     gateway.is("ready", None).await;

@@ -1,4 +1,4 @@
-//! Topics, a database and a Redis of one test's own, and the two servers on them.
+//! A test's own topics, database and Redis, and the two servers on them.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -13,15 +13,15 @@ use crate::programs::{self, gateway, output};
 
 const SECRET: &str = "a secret that is long enough for tests";
 
-/// Where everything is.
+/// The services of a test.
 pub struct World {
     dir: tempfile::TempDir,
     pub kafka: String,
     pub name: String,
-    /// As the servers are told.
+    /// The URLs that the servers get.
     pub postgres: String,
     pub redis_url: String,
-    /// More arguments that both take.
+    /// More arguments for both servers.
     pub arguments: Vec<String>,
     pub redis: RedisServer,
     processor: String,
@@ -56,7 +56,7 @@ impl World {
         }
     }
 
-    /// By the processor's own command.
+    /// Creates the topics by the processor's own command.
     pub async fn create_topics(&self) {
         let mut command = self.processor_command();
         command.args(["create-topics", "--partitions", "3", "--retention", "1h"]);
@@ -79,7 +79,7 @@ impl World {
         command
     }
 
-    /// Without limits, listening.
+    /// A gateway without limits, once it listens.
     pub async fn gateway(&self) -> Gateway {
         self.gateway_with(&[]).await
     }
@@ -106,7 +106,7 @@ impl World {
         let mut command = bare(&self.processor);
         self.services(&mut command);
         command.args(["--listen", "127.0.0.1:0", "--group", &self.name]);
-        // One that was killed is not waited for long.
+        // A processor that was killed is noticed soon.
         command.args(["--group-session-timeout", "3s", "--group-heartbeat-interval", "300ms"]);
         command
     }
@@ -115,7 +115,7 @@ impl World {
         Process::start(&mut self.processor_command())
     }
 
-    /// Reads what is in the log now, and ends.
+    /// Runs a processor up to the current end of the log.
     pub async fn catch_up(&self) {
         let mut command = self.processor_command();
         command.args(["--until-caught-up", "--json"]);
@@ -123,7 +123,7 @@ impl World {
         assert!(caught_up.status.success(), "{}", said(&caught_up));
     }
 
-    /// A connection to the database beside the servers'.
+    /// A connection to the database, beside those of the servers.
     pub async fn sql(&self) -> Sql {
         self.database.client().await
     }
@@ -133,14 +133,14 @@ impl World {
 pub struct Gateway {
     pub process: Process,
     pub address: SocketAddr,
-    /// What it said last of its readiness.
+    /// Its last answer about readiness.
     seen: Mutex<String>,
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("--- its readiness was last {}", self.seen.lock().unwrap());
+            println!("--- its last readiness was {}", self.seen.lock().unwrap());
         }
     }
 }
@@ -149,7 +149,7 @@ impl Gateway {
     pub async fn start(command: &mut Command) -> Gateway {
         const MARK: &str = "listening on http://";
         let mut process = Process::start(command);
-        // The line's end has come too when something stands after it.
+        // The line is complete when something follows it.
         let said = loop {
             let said = process.says(MARK).await;
             if said.split_once(MARK).is_some_and(|(_, rest)| rest.contains('\n')) {
@@ -162,7 +162,7 @@ impl Gateway {
         Gateway { process, address: rest[..end].parse().unwrap(), seen: Mutex::default() }
     }
 
-    /// Waits for readiness to be this, with a component in this condition.
+    /// Waits until readiness is this, with a component in this condition.
     pub async fn is(&self, status: &str, component: Option<(&str, &str)>) -> Value {
         let client = Client::new(self.address, None);
         eventually(&format!("{status} {component:?}"), async || {
@@ -189,7 +189,7 @@ impl Served for Gateway {
     }
 }
 
-/// A token, signed with the secret that the gateways know.
+/// A token, signed with the secret of the gateways.
 pub fn token(user: &str, roles: &[&str], scopes: &[&str]) -> String {
     feedkit_test_programs::token(SECRET, &claims(user, roles, scopes))
 }

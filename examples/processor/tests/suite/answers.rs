@@ -1,4 +1,4 @@
-//! What a processor answers, and where.
+//! The HTTP answers of a processor.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Where a processor answers, once it runs. `None` if it ends before that.
+/// Waits until a processor runs, and returns the address of its HTTP server. `None` if it ends
+/// before that.
 pub(crate) async fn address(process: &mut Process) -> Option<SocketAddr> {
     let end = tokio::time::Instant::now() + DEADLINE;
     loop {
@@ -27,7 +28,7 @@ pub(crate) async fn address(process: &mut Process) -> Option<SocketAddr> {
     }
 }
 
-/// What `GET path` answers: status and body.
+/// The status and the body of `GET path`.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
@@ -41,7 +42,7 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Option<(u16, String)
     Some((status, body.to_owned()))
 }
 
-/// Whether it is ready, and what it is made of.
+/// Whether the processor is ready, and its components.
 pub(crate) async fn readiness(address: SocketAddr) -> Option<(bool, Value)> {
     let (status, body) = get(address, "/health/ready").await?;
     Some((status == 200, serde_json::from_str(&body).unwrap()))

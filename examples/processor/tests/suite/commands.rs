@@ -1,4 +1,4 @@
-//! Each command, its answers and its complaints.
+//! The output and the errors of each command.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::oracle::{judge, totals};
 use crate::traffic::{Sender, lively, seed};
 use crate::world::{World, bare};
 
-/// A world with some traffic, and everything caught up with it.
+/// A world with some traffic that everything has caught up with.
 async fn with_traffic() -> World {
     let world = World::new().await;
     let config = lively(seed()).count(600);
@@ -65,7 +65,7 @@ async fn a_check_says_what_does_not_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn usage_is_told_apart_from_failure() {
-    // Without any service.
+    // No service is needed for these.
     for (args, named) in [
         (&["--no-such-flag"][..], "no-such-flag"),
         (&["no-such-command"], "no-such-command"),
@@ -109,7 +109,7 @@ async fn the_state_is_told() {
     assert!(world.ok(&["status"]).await.contains("alerts are stored"));
     let caught: Value = world.json(&["--until-caught-up"]).await;
     assert_eq!(caught["events"], 0, "{caught}");
-    // Nothing is known of Redis while it is away, and the rest is still told.
+    // While Redis is away, its column is unknown and the others are shown.
     let mut world = world;
     world.redis_url = format!("redis://127.0.0.1:{}/", free_port());
     let status: Value = world.json(&["status"]).await;
@@ -142,7 +142,7 @@ async fn damage_is_found_and_mended() {
     assert!(said.contains("promoted") && said.contains("counters"), "{said}");
     world.ok(&["rebuild", "counters"]).await;
     world.ok(&["verify"]).await;
-    // A counter that nobody should have.
+    // A counter that should not exist.
     world.redis.ask::<String>("FLUSHALL").await;
     assert!(world.ok(&["verify"]).await.contains("not compared"));
     world.ok(&["rebuild", "counters"]).await;
@@ -178,7 +178,7 @@ async fn a_person_is_erased_and_counts_stay() {
     let found = "SELECT count(*) FROM events WHERE user_id = 'ann' OR text LIKE '%secret%'";
     let left: i64 = world.database.client().await.query_one(found, &[]).await.unwrap().get(0);
     assert_eq!(left, 0);
-    // Another try, and a person nobody knows.
+    // The same person again, and an unknown one.
     world.ok(&["erase-user", "ann"]).await;
     world.ok(&["erase-user", "nobody"]).await;
 }
@@ -236,14 +236,14 @@ async fn a_stop_ends_in_time_whatever_is_away() {
         feedkit_core::SystemClock.now().since(asked),
         ended.status
     );
-    // While it waits for PostgreSQL, too.
+    // It also stops while it waits for PostgreSQL.
     world.postgres_url = world.database.url_at_port(free_port());
     let mut process = Process::start(&mut world.command(&[]));
     process.says("waiting for PostgreSQL").await;
     process.signal(Signal::TERM);
     let ended = process.ended().await;
     assert_eq!(ended.status.code(), Some(0), "{ended}");
-    // Who waits for the end of catching up must not take a stop for it.
+    // A stop must not look like the end of catching up.
     let mut process = Process::start(&mut world.command(&["--until-caught-up"]));
     process.says("waiting for PostgreSQL").await;
     process.signal(Signal::TERM);

@@ -1,4 +1,4 @@
-//! A log that lost records while no processor ran: never passed over in silence.
+//! A log that has lost records while no processor ran: the loss is always reported.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ fn admin(kafka: &Kafka) -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", &kafka.bootstrap).create().unwrap()
 }
 
-/// Drops the records of a partition before an offset, as expiry does.
+/// Deletes the records of a partition before an offset, as retention does.
 async fn drop_before(kafka: &Kafka, partition: u32, offset: u64) {
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(&kafka.topic, partition as i32, Offset::Offset(offset as i64)).unwrap();
@@ -30,7 +30,7 @@ async fn drop_before(kafka: &Kafka, partition: u32, offset: u64) {
     deleted.elements()[0].error().unwrap();
 }
 
-/// Makes the topic anew.
+/// Deletes the topic and creates it again.
 async fn recreate(kafka: &Kafka) {
     let deleted = admin(kafka).delete_topics(&[&kafka.topic], &AdminOptions::new()).await.unwrap();
     deleted[0].as_ref().unwrap();
@@ -41,7 +41,8 @@ async fn recreate(kafka: &Kafka) {
     .await;
 }
 
-/// Likes of one post each, by users `PREFIX0`, `PREFIX1`, …, until each of two partitions has ten at least.
+/// Sends likes of one post by users `PREFIX0`, `PREFIX1`, …, until each of two partitions has at
+/// least ten.
 async fn likes(kafka: &Kafka, prefix: &str) -> BTreeMap<Partition, u64> {
     let sink = kafka.sink(SinkOptions::default()).unwrap();
     let mut sent: BTreeMap<Partition, u64> = BTreeMap::new();
@@ -68,7 +69,8 @@ async fn likes_of_p(world: &World) -> i64 {
     totals(world).await.get("p").and_then(|counts| counts.get("like")).copied().unwrap_or(0)
 }
 
-/// The partition stops, readiness fails and says both offsets, and the way on is shown, then taken.
+/// The partition stops, and readiness fails with both offsets. `accept-gap` shows where it would
+/// resume, then resumes.
 async fn stops_until_accepted(world: &World, word: &str, numbers: [u64; 2]) {
     let (process, address) = world.start().await;
     let stopped = async || {
@@ -100,7 +102,7 @@ async fn stops_until_accepted(world: &World, word: &str, numbers: [u64; 2]) {
     assert!(nothing.contains("no partition has a gap"), "{nothing}");
 }
 
-/// After that everything goes on, and is consistent in itself.
+/// After that everything works, and the stores agree with each other.
 async fn goes_on(world: &World, expected: i64) {
     world.catch_up().await;
     assert_eq!(likes_of_p(world).await, expected);
@@ -129,7 +131,7 @@ async fn records_that_expired_unread_are_a_gap() {
     let more = likes(&world.events, "b").await;
     drop_before(&world.events, 1, at + 4).await;
     stops_until_accepted(&world, "expired", [at, at + 4]).await;
-    // The other partition has gone on by itself; of this one four are lost.
+    // The other partition has continued by itself. Four records of this one are lost.
     goes_on(&world, had + more.values().sum::<u64>() as i64 - 4).await;
 }
 
@@ -139,7 +141,7 @@ async fn a_log_that_ends_before_what_was_read_is_a_gap() {
     let world = world().await;
     let had = likes_of_p(&world).await;
     let at = world.postgres().await.history().positions().await.unwrap().of(Partition(0));
-    // As if the broker had lost its tail: the history has read further than the log reaches.
+    // As if the broker had lost its newest records: the history is ahead of the log.
     let client = world.database.client().await;
     let ahead =
         "UPDATE positions SET position = position + 7, last_offset = last_offset + 7 WHERE partition = 0";
@@ -147,7 +149,7 @@ async fn a_log_that_ends_before_what_was_read_is_a_gap() {
     let shift = "UPDATE journal SET next = next + 7 WHERE partition = 0 AND next = $1";
     assert_eq!(client.execute(shift, &[&(at as i64)]).await.unwrap(), 1);
     stops_until_accepted(&world, "truncated", [at + 7, 0]).await;
-    // It goes on where the log begins: what was read before is recognised.
+    // It resumes where the log begins. Events that were read before are recognised.
     goes_on(&world, had).await;
 }
 

@@ -1,4 +1,4 @@
-//! Records that no gateway writes: each is in `rejected`, and nothing stands still.
+//! Records that no gateway writes: each is rejected, and the processor goes on.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::oracle::{judge, logged, totals};
 use crate::traffic::{Flow, Sender, lively, seed};
 use crate::world::World;
 
-/// Any key or none, any value or none, in any partition.
+/// Sends a record to a partition, with or without a key and a value.
 async fn raw(kafka: &Kafka, records: Vec<(Option<&'static str>, Option<Bytes>, i32)>) {
     let kafka = kafka.clone();
     let send = move || {
@@ -41,7 +41,7 @@ fn like(id: Option<EventId>, user: &str) -> Bytes {
     format!(r#"{{{id}"userId":"{user}","postId":"p","type":"like"}}"#).into()
 }
 
-/// What no event is, by a word that the reason or the detail has.
+/// Values that are not valid events, each with a word of the reason or the detail.
 fn hostile() -> Vec<(Option<Bytes>, &'static str)> {
     let at = |millis: i64| EventId::derived(Timestamp::from_millis(millis), rand::random());
     let text = |text: String| Some(Bytes::from(text));
@@ -51,7 +51,7 @@ fn hostile() -> Vec<(Option<Bytes>, &'static str)> {
         "{\"a\":".repeat(50_000),
         "}".repeat(50_000)
     );
-    // Larger than is kept of it, and not to be compressed to nothing.
+    // Larger than the part that is stored, and not compressible.
     let large: Vec<u8> = (0..5_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let long = "x".repeat(5_000_000);
     vec![
@@ -85,12 +85,12 @@ async fn hostile_records_are_rejected_and_nothing_stands_still() {
     let (process, _) = world.started().await;
     let flow = Flow::start(&world.events, &lively(seed), 40, Duration::from_millis(20));
     let hostile = hostile();
-    // In all partitions, under one key, whatever its partition would be.
+    // In every partition, under one key, whatever partition the key belongs to.
     let records = hostile.iter().flat_map(|(value, _)| (0..4).map(|p| (Some("same"), value.clone(), p)));
     raw(&world.events, records.collect()).await;
     let row = (Some("x"), Some(Bytes::from_static(b"{]")), 2);
     raw(&world.events, vec![row; 10_000]).await;
-    // Without a key, and in another partition than its user's, an event is an event.
+    // An event is valid without a key, and in another partition than its user's.
     raw(
         &world.events,
         vec![(None, Some(like(None, "keyless")), 1), (Some("k"), Some(like(None, "astray")), 3)],
@@ -113,7 +113,7 @@ async fn hostile_records_are_rejected_and_nothing_stands_still() {
     let listed: Value = world.json(&["rejected", "list", "-n", "100000"]).await;
     let listed = listed.as_array().unwrap();
     assert_eq!(listed.len() as u64, model.counts.rejected);
-    // Those were sent first, so that they are found by their values.
+    // These are found by their values.
     let rows = client
         .query("SELECT reason || ' ' || coalesce(field, '') || ' ' || detail, octet_length(value)::bigint, size FROM rejected WHERE size > 1000000", &[])
         .await
@@ -128,7 +128,7 @@ async fn hostile_records_are_rejected_and_nothing_stands_still() {
         let found = reasons.iter().filter(|(reason, field)| reason.contains(word) || field == word).count();
         assert!(found >= 4, "{word}: {found}");
     }
-    // Nothing of it becomes an event by being sent again.
+    // Sending them again makes none of them valid.
     let again = world.ok(&["rejected", "retry"]).await;
     assert!(again.starts_with("0 records"), "{again}");
 }
@@ -152,7 +152,7 @@ async fn what_a_wider_configuration_accepts_comes_back_once() {
     assert!(same.starts_with("0 records") && same.contains("1201"), "{same}");
 
     let world = world.set("EVENTS_EXTRA_KINDS", "share");
-    // Two at once send everything twice; each bears the id that its place gave it.
+    // Two commands at once send everything twice. Each event has the id that its place gave it.
     let (one, two) = tokio::join!(world.ok(&["rejected", "retry"]), world.ok(&["rejected", "retry"]));
     println!("{one}{two}");
     let third = world.ok(&["rejected", "retry"]).await;
@@ -162,7 +162,8 @@ async fn what_a_wider_configuration_accepts_comes_back_once() {
     assert_eq!(world.json(&["rejected", "list"]).await.as_array().unwrap().len(), 1);
     world.ok(&["verify"]).await;
 
-    // The model is fed what came back, and that one, but not what was rejected at first.
+    // The model gets the resent records and the new one, but not the records that were rejected at
+    // first.
     let mut records = logged(&world.events).await;
     for records in records.records.values_mut() {
         records.retain(|record| {
@@ -173,7 +174,7 @@ async fn what_a_wider_configuration_accepts_comes_back_once() {
     let model = records.model(JsonCodec::new(policy.clone()));
     assert_eq!((model.counts.accepted, model.counts.rejected), (1200, 1));
     crate::oracle::judge_model(&world, &model).await;
-    // From here on they are events at once.
+    // From here on such records are valid at once.
     sender.send((0..50).map(share).collect()).await;
     world.catch_up().await;
     assert_eq!(totals(&world).await["p"]["share"], 1250);

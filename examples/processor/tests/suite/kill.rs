@@ -1,6 +1,7 @@
-//! Kills processors at every stage, again and again, under traffic, and compares what is left with the model.
+//! Kills processors at every stage, again and again, under traffic, and compares the stores with
+//! the model.
 //!
-//! `FEEDKIT_SERVICE_KILLS` sets how many kills (50), `FEEDKIT_SEED` repeats a run's choices.
+//! `FEEDKIT_SERVICE_KILLS` sets how many kills (50). `FEEDKIT_SEED` repeats the choices of a run.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -21,7 +22,8 @@ use crate::oracle::{judge, totals};
 use crate::traffic::{Flow, lively, seed};
 use crate::world::{SESSION, TURN, World};
 
-/// Stages that are reached while a processor works. `ingest` is the embedded log's, `retention` comes at the end.
+/// Stages that a working processor reaches. `ingest` belongs to the embedded log, and `retention`
+/// comes at the end.
 const AT_WORK: [&str; 7] = [
     stage::REBUILD,
     stage::BEFORE_COMMIT,
@@ -37,15 +39,15 @@ fn stages(with_rebuild: bool) -> &'static [&'static str] {
     if with_rebuild { &AT_WORK } else { &AT_WORK[1..] }
 }
 
-/// Kills at no stage in particular.
+/// Kills at no particular stage.
 const AT_RANDOM: &str = "at random";
-/// Stopped past the session's time-out, let go on, and killed then.
+/// Stops a processor for longer than the session time-out, continues it, and kills it then.
 const ZOMBIE: &str = "as a zombie";
-/// Each is hit at least so often.
+/// How often each stage is hit at least.
 const EACH: u64 = 2;
-/// Kills of one world before what is left of it is judged.
+/// How many kills a world suffers before its stores are checked.
 const CAMPAIGN: u64 = 60;
-/// How long a stage is waited for: not every life comes to every stage.
+/// How long to wait for a stage. Not every life reaches every stage.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 #[apply(needs_services!)]
@@ -60,7 +62,7 @@ async fn killed_at_any_stage_processors_lose_and_repeat_nothing() {
             break;
         }
         let world = World::new().await;
-        // Every fourth with the other group protocol, which misses a dead member later.
+        // Every fourth world uses the other group protocol, which notices a dead member later.
         let world = match campaign % 4 {
             3 => world.set("GROUP_PROTOCOL", "consumer"),
             _ => world,
@@ -75,7 +77,7 @@ async fn killed_at_any_stage_processors_lose_and_repeat_nothing() {
 struct Campaign<'t> {
     world: World,
     tally: &'t Tally,
-    /// Kills before it, and at its end.
+    /// The number of kills before this world and at its end.
     from: u64,
     until: u64,
 }
@@ -87,7 +89,7 @@ impl Campaign<'_> {
         let slots = [0, 1, 2].map(|slot| (slot, ChaCha8Rng::seed_from_u64(rng.next_u64())));
         let mut changes = ChaCha8Rng::seed_from_u64(rng.next_u64());
         let [one, two, three] = slots.map(|(slot, rng)| self.live(slot, rng, &wanted, &done));
-        // One to three processors at a time; and now and then Redis loses everything.
+        // One to three processors at a time. Now and then Redis loses everything.
         let changing = async {
             while !done.load(Ordering::Relaxed) {
                 tokio::time::sleep(Duration::from_millis(500)).await;
@@ -106,7 +108,7 @@ impl Campaign<'_> {
         self.drop_months().await;
     }
 
-    /// One place for a processor: as soon as one has ended, the next begins.
+    /// Runs processors one after the other: as soon as one has ended, the next starts.
     async fn live(&self, slot: usize, mut rng: ChaCha8Rng, wanted: &AtomicUsize, done: &AtomicBool) {
         loop {
             if self.tally.total() >= self.until && self.tally.least_of(stages(false)) >= EACH {
@@ -132,7 +134,7 @@ impl Campaign<'_> {
         }
     }
 
-    /// How much of this campaign is over.
+    /// The share of this campaign that is over.
     fn share_done(&self) -> f64 {
         (self.tally.total() - self.from) as f64 / (self.until - self.from) as f64
     }
@@ -147,7 +149,8 @@ impl Campaign<'_> {
         };
         let mut process = Process::start(&mut self.armed(&[], stage, nth));
         if stage == stage::SNAPSHOT {
-            // One is written at a stop. Before it listens for signals, one ends it at once.
+            // A snapshot is written at a stop. A signal before the processor listens for it ends
+            // the process at once.
             address(&mut process).await;
             let after = Duration::from_millis(rng.random_range(300..2500));
             ended_within(&mut process, after).await;
@@ -165,7 +168,7 @@ impl Campaign<'_> {
         }
     }
 
-    /// A rebuild that was asked for, beside processors at work, or one that a processor finds it needs.
+    /// A rebuild by command beside running processors, or one that a processor starts by itself.
     async fn killed_in_a_rebuild(&self, rng: &mut ChaCha8Rng) {
         let args: &[&str] = match rng.random_range(0..3) {
             0 => &["rebuild", "counters"],
@@ -186,7 +189,7 @@ impl Campaign<'_> {
         } else if ended.status.signal().is_some() {
             self.died(ended, AT_RANDOM);
         } else {
-            // It may not be reached so often; and another may be rebuilding already.
+            // The stage may not be reached, because another process may be rebuilding already.
             assert!(!args.is_empty(), "{ended}");
         }
     }
@@ -200,7 +203,7 @@ impl Campaign<'_> {
 
     async fn asked_to_stop(&self, rng: &mut ChaCha8Rng) {
         let mut process = Process::start(&mut self.world.command(&[]));
-        // Before it listens for signals, one ends it at once.
+        // A signal before the processor listens for it ends the process at once.
         if address(&mut process).await.is_none() {
             panic!("{}", process.ended().await);
         }
@@ -208,7 +211,8 @@ impl Campaign<'_> {
         process.stop().await;
     }
 
-    /// One that is stopped, misses that its partitions are another's by now, and goes on.
+    /// A processor that is stopped, misses that its partitions now belong to another, and
+    /// continues.
     async fn zombie(&self, rng: &mut ChaCha8Rng) {
         let mut process = Process::start(&mut self.world.command(&[]));
         let mut wait = async |low: u64, high: u64, process: &mut Process| {
@@ -229,7 +233,7 @@ impl Campaign<'_> {
         self.tally.add(how);
     }
 
-    /// The traffic's own time lies before what is kept: sums go into the baseline.
+    /// The traffic's event time is older than the retention, so that sums go into the baseline.
     async fn drop_months(&self) {
         let before = totals(&self.world).await;
         let short = ["--retention-events-days", "60"];
@@ -258,7 +262,7 @@ impl Campaign<'_> {
         assert_eq!(totals(&self.world).await, before, "after retention");
     }
 
-    /// A processor that dies when it comes to a stage for the nth time.
+    /// A processor that dies when it reaches a stage for the nth time.
     fn armed(&self, args: &[&str], stage: &'static str, nth: u64) -> Command {
         let mut command = self.world.command(args);
         command.env("FEEDKIT_FAILPOINT", format!("{stage}:{nth}"));
@@ -302,7 +306,7 @@ impl Tally {
         self.least_of(&AT_WORK).min(self.of(stage::RETENTION))
     }
 
-    /// One of `stages` that has been hit least.
+    /// The one of `stages` that was hit least.
     fn neediest(&self, stages: &[&'static str], rng: &mut ChaCha8Rng) -> &'static str {
         let least = self.least_of(stages);
         let all: Vec<_> = stages.iter().filter(|s| self.of(s) == least).collect();

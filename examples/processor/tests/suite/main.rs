@@ -1,4 +1,4 @@
-//! The processor as its users run it, on real Kafka, PostgreSQL and Redis.
+//! The processor as a process, on real Kafka, PostgreSQL and Redis.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod answers;

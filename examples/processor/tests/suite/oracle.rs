@@ -1,4 +1,4 @@
-//! What the log holds, what the model makes of it, and what is kept instead.
+//! Compares the stores with what the model makes of the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,13 +16,13 @@ use crate::world::World;
 
 const NONE: [String; 0] = [];
 
-/// All records of a topic, in order by partition, and the log's incarnation.
+/// All records of a topic, in order by partition, and the incarnation of the log.
 pub(crate) struct Logged {
     pub(crate) incarnation: u128,
     pub(crate) records: BTreeMap<Partition, Vec<Record>>,
 }
 
-/// Reads a topic from its beginning to its present end.
+/// Reads a topic from its beginning to its current end.
 pub(crate) async fn logged(kafka: &Kafka) -> Logged {
     let ends = kafka.ends().await.unwrap();
     let mut source = kafka.broadcast(SourceOptions::default()).unwrap();
@@ -62,7 +62,7 @@ impl Logged {
     }
 }
 
-/// Compares everything that is kept with the model of what the log holds. All must have been caught up with.
+/// Compares all stores with the model of the log. Everything must have caught up.
 pub(crate) async fn judge(world: &World) -> Model {
     let logged = logged(&world.events).await;
     let model = logged.model(JsonCodec::default());
@@ -80,7 +80,7 @@ pub(crate) async fn judge(world: &World) -> Model {
     model
 }
 
-/// Compares history, counters, rollups and alerts with a model; the journal is left out.
+/// Compares history, counters, rollups and alerts with a model, but not the journal.
 pub(crate) async fn judge_model(world: &World, model: &Model) {
     let postgres = world.postgres().await;
     let queries = model.compare_queries(&postgres.queries()).await.unwrap();
@@ -92,8 +92,8 @@ pub(crate) async fn judge_model(world: &World, model: &Model) {
     judge_alerts(world, model).await;
 }
 
-/// Each milestone that was passed for certain is raised, and none that cannot have been; nothing is kept twice, and
-/// what is kept was published.
+/// Each milestone that was certainly passed is raised, and none that cannot have been passed. No
+/// alert is stored twice, and each stored alert was published.
 async fn judge_alerts(world: &World, model: &Model) {
     let kept = alerts(world).await;
     for (post, counted) in &model.posts {
@@ -115,7 +115,7 @@ async fn judge_alerts(world: &World, model: &Model) {
     println!("{} alerts, published {} times", kept.len(), published.len());
 }
 
-/// At no time can a post have had more likes: the most that each partition has ever added.
+/// The most likes that a post can have had at any time: the sum of the maxima of the partitions.
 fn most_likes(model: &Model, post: &PostId) -> i64 {
     let most = |effects: &Vec<feedkit_core::effect::Effect>| {
         let (mut likes, mut most) = (0, 0);
@@ -130,7 +130,8 @@ fn most_likes(model: &Model, post: &PostId) -> i64 {
     model.effects.values().map(most).sum()
 }
 
-/// The ids of all alerts that are kept. The table keeps an id once; that none has another's number, too.
+/// The ids of all stored alerts. Checks that no two alerts have the same number; the table already
+/// ensures unique ids.
 pub(crate) async fn alerts(world: &World) -> BTreeSet<String> {
     let rows =
         world.database.client().await.query("SELECT id, seq FROM alerts ORDER BY seq", &[]).await.unwrap();
@@ -140,7 +141,7 @@ pub(crate) async fn alerts(world: &World) -> BTreeSet<String> {
     ids
 }
 
-/// The ids of all that was published, in whatever order.
+/// The ids of all published notifications, in any order.
 pub(crate) async fn published(notifications: &Kafka) -> Vec<String> {
     let records = logged(notifications).await.records;
     let id = |record: &Record| {
@@ -150,7 +151,7 @@ pub(crate) async fn published(notifications: &Kafka) -> Vec<String> {
     records.values().flatten().map(id).collect()
 }
 
-/// What is counted of every post, from the history: to be compared before and after.
+/// The counts of every post in the history, to compare before and after.
 pub(crate) async fn totals(world: &World) -> BTreeMap<String, BTreeMap<String, i64>> {
     let mut snapshot = world.postgres().await.history().snapshot().await.unwrap();
     let mut all = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! Services that go away under a processor at work, and connections that break at the worst moment. It stays, and in the
-//! end all is as if nothing had happened.
+//! Services go away while a processor runs, and connections break at the worst moment. The
+//! processor keeps running, and in the end all stores are as if nothing had happened.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn flow(world: &World, seed: u64) -> Flow {
     Flow::start(&world.events, &lively(seed), 40, Duration::from_millis(40))
 }
 
-/// Waits until the history has come so many records further.
+/// Waits until the history has advanced by this many records.
 async fn goes_on(world: &World, by: i64) {
     let client = world.database.client().await;
     let position = async || {
@@ -30,7 +30,7 @@ async fn goes_on(world: &World, by: i64) {
     eventually("the history goes on", async || position().await >= from + by).await;
 }
 
-/// It was never started again, stops in good order, and the model agrees with what is left.
+/// The processor stops in order, without ever being restarted, and the stores agree with the model.
 async fn settle(world: &World, process: Process, flow: Flow) {
     flow.stop().await;
     process.stop().await;
@@ -54,7 +54,7 @@ async fn the_broker_restarts() {
     broker.kill();
     broker.start_again().await;
     goes_on(&world, 300).await;
-    // It says so while the broker is away, and is well again by itself.
+    // Readiness shows it while the broker is away, and recovers by itself.
     broker.kill();
     let log_is_down = async || {
         readiness(address).await.is_some_and(|(ready, why)| !ready && why.to_string().contains("no broker"))
@@ -84,7 +84,7 @@ async fn postgresql_falls_and_restarts() {
         tokio::task::block_in_place(|| server.restart(stop));
     }
     goes_on(&world, 300).await;
-    // It says so while the server is away, and is well again by itself.
+    // Readiness shows it while the server is away, and recovers by itself.
     tokio::task::block_in_place(|| server.stop());
     eventually("it is not ready", async || readiness(address).await.is_some_and(|(ready, _)| !ready)).await;
     tokio::task::block_in_place(|| server.start_again());
@@ -139,7 +139,7 @@ async fn redis_restarts_with_nothing() {
         world.redis.kill();
         eventually("it is not ready", async || readiness(address).await.is_some_and(|(ready, _)| !ready))
             .await;
-        // The history goes on without counters.
+        // The history advances without counters.
         goes_on(&world, 100).await;
         world.redis.start_again().await;
         crate::world::ready(address).await;
@@ -147,7 +147,7 @@ async fn redis_restarts_with_nothing() {
     settle(&world, process, flow).await;
 }
 
-/// Puts a list in the place of whatever is there, in one step.
+/// Replaces the key by a list, in one step.
 async fn plant_list(world: &World, key: &str) {
     let client = redis::Client::open(world.redis.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();

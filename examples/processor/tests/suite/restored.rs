@@ -1,4 +1,4 @@
-//! Stores that come back from an old backup.
+//! Stores that are restored from an old backup.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use crate::oracle::{alerts, judge, published};
 use crate::traffic::{Flow, lively, seed};
 use crate::world::World;
 
-/// Sends so many items, and lets everything catch up with them. Likes stand, so that which milestones are reached does
-/// not depend on the order in which partitions were read.
+/// Sends this many items and lets everything catch up. There are no unlikes, so the milestones that
+/// are reached do not depend on the order in which partitions are read.
 async fn more(world: &World, seed: u64, items: u64) {
     let config = lively(seed).unlikes(0.0);
     let flow = Flow::start(&world.events, &config, 50, Duration::from_millis(1));
@@ -27,7 +27,7 @@ async fn an_old_dump_of_redis_is_brought_up_to_date() {
     world.redis.ask::<String>("SAVE").await;
     let dump = world.redis.path().join("dump.rdb");
     let old = std::fs::read(&dump).unwrap();
-    // Under a processor at work, and between two.
+    // Both while a processor runs, and between two runs.
     let (process, _) = world.started().await;
     more(&world, seed + 1, 500).await;
     world.redis.kill();
@@ -43,13 +43,13 @@ async fn an_old_dump_of_redis_is_brought_up_to_date() {
     judge(&world).await;
 }
 
-/// What Redis has counted is ahead of the history, or of a future that will not come.
+/// The counts in Redis are ahead of the restored history.
 #[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_backup_of_postgresql_is_gone_on_from() {
     let seed = seed();
     let world = World::new().await;
-    // What the rule of spikes says depends on the order in which partitions were read.
+    // The alerts of the spike rule depend on the order in which partitions are read.
     let world = world.set("SPIKE_ENABLED", "false").set("USER_RATE_ENABLED", "false");
     more(&world, seed, 800).await;
     let backup = world.database.backup().await;

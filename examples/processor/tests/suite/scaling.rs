@@ -1,4 +1,4 @@
-//! More partitions, more processors, fewer again, all under traffic.
+//! Partitions are added, and processors are added and removed, under traffic.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,23 +20,23 @@ async fn committed(client: &tokio_postgres::Client) -> BTreeMap<Partition, i64> 
     rows.iter().map(|row| (Partition(row.get::<_, i32>(0) as u32), row.get(1))).collect()
 }
 
-/// The order of each user's actions is kept though users move to other partitions: likes and unlikes of one pair come
-/// out as the model has them, which is fed the old partitions first.
+/// The order of each user's actions is kept even if users move to other partitions. Likes and
+/// unlikes of a pair come out as in the model, which reads the old partitions first.
 #[apply(needs_services!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn from_four_to_eight_partitions() {
     let _turn = TURN.lock().await;
     let seed = seed();
     let mut world = World::new().await;
-    // Producers and processors notice soon.
+    // Producers and processors notice new partitions soon.
     world.events.properties.insert("topic.metadata.refresh.interval.ms".to_owned(), "300".to_owned());
-    // Few users who change their minds often: most pairs are touched before and after.
+    // A few users change their minds often, so most pairs have actions before and after the change.
     let config = lively(seed).users(40).posts(8).likes(0.5).unlikes(0.45).comments(0.03);
     let (one, _) = world.started().await;
     let (two, _) = world.started().await;
     let flow = Flow::start(&world.events, &config, 40, Duration::from_millis(20));
     let client = world.database.client().await;
-    // An old partition is one that something was committed from.
+    // An old partition is one with committed records.
     let read = async || committed(&client).await.values().filter(|at| **at > 0).count();
     eventually("four partitions are read", async || read().await == 4).await;
     eventually("there is something before", async || flow.sent() > 1000).await;
@@ -54,7 +54,8 @@ async fn from_four_to_eight_partitions() {
     world.catch_up().await;
     let model = judge(&world).await;
     assert_eq!(model.positions.iter().count(), 8);
-    // Users moved, and did the same things before and after: else this would have shown nothing.
+    // Users moved, and acted on the same posts before and after. Otherwise the test would show
+    // nothing.
     let users = |partitions: std::ops::Range<u32>| -> BTreeSet<_> {
         let effects = |p| model.effects.get(&Partition(p)).into_iter().flatten();
         partitions.flat_map(effects).map(|e| (e.user.clone(), e.post.clone())).collect()
@@ -64,7 +65,7 @@ async fn from_four_to_eight_partitions() {
     assert!(moved > 20, "{moved}");
 }
 
-/// The longest that any partition's position stood still, while there was something to read in it.
+/// How long each partition's position stood still at most while it had records to read.
 struct Pauses {
     stop: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<()>,
@@ -95,7 +96,7 @@ impl Pauses {
         Pauses { stop, task, longest }
     }
 
-    /// What it was since the last call, in milliseconds by partition.
+    /// The values since the last call, in milliseconds by partition.
     fn take(&self) -> String {
         let longest = std::mem::take(&mut *self.longest.lock().unwrap());
         let each: Vec<_> = longest.iter().map(|(p, t)| format!("{p}: {}", t.as_millis())).collect();
@@ -113,7 +114,7 @@ async fn come_and_go(protocol: &str) {
     let seed = seed();
     let world = World::new().await;
     let world = world.set("GROUP_PROTOCOL", protocol);
-    // Every partition gets some records every few milliseconds.
+    // Every partition gets records every few milliseconds.
     let (first, _) = world.started().await;
     let flow = Flow::start(&world.events, &lively(seed), 40, Duration::from_millis(5));
     let client = world.database.client().await;
@@ -123,7 +124,7 @@ async fn come_and_go(protocol: &str) {
     let settled = async |what: &str| {
         let (sent, before) = (flow.sent(), committed(&client).await);
         eventually("traffic goes on", async || flow.sent() > sent + 2000).await;
-        // A partition whose owner was killed stands still for as long as that is not noticed.
+        // A partition whose owner was killed stands still until the group notices it.
         eventually("all partitions go on", async || {
             committed(&client).await.iter().all(|(p, at)| *at > before[p])
         })

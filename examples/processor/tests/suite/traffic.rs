@@ -1,4 +1,4 @@
-//! Seeded traffic, sent into the topic portion by portion while other things go on.
+//! Seeded traffic, which is sent to the topic in portions while the test does other things.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,8 +13,8 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::task::JoinHandle;
 
-/// Everything at once: repeats, unlikes, lines that are no events, ids made by clients and none, a post that is liked
-/// steadily, and a farm.
+/// Traffic with everything: repeats, unlikes, lines that are not events, events with and without an
+/// id of the client, a post that is liked steadily, and a like farm.
 pub(crate) fn lively(seed: u64) -> TrafficOptions {
     let post = PostId::new("promoted").unwrap();
     TrafficOptions::default()
@@ -31,7 +31,7 @@ pub(crate) fn lively(seed: u64) -> TrafficOptions {
         .farms(vec![Farm::new(post, Duration::from_secs(900))])
 }
 
-/// The seed of this run: `FEEDKIT_SEED`, or a new one. It is printed.
+/// The seed of this run: `FEEDKIT_SEED`, or a new one. The test prints it.
 pub(crate) fn seed() -> u64 {
     let given = std::env::var("FEEDKIT_SEED").ok().map(|text| text.parse().unwrap());
     let seed = given.unwrap_or_else(|| rand::rng().next_u64() >> 16);
@@ -39,7 +39,7 @@ pub(crate) fn seed() -> u64 {
     seed
 }
 
-/// Sends records; each must be acknowledged in the end, and may be there twice.
+/// Sends records until each is acknowledged. A record may be in the log twice.
 pub(crate) struct Sender {
     sink: KafkaSink,
 }
@@ -49,7 +49,7 @@ impl Sender {
         Sender { sink: kafka.sink(SinkOptions::default()).unwrap() }
     }
 
-    /// As a client does: what is not acknowledged is sent again.
+    /// Sends like a client: a record that is not acknowledged is sent again.
     pub(crate) async fn send(&self, mut records: Vec<NewRecord>) {
         let end = tokio::time::Instant::now() + DEADLINE;
         while !records.is_empty() {
@@ -65,7 +65,7 @@ impl Sender {
     }
 }
 
-/// Traffic that flows until it is stopped.
+/// Traffic that runs until it is stopped.
 pub(crate) struct Flow {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
@@ -73,8 +73,8 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// Sends `portion` items, pauses, and so on. Now and then a client has not heard the answer, and sends a portion
-    /// again.
+    /// Sends `portion` items, pauses, and repeats. Now and then it sends a portion again, like a
+    /// client that has missed the answer.
     pub(crate) fn start(kafka: &Kafka, config: &TrafficOptions, portion: usize, pause: Duration) -> Flow {
         let (sender, mut traffic) = (Sender::to(kafka), config.traffic());
         let mut rng = ChaCha8Rng::seed_from_u64(!config.seed);
@@ -98,12 +98,12 @@ impl Flow {
         Flow { stop, sent, task }
     }
 
-    /// How many items were sent, repeats left out.
+    /// How many items were sent, without repeats.
     pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Ends it when what is under way is acknowledged.
+    /// Stops sending, and waits until all items are acknowledged.
     pub(crate) async fn stop(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.unwrap();

@@ -1,4 +1,4 @@
-//! Topics, a database and a Redis of a test's own, and processors that work on them.
+//! A test's own topics, database and Redis, and processors that work on them.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -16,10 +16,10 @@ use serde_json::Value;
 
 use crate::answers::{address, readiness};
 
-/// How long a processor of a test may be silent before its partitions are given away.
+/// How long a processor of a test may be silent before its partitions are taken away.
 pub(crate) const SESSION: Duration = Duration::from_millis(1500);
 
-/// Tests that start large services, or keep the machine busy, take turns.
+/// Tests that start large services, or load the machine, run one at a time.
 pub(crate) static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 pub(crate) struct World {
@@ -27,11 +27,11 @@ pub(crate) struct World {
     pub(crate) notifications: Kafka,
     pub(crate) database: Database,
     pub(crate) redis: RedisServer,
-    /// Where the processors reach PostgreSQL and Redis.
+    /// The URLs by which the processors reach PostgreSQL and Redis.
     pub(crate) postgres_url: String,
     pub(crate) redis_url: String,
     pub(crate) config: tempfile::TempDir,
-    /// More settings, as variables.
+    /// More settings, as environment variables.
     pub(crate) settings: Vec<(String, String)>,
 }
 
@@ -41,13 +41,13 @@ impl World {
         Self::with_topic(NewTopic::new(unique("events")).partitions(4)).await
     }
 
-    /// The same, with this topic.
+    /// On the shared services, with this topic.
     pub(crate) async fn with_topic(topic: NewTopic) -> World {
         let (database, redis) = (Database::new().await, RedisServer::start(&[]).await);
         Self::on(&given("FEEDKIT_TEST_KAFKA"), topic, database, redis).await
     }
 
-    /// On these.
+    /// On these services.
     pub(crate) async fn on(broker: &str, topic: NewTopic, database: Database, redis: RedisServer) -> World {
         let events = Kafka::new(broker, &topic.name);
         let notifications = Kafka::new(broker, unique("notifications"));
@@ -65,7 +65,7 @@ impl World {
             config,
             settings: vec![],
         };
-        // Members that come late to an answer about the topic make the tests wait.
+        // Without this, members learn of the topic late, and the tests wait for them.
         world.properties(&[("topic.metadata.refresh.interval.ms", "500")]);
         world
     }
@@ -76,7 +76,7 @@ impl World {
         self
     }
 
-    /// Sets properties of librdkafka for every processor, instead of those before.
+    /// Sets the properties of librdkafka for every processor.
     pub(crate) fn properties(&self, properties: &[(&str, &str)]) {
         let lines: String =
             properties.iter().map(|(key, value)| format!("\"{key}\" = \"{value}\"\n")).collect();
@@ -84,7 +84,7 @@ impl World {
             .unwrap();
     }
 
-    /// `feedkit-processor`, in an environment with this world's settings and no others.
+    /// The command `feedkit-processor` with the settings of this world and no others.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = bare(args);
         command.arg("--config").arg(self.config.path().join("processor.toml"));
@@ -109,32 +109,32 @@ impl World {
         Process::start(&mut self.command(args)).ended().await
     }
 
-    /// Runs it; it must succeed. What it prints.
+    /// Runs a command, which must succeed. Returns its output.
     pub(crate) async fn ok(&self, args: &[&str]) -> String {
         let ended = self.run(args).await;
         assert!(ended.status.success(), "{args:?}: {ended}");
         ended.stdout
     }
 
-    /// Runs it; it must succeed and print JSON.
+    /// Runs a command, which must succeed and print JSON.
     pub(crate) async fn json(&self, args: &[&str]) -> Value {
         let text = self.ok(&[args, &["--json"]].concat()).await;
         serde_json::from_str(&text).unwrap_or_else(|e| panic!("{args:?} printed {text}: {e}"))
     }
 
-    /// Runs it; it must fail with this code. What it says.
+    /// Runs a command, which must fail with this code. Returns its output.
     pub(crate) async fn fails(&self, code: i32, args: &[&str]) -> String {
         let ended = self.run(args).await;
         assert_eq!(ended.status.code(), Some(code), "{args:?}: {ended}");
         ended.stdout + &ended.stderr
     }
 
-    /// A processor that runs, and where it answers.
+    /// Starts a processor. Returns it and the address of its HTTP server.
     pub(crate) async fn start(&self) -> (Process, SocketAddr) {
         self.start_with(&[]).await
     }
 
-    /// The same, with arguments.
+    /// The same with arguments.
     pub(crate) async fn start_with(&self, args: &[&str]) -> (Process, SocketAddr) {
         let mut process = Process::start(&mut self.command(args));
         match address(&mut process).await {
@@ -143,14 +143,14 @@ impl World {
         }
     }
 
-    /// One that is ready.
+    /// A processor that is ready.
     pub(crate) async fn started(&self) -> (Process, SocketAddr) {
         let (process, address) = self.start().await;
         ready(address).await;
         (process, address)
     }
 
-    /// Up to the log's end with everything, until nothing is left to be published.
+    /// Lets everything catch up with the end of the log, until all notifications are published.
     pub(crate) async fn catch_up(&self) {
         eventually("all is caught up with and published", async || {
             self.ok(&["--until-caught-up"]).await;
@@ -160,7 +160,7 @@ impl World {
         .await;
     }
 
-    /// The stores, as the processors have left them, not through any proxy.
+    /// The stores, reached without any proxy.
     pub(crate) async fn postgres(&self) -> Postgres {
         let mut settings = PostgresOptions::new(self.database.url());
         settings.pool_size = 4;
@@ -176,14 +176,14 @@ impl World {
     }
 }
 
-/// `feedkit-processor`, without any settings.
+/// The command `feedkit-processor` without any settings.
 pub(crate) fn bare(args: &[&str]) -> Command {
     let mut command = feedkit_test_programs::bare(env!("CARGO_BIN_EXE_feedkit-processor"));
     command.args(args);
     command
 }
 
-/// Waits until it is ready.
+/// Waits until the processor is ready.
 pub(crate) async fn ready(address: SocketAddr) {
     eventually("it is ready", async || readiness(address).await.is_some_and(|(ready, _)| ready)).await;
 }
