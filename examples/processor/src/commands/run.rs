@@ -105,7 +105,7 @@ async fn check(config: &Config) -> Result<ExitCode> {
         .map_err(|error| error.context("Kafka"))?;
     super::postgres(config).await?;
     config.services.redis()?.check().await.map_err(|error| error.context("Redis"))?;
-    output::line("the settings are right; Kafka, PostgreSQL and Redis answer")?;
+    output::line("the settings are valid; Kafka, PostgreSQL and Redis answer")?;
     Ok(ExitCode::SUCCESS)
 }
 
