@@ -98,7 +98,7 @@ pub struct RecordedStep {
     pub consumed: Vec<Consumed>,
 }
 
-/// The rules' states at one moment, told piece by piece: whoever keeps them need not hold all of them at once.
+/// The rules' states at one moment, in pieces: a store need not hold all of them in memory at once.
 ///
 /// # Contract
 ///

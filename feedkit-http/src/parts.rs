@@ -28,7 +28,7 @@ pub struct Parts {
     pub notifications: Arc<dyn OpenSource>,
     /// Waits until a write can be read, for `after=POSITION`.
     pub visibility: Arc<dyn Visibility>,
-    /// Believes tokens.
+    /// Verifies tokens.
     pub tokens: Arc<dyn TokenVerifier>,
     /// Says who may do what.
     pub authorizer: Arc<dyn Authorizer>,

@@ -1,4 +1,4 @@
-//! What is answered when something is wrong: RFC 9457 problem details.
+//! Errors in answers: RFC 9457 problem details.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -163,7 +163,7 @@ pub struct ProblemBody<'a> {
     request_id: Option<&'a str>,
 }
 
-/// Whole seconds, rounded up: whoever waits as long has waited long enough.
+/// Whole seconds, rounded up, so that a client waits long enough.
 pub(crate) fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }

@@ -85,7 +85,7 @@ pub async fn run(push: Push, tokens: &Tokens) -> Result<(), Box<dyn std::error::
     Ok(())
 }
 
-/// So many single events a second, evenly, over sixteen connections.
+/// Sends this many single events per second, evenly, over sixteen connections.
 async fn traffic(push: Push, token: String) {
     let mut tasks = tokio::task::JoinSet::new();
     for lane in 0..16u64 {

@@ -44,7 +44,7 @@ fn history(status: &PipelineStatus) -> Component {
     }
 }
 
-/// What is wrong with partitions, of all that have it.
+/// The faults of all partitions that have one.
 fn troubles(status: &PipelineStatus, why: impl Fn(&PartitionState) -> Option<String>) -> Option<String> {
     let found: Vec<_> = status
         .partitions

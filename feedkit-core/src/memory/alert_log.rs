@@ -1,3 +1,5 @@
+//! An alert log in memory.
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 

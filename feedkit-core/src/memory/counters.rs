@@ -1,3 +1,5 @@
+//! Counters in memory.
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;

@@ -21,7 +21,7 @@ use crate::{Error, ErrorKind, JsonCodec, Offset, Result, Timestamp};
 ///
 /// # Cancellation
 ///
-/// What was settled stays; the rest is as after a crash.
+/// Partitions that were settled stay so. The others are as after a crash.
 pub(super) async fn commit(
     history: &dyn History,
     batch: Arc<CommitBatch>,

@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// every round: a tick asks where each partition stands, and what comes meanwhile waits.
 const HELD: Duration = Duration::from_millis(50);
 
-/// So many positions are asked for at a time.
+/// How many positions to request at once.
 const ASKED: usize = 8;
 
 /// Feeds one follower.

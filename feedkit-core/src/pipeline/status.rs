@@ -82,7 +82,7 @@ impl PipelineStatus {
         self.partitions.iter().map(|(partition, status)| (*partition, status.position)).collect()
     }
 
-    /// What is wrong, one line each; nothing when all is well.
+    /// All faults, one line each. Empty if everything works.
     pub fn troubles(&self) -> Vec<String> {
         let partitions = self.partitions.iter().filter_map(|(partition, status)| match &status.state {
             PartitionState::Retrying(why) => Some(format!("partition {partition} is being retried: {why}")),

@@ -93,8 +93,8 @@ impl Worker {
                 Some(older) => older,
                 None => self.committed_from().await?,
             };
-            // Not before its first record: who writes may notice a new partition later than who reads. What is read
-            // meanwhile waits in the inbox, which has the partition paused when it is full.
+            // Not before its first record: a writer may notice a new partition later than a reader. Meanwhile,
+            // records wait in the inbox, which pauses the partition when it is full.
             self.wait_for_older(&claim, &older).await?;
         }
         while self.inbox.arrived().await {
@@ -257,7 +257,7 @@ impl Worker {
                     return Ok(Some(claim));
                 }
                 Err(error) if error.kind().must_reclaim() => {
-                    // Others have theirs meanwhile: claiming waits for whoever holds the partition.
+                    // Meanwhile others have their turn: claiming waits for the holder of the partition.
                     *turn = None;
                     claim = self.reclaim(&error).await?;
                     if claim.position < prepared.from {

@@ -1,3 +1,5 @@
+//! A clock that tests move.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! A history with hooks around its calls.
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

@@ -1,3 +1,5 @@
+//! A follower that counts effects by post and kind, in memory.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

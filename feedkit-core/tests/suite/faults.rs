@@ -1,3 +1,5 @@
+//! Injected faults: what fails, and how.
+
 use std::sync::Arc;
 
 use feedkit_core::follower::FollowerPosition;

@@ -1,3 +1,5 @@
+//! Reading files of JSON lines.
+
 use std::time::Duration;
 
 use feedkit_core::json_lines::JsonLinesSource;

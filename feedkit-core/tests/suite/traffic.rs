@@ -1,3 +1,5 @@
+//! The generator of made-up traffic.
+
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! One line a request, for whoever keeps access logs: under the target `feedkit::access`.
+//! Access logs: one line per request, under the target `feedkit::access`.
 //!
 //! It holds no token, no query and no text: of the path only the pattern that it matched.
 

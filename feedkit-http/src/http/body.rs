@@ -54,7 +54,7 @@ pub(crate) async fn read<'a>(
 ///
 /// # Errors
 ///
-/// 415 when it is none of `taken`, or its characters are not UTF-8.
+/// 415 if it is not one of `taken`, or if its characters are not UTF-8.
 pub(crate) fn media_type(request: &Request, taken: &[&'static str]) -> Result<&'static str, Problem> {
     let refused =
         |what: String| Problem::unsupported_media_type(format!("{what}; send {}", taken.join(" or ")));

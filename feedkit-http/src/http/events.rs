@@ -96,7 +96,7 @@ impl State {
         })
     }
 
-    /// What a client is told of an event that is none.
+    /// The answer to a client that sent an invalid event.
     pub(super) fn refused(&self, invalid: InvalidEvent) -> Problem {
         self.metrics.rejected(invalid.reason.as_str(), 1);
         Problem::from(invalid)

@@ -1,3 +1,5 @@
+//! The algorithms that sign tokens.
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -29,7 +29,7 @@ pub(super) struct Fetched {
     rules: JwtRules,
     /// `None` before the first fetch that succeeded.
     current: RwLock<Option<Arc<KeySet>>>,
-    /// Whoever has the permit fetches; the others wait, and take what it got.
+    /// The task with the permit fetches. The others wait, and use the result.
     turn: Semaphore,
     attempts: Mutex<Attempts>,
 }

@@ -1,3 +1,5 @@
+//! JSON Web Key Sets and where they come from.
+
 use std::path::PathBuf;
 
 use async_trait::async_trait;

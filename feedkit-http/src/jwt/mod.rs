@@ -1,4 +1,4 @@
-//! JSON Web Tokens: believing those of others, and signing one's own.
+//! JSON Web Tokens: verifying those of others, and signing own ones.
 //!
 //! The algorithm is pinned: a token whose header names another is refused before anything else is looked at. A
 //! token needs `sub` (a user's id) and `exp`; `nbf` is honoured; `scope` holds scopes with spaces between, `roles`

@@ -1,3 +1,5 @@
+//! What a token must satisfy, and the keys that verify it.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Signs tokens with a shared secret.
+
 use std::fmt;
 use std::time::Duration;
 

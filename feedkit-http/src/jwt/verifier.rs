@@ -1,3 +1,5 @@
+//! Verifies JSON Web Tokens.
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -15,7 +17,7 @@ use feedkit_core::{Result, Timestamp, TokenVerifier};
 /// Longest token that is looked at.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
-/// Believes JSON Web Tokens. See the [module](super).
+/// Verifies JSON Web Tokens. See the [module](super).
 ///
 /// # Errors
 ///

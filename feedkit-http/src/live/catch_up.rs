@@ -167,7 +167,7 @@ impl Subscriptions {
         Ok(true)
     }
 
-    /// What was missed cannot be had; the channels that were live before must not miss anything either.
+    /// The missed notifications are not available. The channels that were live before must not miss any either.
     fn give_up(&mut self, catch_up: &CatchUp<'_>) -> Result<Recovery, Ending> {
         if catch_up.kept.is_empty() {
             return Ok(Recovery::Impossible);
@@ -178,7 +178,7 @@ impl Subscriptions {
         let is_kept = |entry: &Entry| catch_up.kept.contains(&entry.audience);
         let most = hub.settings.live.max_recovery;
         let Since::Missed(since) = registry.tail.since(&catch_up.kept_at, most, is_kept) else {
-            // So much came meanwhile that not even those can go on.
+            // Too many notifications came meanwhile, so these channels cannot continue either.
             return Err(Ending::TooSlow);
         };
         let read = catch_up.missed.iter().filter(|entry| is_kept(entry)).cloned();

@@ -15,7 +15,7 @@ pub(super) enum Channel {
     Me,
     /// What is told those who follow a post, and its counts.
     Post(PostId),
-    /// What is told those who have a role.
+    /// Notifications for the users with a role.
     Role(String),
     /// The counts of the posts with the most likes.
     Top,

@@ -1,4 +1,4 @@
-//! What waits to be sent to one client. Bounded: whoever is slower than what comes is told to come back.
+//! The frames that wait to be sent to one client. The queue is bounded: a client that is too slow is told to reconnect.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

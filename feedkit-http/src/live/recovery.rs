@@ -96,11 +96,11 @@ impl Range<'_> {
     }
 }
 
-/// The notification of a record; `None` for what is none.
+/// The notification in a record, or `None` if it is not one.
 pub(super) fn decode(partition: Partition, record: &Record) -> Option<Entry> {
     let notification: Notification = serde_json::from_slice(&record.value)
         .map_err(|error| {
-            tracing::warn!(%partition, offset = record.offset, %error, "a record of the notifications' log is none")
+            tracing::warn!(%partition, offset = record.offset, %error, "a record in the notifications topic is not a notification")
         })
         .ok()?;
     let body = serde_json::to_string(&notification).ok()?;

@@ -1,7 +1,6 @@
 //! How far the reader is, and who listens to what.
 //!
-//! Both change under one lock: whoever begins to listen does so at a position, and nothing is handed out between
-//! the two.
+//! Both change under one lock: a client begins to listen at a position, and nothing is delivered between the two.
 
 use std::sync::Arc;
 

@@ -193,10 +193,7 @@ impl Session {
             Err(refusal) => {
                 self.garbage += 1;
                 if self.garbage > MAX_GARBAGE {
-                    return Err(Ending::Policy(format!(
-                        "{MAX_GARBAGE} frames that were none: {}",
-                        refusal.detail
-                    )));
+                    return Err(Ending::Policy(format!("{MAX_GARBAGE} invalid frames: {}", refusal.detail)));
                 }
                 self.refuse(&[refusal]);
                 return Ok(());

@@ -49,5 +49,5 @@ fn read_comment(text: &str) -> Option<CommentCursor> {
 }
 
 fn not_one() -> Problem {
-    Problem::invalid("`cursor` is none that this call has given").field("cursor")
+    Problem::invalid("`cursor` was not issued by this endpoint").field("cursor")
 }

@@ -89,7 +89,7 @@ fn digits<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok().filter(|_| all_digits)
 }
 
-/// So much of a client's text as is said back to it.
+/// The part of a client's text that an error repeats.
 fn shown(text: &str) -> String {
     text.chars().take(64).collect()
 }

@@ -102,7 +102,7 @@ test('without token and getToken it is refused at once', () => {
   assert.throws(() => new FeedkitClient({ url: 'ws://x/ws' }), TypeError);
 });
 
-test('an address that is none ends it', async () => {
+test('an invalid address ends it', async () => {
   const w = world({ url: 'https://feed.example/ws', WebSocket: class { constructor() { throw new SyntaxError('bad address'); } } });
   w.client.connect();
   await settle();

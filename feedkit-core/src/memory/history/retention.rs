@@ -1,3 +1,5 @@
+//! Retention in the history in memory.
+
 use super::commit::add;
 use super::{Journaled, State};
 use crate::history::{Retained, RetentionPolicy};

@@ -1,3 +1,5 @@
+//! A snapshot of all totals in memory.
+
 use async_trait::async_trait;
 
 use super::State;

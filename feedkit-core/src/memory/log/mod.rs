@@ -105,7 +105,7 @@ impl MemoryLog {
         MemoryReader::join(self.clone(), |_| GroupName::Shared(group.to_owned()))
     }
 
-    /// A reader that is assigned all partitions, whoever else reads.
+    /// A reader that is assigned all partitions, independently of other readers.
     pub fn broadcast(&self) -> MemoryReader {
         MemoryReader::join(self.clone(), GroupName::Own)
     }

@@ -1,3 +1,5 @@
+//! One partition of the log in memory.
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! A reader of the log in memory.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::{Pin, pin};

@@ -1,3 +1,5 @@
+//! Private behavior of the log in memory.
+
 use super::*;
 use crate::SystemClock;
 

@@ -1,3 +1,5 @@
+//! The suites of rate limiters and token verifiers.
+
 use std::num::NonZeroU32;
 
 use super::sentence::Sentence;

@@ -1,3 +1,5 @@
+//! The suite of alert rules.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::sentence::Sentence;

@@ -49,7 +49,7 @@ async fn pages_are_complete_and_repeat_nothing(log: &impl AlertLog) {
                 break;
             }
             if paged.is_empty() {
-                // Whoever pages already has the newest: those that come later are on no page.
+                // A reader between two pages already has the newest alerts: later ones are on no page.
                 let number = 1 + size as u64;
                 says.ok("step", log.step(&lease, &step(number, &[&format!("later {number}")])).await);
             }

@@ -1,3 +1,5 @@
+//! The suite of answer caches.
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! The suite of codecs.
+
 use bytes::Bytes;
 
 use super::sentence::Sentence;

@@ -1,3 +1,5 @@
+//! The suite of followers.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

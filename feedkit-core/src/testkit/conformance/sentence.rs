@@ -1,3 +1,5 @@
+//! A sentence of a contract, which a suite checks.
+
 use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! The suite of event sinks.
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

@@ -17,7 +17,7 @@ pub const LOG: u128 = 0x5eed;
 /// A time at the start of an hour, from which the times made here are counted.
 pub const START: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
-/// So many seconds after [`START`].
+/// The time this many seconds after [`START`].
 pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(START.as_millis() + 1000 * seconds)
 }
@@ -26,7 +26,7 @@ pub fn at(seconds: i64) -> Timestamp {
 ///
 /// # Panics
 ///
-/// When the name is none.
+/// If the name is not valid.
 pub fn user(name: &str) -> UserId {
     UserId::new(name).expect("a test names users rightly")
 }
@@ -35,7 +35,7 @@ pub fn user(name: &str) -> UserId {
 ///
 /// # Panics
 ///
-/// When the name is none.
+/// If the name is not valid.
 pub fn post(name: &str) -> PostId {
     PostId::new(name).expect("a test names posts rightly")
 }
@@ -44,7 +44,7 @@ pub fn post(name: &str) -> PostId {
 ///
 /// # Panics
 ///
-/// When a name is none.
+/// If a name is not valid.
 pub fn event(offset: Offset, user_name: &str, post_name: &str, kind: &str) -> LoggedEvent {
     let kind = EventKind::new(kind).expect("a test names kinds rightly");
     let time = at(offset as i64);
@@ -64,7 +64,7 @@ pub fn event(offset: Offset, user_name: &str, post_name: &str, kind: &str) -> Lo
     LoggedEvent { offset, event }
 }
 
-/// A record that is no event.
+/// A record that is not an event.
 pub fn rejected(offset: Offset) -> Rejected {
     let value = Bytes::from_static(b"{\xff");
     let record = Record { offset, time: at(offset as i64), key: None, value };
@@ -92,7 +92,7 @@ pub fn batch(epoch: Epoch, from: Offset, to: Offset, events: Vec<LoggedEvent>) -
 ///
 /// # Panics
 ///
-/// When a name is none.
+/// If a name is not valid.
 pub fn entry(from: Offset, to: Offset, effects: &[(&str, &str, &str)]) -> Arc<JournalEntry> {
     let effects: Vec<Effect> = (from..)
         .zip(effects)

@@ -1,3 +1,5 @@
+//! Rate limiters and token verifiers with faults.
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -65,11 +67,11 @@ impl RateLimiter for MutantLimiter {
 faults! {
     /// What is wrong with a [`MutantTokens`].
     TokenFault {
-        /// Believes a token that has run out.
+        /// Accepts a token that has expired.
         BelievesExpired,
-        /// Believes a token by its beginning.
+        /// Accepts a token by its beginning.
         BelievesPrefix,
-        /// Believes a token whatever its case.
+        /// Accepts a token in any case.
         BelievesAnyCase,
         /// Forgets the roles.
         ForgetsRoles,

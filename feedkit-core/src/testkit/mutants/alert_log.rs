@@ -1,3 +1,5 @@
+//! Alert logs with faults.
+
 use std::collections::HashSet;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Alert rules with faults.
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+//! Answer caches with faults.
+
 use std::time::Duration;
 
 use async_trait::async_trait;

@@ -1,3 +1,5 @@
+//! Counter stores with faults.
+
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 

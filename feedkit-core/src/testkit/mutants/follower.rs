@@ -1,3 +1,5 @@
+//! Followers with faults.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

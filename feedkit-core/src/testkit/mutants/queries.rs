@@ -1,3 +1,5 @@
+//! Queries with faults.
+
 use std::sync::Arc;
 use std::time::Duration;
 

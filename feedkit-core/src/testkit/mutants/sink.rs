@@ -1,3 +1,5 @@
+//! Event sinks with faults.
+
 use async_trait::async_trait;
 use bytes::Bytes;
 

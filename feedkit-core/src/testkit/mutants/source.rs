@@ -1,3 +1,5 @@
+//! Event sources with faults.
+
 use std::collections::VecDeque;
 
 use async_trait::async_trait;

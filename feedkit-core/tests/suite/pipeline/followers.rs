@@ -310,7 +310,7 @@ impl Follower for Panicking {
         Ok(FollowerPosition::At(0))
     }
     async fn apply(&self, _: Partition, _: &[Arc<JournalEntry>]) -> Result<Offset> {
-        panic!("a bug in a follower of one's own, as this test wants it");
+        panic!("a bug in an own follower, as this test wants it");
     }
     async fn rebuild(&self, _: &dyn History) -> Result<()> {
         Ok(())
@@ -328,7 +328,7 @@ async fn a_follower_that_panics_is_seen_to_have_stopped() {
     world.check().await;
 }
 
-/// Notes how far it has come with every partition, whoever commits it.
+/// Records its position in every partition, for any committer.
 struct Everywhere(std::sync::Mutex<feedkit_core::Positions>);
 
 #[async_trait]

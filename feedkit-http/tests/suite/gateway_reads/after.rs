@@ -1,3 +1,5 @@
+//! Reads with `after=POSITION`.
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Which answers are cached, and for how long.
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicUsize};

@@ -1,3 +1,5 @@
+//! Keys that are fetched and that rotate.
+
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

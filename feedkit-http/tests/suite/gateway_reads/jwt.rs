@@ -1,3 +1,5 @@
+//! Which tokens are accepted.
+
 use std::time::Duration;
 
 use base64::Engine;
@@ -141,7 +143,7 @@ async fn times_are_held_against_the_time_handed_in() {
     assert!(lenient.verify(&starting(5), now()).await.is_ok());
     refused(&lenient, &starting(6), "holds only from").await;
 
-    // What is remembered runs out too, and is not valid before its time either.
+    // A remembered token expires too, and is not valid before its time either.
     let token = pair.sign(&claims(json!({"nbf": seconds(-10), "exp": seconds(10)})));
     let later = |by: i64| Timestamp::from_millis(now().as_millis() + by * 1000);
     assert!(strict.verify(&token, now()).await.is_ok());

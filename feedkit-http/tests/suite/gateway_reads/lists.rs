@@ -1,3 +1,5 @@
+//! Lists and their pages.
+
 use std::sync::atomic::Ordering::Relaxed;
 
 use feedkit_core::EventId;

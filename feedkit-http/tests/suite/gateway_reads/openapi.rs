@@ -1,3 +1,5 @@
+//! The OpenAPI document describes every call.
+
 use std::sync::atomic::Ordering::Relaxed;
 
 use feedkit_http::openapi::openapi;

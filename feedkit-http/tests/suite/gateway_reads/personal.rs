@@ -1,3 +1,5 @@
+//! Reads about the user who asks.
+
 use serde_json::{Value, json};
 
 use super::world::World;

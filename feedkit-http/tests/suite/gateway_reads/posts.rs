@@ -1,3 +1,5 @@
+//! Reads about one post.
+
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 

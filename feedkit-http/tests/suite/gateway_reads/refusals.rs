@@ -1,3 +1,5 @@
+//! Requests that are refused, with the field at fault.
+
 use super::world::{World, request};
 
 /// Paths with a fault, and the field that has to be named.

@@ -1,4 +1,4 @@
-//! So much of JSON Schema as the document uses, to hold answers against it.
+//! The part of JSON Schema that the document uses, to check answers with it.
 
 use serde_json::Value;
 

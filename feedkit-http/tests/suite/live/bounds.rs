@@ -1,4 +1,4 @@
-//! Whoever asks for too much is told so, and costs nothing more.
+//! A client that asks for too much gets an error, and costs nothing more.
 
 use std::time::Duration;
 

@@ -37,7 +37,7 @@ async fn come_back(served: &Served, cursor: &str, recovered: bool) -> Socket {
     socket
 }
 
-/// What was missed comes, then what is live, each once.
+/// The missed notifications come first, then the live ones, each once.
 async fn hears_all(world: &World, socket: &mut Socket, missed: std::ops::Range<usize>) {
     let end = missed.end;
     assert_eq!(socket.ids(missed.len()).await, numbered(missed));

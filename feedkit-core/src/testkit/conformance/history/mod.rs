@@ -1,3 +1,5 @@
+//! The suite of histories.
+
 mod commits;
 mod reads;
 

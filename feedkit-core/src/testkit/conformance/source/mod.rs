@@ -1,3 +1,5 @@
+//! The suite of event sources.
+
 mod gaps;
 mod groups;
 mod reader;
