@@ -1,4 +1,5 @@
-//! What a gateway asks before it takes something in: who is it, may they, and how often.
+//! What a gateway asks before it accepts a request: who is the caller, what may the caller do, and
+//! how often.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -11,78 +12,81 @@ use hashbrown::HashMap;
 use crate::forward::forward;
 use crate::{Error, Event, Result, Timestamp, UserId};
 
-/// Counts what a key spends.
+/// Limits how much each key may spend.
 ///
 /// # Contract
 ///
 /// - [`spend`](RateLimiter::spend) takes the whole cost or nothing.
-/// - A cost that is larger than the whole allowance is refused with no time to wait for.
+/// - A cost that exceeds the limit is refused, and `retry_after` is `None`.
 /// - Keys are independent of each other.
 ///
 /// # Errors
 ///
-/// [`Retriable`](crate::ErrorKind::Retriable) when the limiter itself is away; the caller decides whether to let
-/// pass.
+/// [`Retriable`](crate::ErrorKind::Retriable) if the limiter itself is unavailable. The caller
+/// decides whether to let the request pass.
 #[async_trait]
 pub trait RateLimiter: Send + Sync + 'static {
-    /// Spends `cost` of what `key` is allowed.
+    /// Takes `cost` from the allowance of `key`.
     async fn spend(&self, key: &str, cost: NonZeroU32) -> Result<Spending>;
 }
 
-/// What a limiter answers.
+/// The answer of a rate limiter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spending {
-    /// Whether the cost was taken.
+    /// Whether the limiter took the cost.
     pub allowed: bool,
-    /// What the key may spend at once.
+    /// The maximum that the key may spend at once.
     pub limit: u32,
-    /// What is left now.
+    /// How much the key may still spend now.
     pub remaining: u32,
-    /// When refused: how long to wait until this cost is allowed; `None` if it never will be.
+    /// After a refusal: how long to wait until this cost is allowed. `None` means that it will
+    /// never be allowed.
     pub retry_after: Option<Duration>,
 }
 
-/// Reads a token.
+/// Verifies tokens.
 ///
 /// # Errors
 ///
-/// [`Invalid`](crate::ErrorKind::Invalid) for a token that is not to be believed, with the reason.
+/// [`Invalid`](crate::ErrorKind::Invalid) for a token that is not valid, with the reason.
 #[async_trait]
 pub trait TokenVerifier: Send + Sync + 'static {
-    /// Who bears `token`, if it is to be believed at `now`.
+    /// Returns the identity in `token`, if the token is valid at `now`.
     async fn verify(&self, token: &str, now: Timestamp) -> Result<Identity>;
 }
 
-/// Who is asking.
+/// The identity of a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The user.
     pub user: UserId,
-    /// Roles, such as `moderator`.
+    /// The roles of the user, such as `moderator`.
     pub roles: Vec<String>,
-    /// Scopes, such as [`WRITE_ANY`].
+    /// The scopes of the token, such as [`WRITE_ANY`].
     pub scopes: Vec<String>,
-    /// When the token runs out.
+    /// When the token expires.
     pub expires_at: Timestamp,
 }
 
-/// The scope of those who may write events of any user.
+/// The scope that allows a caller to write events of any user.
 pub const WRITE_ANY: &str = "events:write:any";
 
-/// Says what somebody may do.
+/// Decides what a caller may do.
 ///
 /// # Contract
 ///
-/// Answers from the identity and the object alone, at once.
+/// The answer depends on the identity and the object alone, and is immediate.
 pub trait Authorizer: Send + Sync + 'static {
-    /// Whether `who` may send this event.
+    /// Whether `who` may send `event`.
     fn may_send(&self, who: &Identity, event: &Event) -> bool;
 
-    /// Whether `who` may listen to what is told to `audience`.
+    /// Whether `who` may receive notifications for `audience`.
     fn may_listen(&self, who: &Identity, audience: &crate::notification::Audience) -> bool;
 }
 
-/// Users act for themselves and hear what concerns them; [`WRITE_ANY`] acts for all; roles hear what is told them.
+/// Allows users to act for themselves and to receive their own notifications. A caller with the
+/// scope [`WRITE_ANY`] may act for any user. A caller with a role receives the notifications for
+/// that role.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ByOwnership;
 
@@ -101,23 +105,26 @@ impl Authorizer for ByOwnership {
     }
 }
 
-/// A limiter for one process (GCRA, by the `governor` crate): `limit` at once, and as many again over `period`.
+/// A rate limiter for one process. Each key may spend `limit` at once, and regains `limit` over
+/// each `period`. It uses the algorithm GCRA of the crate `governor`.
 pub struct LocalRateLimiter {
     limiter: governor::DefaultKeyedRateLimiter<String, StateInformationMiddleware>,
     limit: NonZeroU32,
 }
 
 impl LocalRateLimiter {
-    /// Allows each key `limit` for every `period`.
+    /// Creates a limiter that allows each key `limit` per `period`.
     pub fn new(limit: NonZeroU32, period: Duration) -> Result<Self> {
         let quota = governor::Quota::with_period(period / limit.get())
-            .ok_or_else(|| Error::invalid(format!("a rate limit's period of {period:?} is too short")))?
+            .ok_or_else(|| {
+                Error::invalid(format!("the period {period:?} is too short for a limit of {limit}"))
+            })?
             .allow_burst(limit);
         let limiter = governor::RateLimiter::keyed(quota).with_middleware::<StateInformationMiddleware>();
         Ok(LocalRateLimiter { limiter, limit })
     }
 
-    /// Forgets keys that have all their allowance back. Call it now and then.
+    /// Drops the keys whose allowance is complete again. Call it from time to time.
     pub fn forget_idle(&self) {
         self.limiter.retain_recent();
     }
@@ -139,7 +146,7 @@ impl RateLimiter for LocalRateLimiter {
             Ok(Err(not_until)) => {
                 let wait = not_until.wait_time_from(self.limiter.clock().now());
                 let interval = not_until.quota().replenish_interval();
-                // What has to come in before the cost is covered; the rest is there.
+                // How much must be regained before the cost is covered. The rest is available.
                 let missing = wait.as_nanos().div_ceil(interval.as_nanos().max(1));
                 let missing = u32::try_from(missing).unwrap_or(u32::MAX);
                 refused(cost.get().saturating_sub(missing), Some(wait))
@@ -149,12 +156,12 @@ impl RateLimiter for LocalRateLimiter {
     }
 }
 
-/// Knows a fixed set of tokens. For tests and trials.
+/// A fixed set of tokens, for tests and trials.
 #[derive(Debug, Clone, Default)]
 pub struct StaticTokens(HashMap<String, Identity>);
 
 impl StaticTokens {
-    /// Each token with who bears it.
+    /// Creates the set from pairs of a token and its identity.
     pub fn new(tokens: impl IntoIterator<Item = (String, Identity)>) -> Self {
         StaticTokens(tokens.into_iter().collect())
     }
@@ -163,9 +170,9 @@ impl StaticTokens {
 #[async_trait]
 impl TokenVerifier for StaticTokens {
     async fn verify(&self, token: &str, now: Timestamp) -> Result<Identity> {
-        let identity = self.0.get(token).ok_or_else(|| Error::invalid("the token is not known"))?;
+        let identity = self.0.get(token).ok_or_else(|| Error::invalid("the token is unknown"))?;
         if identity.expires_at <= now {
-            return Err(Error::invalid(format!("the token ran out at {}", identity.expires_at)));
+            return Err(Error::invalid(format!("the token expired at {}", identity.expires_at)));
         }
         Ok(identity.clone())
     }

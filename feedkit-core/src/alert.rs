@@ -1,4 +1,4 @@
-//! Rules that watch the effects go by.
+//! Alert rules: the contract [`AlertRule`].
 
 use std::fmt;
 
@@ -10,28 +10,29 @@ use crate::history::PostTotals;
 use crate::notification::Notification;
 use crate::{PostId, Timestamp, UserId};
 
-/// Watches effects, key by key, and says what to raise.
+/// Watches effects, keeps a state per key, and raises alerts.
 ///
 /// # Contract
 ///
-/// - What [`observe`](AlertRule::observe) and [`advance`](AlertRule::advance) do follows from the state, the
-///   effect and the watermark alone: no I/O, no clock, no randomness. A replay in the recorded order gives the
-///   same alerts with the same ids.
-/// - A state that is new is `State::default()`. One of an [`Evictable`](Keeping::Evictable) rule may be dropped
-///   between two calls and start anew; one of an [`Exact`](Keeping::Exact) rule is never lost.
-/// - An evictable state takes at most 64 bytes in memory and holds no heap data.
-/// - Ids of notifications follow from the rule, the key, and the threshold or episode; raising one twice is
-///   noticed by its id and has no effect.
+/// - The results of [`observe`](AlertRule::observe) and [`advance`](AlertRule::advance) depend on
+///   the state, the effect and the watermark alone. A rule uses no I/O, no clock and no randomness.
+///   A replay in the recorded order therefore raises the same alerts with the same ids.
+/// - A new state is `State::default()`. A state of an [`Evictable`](Keeping::Evictable) rule may be
+///   dropped between two calls and then starts again as a new one. A state of an
+///   [`Exact`](Keeping::Exact) rule is never lost.
+/// - An evictable state takes at most 64 bytes in memory and contains no heap data.
+/// - The id of a notification depends on the rule, the key, and the threshold or episode. If a rule
+///   raises the same notification twice, feedkit recognises it by its id and ignores it.
 ///
-/// Effects of one step come ordered by time, then partition, then offset. Across steps time may go back: a late
-/// effect is observed late.
+/// The effects of one step are ordered by time, then partition, then offset. Time may go back from
+/// one step to the next: a late effect is observed late.
 ///
 /// ```
 /// use feedkit_core::alert::{AlertRule, Keeping, Key, RuleContext};
 /// use feedkit_core::notification::{Audience, Notification, Severity};
 /// use feedkit_core::{effect::Effect, EventKind};
 ///
-/// /// Tells everybody of a post's first share.
+/// /// Notifies the followers of a post when it is shared for the first time.
 /// struct FirstShare;
 ///
 /// impl AlertRule for FirstShare {
@@ -62,22 +63,23 @@ use crate::{PostId, Timestamp, UserId};
 /// }
 /// ```
 pub trait AlertRule: Send + Sync + 'static {
-    /// What the rule remembers of one key.
+    /// The state of one key.
     type State: Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static;
 
-    /// The rule's name: part of its alerts' ids and of its snapshots' keys. Another name is another rule.
+    /// The name of the rule. It is part of the ids of its alerts and of the keys of its snapshots.
+    /// A rule with another name is another rule.
     fn name(&self) -> &str;
 
     /// How states are kept.
     fn keeping(&self) -> Keeping;
 
-    /// Whose state this effect concerns; `None` when the rule has no interest in it.
+    /// The key whose state this effect concerns, or `None` if the rule ignores the effect.
     fn key<'e>(&self, effect: &'e Effect) -> Option<Key<'e>>;
 
-    /// Takes one effect in.
+    /// Observes one effect.
     fn observe(&self, state: &mut Self::State, effect: &Effect, context: &mut dyn RuleContext);
 
-    /// All partitions have passed `watermark`. Called for watched keys only.
+    /// Called for each watched key when all partitions have passed `watermark`.
     fn advance(
         &self,
         state: &mut Self::State,
@@ -88,51 +90,56 @@ pub trait AlertRule: Send + Sync + 'static {
         let _ = (state, key, watermark, context);
     }
 
-    /// The state of a post with these totals, when the alerts start over because the journal no longer reaches
-    /// back. Raises all that such a post has had raised; what was raised before is noticed by its id. Asked of
-    /// [`Exact`](Keeping::Exact) rules only, for every post there is. `None`: the post begins anew.
+    /// Computes the state of a post from its totals, when the alerts start again because the
+    /// journal no longer reaches back far enough. The rule raises all alerts that such a post has
+    /// had; feedkit recognises the earlier ones by their ids.
+    ///
+    /// Only [`Exact`](Keeping::Exact) rules are called, once for each post. `None` means that the
+    /// post starts with a new state.
     fn rebuild(&self, totals: &PostTotals, context: &mut dyn RuleContext) -> Option<Self::State> {
         let _ = (totals, context);
         None
     }
 }
 
-/// How a rule's states are kept.
+/// How the states of a rule are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeping {
-    /// In memory, for at most so many keys; the longest unused go first. For detectors.
+    /// In memory, for a limited number of keys. The least recently used states are dropped first.
+    /// For detectors.
     Evictable {
-        /// The bound.
+        /// Maximum number of keys.
         max_keys: usize,
     },
-    /// In the alert log, for every key there is. For what must happen exactly once, such as milestones.
+    /// In the alert log, for every key. For alerts that must be raised exactly once, such as
+    /// milestones.
     Exact,
 }
 
-/// What a state belongs to.
+/// The key of a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Key<'a> {
     /// A user.
     User(&'a UserId),
     /// A post.
     Post(&'a PostId),
-    /// There is one state for everything.
+    /// One state for everything.
     All,
 }
 
-/// A [`Key`] that owns its name.
+/// A [`Key`] that owns its identifier.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum OwnedKey {
     /// A user.
     User(UserId),
     /// A post.
     Post(PostId),
-    /// There is one state for everything.
+    /// One state for everything.
     All,
 }
 
 impl Key<'_> {
-    /// The key, owning its name.
+    /// Converts the key to one that owns its identifier.
     pub fn to_owned(self) -> OwnedKey {
         match self {
             Key::User(user) => OwnedKey::User(user.clone()),
@@ -141,7 +148,7 @@ impl Key<'_> {
         }
     }
 
-    /// The name inside, empty for [`Key::All`].
+    /// The identifier of the user or post. It is empty for [`Key::All`].
     pub fn name(&self) -> &str {
         match self {
             Key::User(user) => user.as_str(),
@@ -152,7 +159,7 @@ impl Key<'_> {
 }
 
 impl OwnedKey {
-    /// The key, borrowed.
+    /// Borrows the key.
     pub fn as_key(&self) -> Key<'_> {
         match self {
             OwnedKey::User(user) => Key::User(user),
@@ -163,7 +170,7 @@ impl OwnedKey {
 }
 
 impl fmt::Display for Key<'_> {
-    /// `user:NAME`, `post:NAME` or `all`.
+    /// Writes `user:ID`, `post:ID` or `all`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Key::User(user) => write!(f, "user:{user}"),
@@ -178,13 +185,15 @@ pub trait RuleContext {
     /// Raises an alert.
     fn raise(&mut self, notification: Notification);
 
-    /// Watches this key from now on: [`AlertRule::advance`] is called for it, and a sample of the users who act on
-    /// it is kept. The number of watched keys is bounded; when there is no room, the one watched longest goes.
+    /// Watches the current key from now on. The rule is then called by [`AlertRule::advance`] for
+    /// this key, and a sample of the users who act on it is kept. The number of watched keys is
+    /// limited. When the limit is reached, the key that has been watched for the longest time is
+    /// dropped.
     fn watch(&mut self);
 
-    /// Watches this key no longer.
+    /// Stops watching the current key.
     fn unwatch(&mut self);
 
-    /// Users who acted on this key since it is watched, the first twenty.
+    /// The first twenty users who acted on the current key since the rule watches it.
     fn samples(&self) -> &[UserId];
 }

@@ -1,4 +1,4 @@
-//! Answers kept for a while, so that many readers cost one query.
+//! A cache of answers: the contract [`AnswerCache`].
 
 use std::time::Duration;
 
@@ -8,29 +8,29 @@ use bytes::Bytes;
 use crate::Result;
 use crate::forward::forward;
 
-/// Keeps answers by key.
+/// Caches answers by key, so that many readers cause one query.
 ///
 /// # Contract
 ///
-/// - [`get`](AnswerCache::get) gives the bytes that were last [`put`](AnswerCache::put) under this very key, or
-///   nothing. It never gives them once their time is over.
-/// - A cache may lose an answer at any time, and does so when it has no room.
-/// - Keys are ASCII without spaces, at most 512 bytes. A backend that others use too sets a prefix of its own
-///   before them.
+/// - [`get`](AnswerCache::get) returns the bytes of the last [`put`](AnswerCache::put) under
+///   exactly this key, or nothing. It never returns them after their time to live has passed.
+/// - A cache may lose an answer at any time, and does so when it is full.
+/// - Keys are ASCII without spaces, and have at most 512 bytes. A backend that others share adds a
+///   prefix of its own to each key.
 ///
 /// # Errors
 ///
-/// Any error is as good as a miss: whoever asks finds the answer elsewhere.
+/// The caller treats every error like a miss.
 ///
 /// # Cancellation
 ///
-/// A dropped `put` has happened or not, whole.
+/// A dropped `put` has happened or not, as a whole.
 #[async_trait]
 pub trait AnswerCache: Send + Sync + 'static {
-    /// The answer kept under `key`.
+    /// Returns the answer under `key`.
     async fn get(&self, key: &str) -> Result<Option<Bytes>>;
 
-    /// Keeps `answer` under `key` for `ttl`, instead of what is there.
+    /// Stores `answer` under `key` for `ttl`, and replaces the previous answer.
     async fn put(&self, key: &str, answer: Bytes, ttl: Duration) -> Result<()>;
 }
 

@@ -1,21 +1,22 @@
-//! The time now, handed in so that tests can set it.
+//! The clock, which is a parameter so that tests can set it.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::Timestamp;
 
-/// Tells the time.
+/// Returns the current time.
 ///
 /// # Contract
 ///
-/// Answers at once and never fails. It may go back; nothing in feedkit counts on its going forward.
+/// The answer is immediate, and there is no error. The time may go back; nothing in feedkit relies
+/// on its moving forward.
 pub trait Clock: Send + Sync + 'static {
-    /// The time now.
+    /// The current time.
     fn now(&self) -> Timestamp;
 }
 
-/// The operating system's clock.
+/// The clock of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 

@@ -1,25 +1,26 @@
-//! What of a batch changes something: effects, folded in memory.
+//! Effects: which events of a batch change something.
 
 use hashbrown::HashSet;
 
 use crate::{Event, EventId, EventKind, Offset, PostId, Timestamp, UserId};
 
-/// An event that changed something: a like by a user who did not like the post before, a first post, a comment.
+/// An event that changed something, such as a comment, a first post, or a like by a user who did
+/// not like the post.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effect {
-    /// Where its record lies in the partition. Effects of an entry are in this order.
+    /// The offset of its record. The effects of an entry are in this order.
     pub offset: Offset,
-    /// Who acted.
+    /// The user who acted.
     pub user: UserId,
-    /// On what.
+    /// The post.
     pub post: PostId,
-    /// What they did; [`EventKind::delta`] says which counter moves.
+    /// The kind of action. [`EventKind::delta`] says which counter changes.
     pub kind: EventKind,
     /// When it happened.
     pub time: Timestamp,
 }
 
-/// An event and where its record lies.
+/// An event and the offset of its record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedEvent {
     /// The record's offset.
@@ -29,7 +30,7 @@ pub struct LoggedEvent {
 }
 
 impl LoggedEvent {
-    /// The effect that this event has, if it has one.
+    /// The effect of this event, if it has one.
     pub fn effect(&self) -> Effect {
         let Event { user, post, kind, time, .. } = &self.event;
         Effect {
@@ -42,47 +43,49 @@ impl LoggedEvent {
     }
 }
 
-/// Whether a like counts once for each user.
+/// Decides whether a like counts once per user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum LikePolicy {
-    /// One user's likes of one post count once.
+    /// Several likes of one post by one user count once.
     #[default]
     Unique,
-    /// Every `like` and every `unlike` counts.
+    /// Each `like` and each `unlike` counts.
     Every,
 }
 
-/// A batch laid out so that each stored state it depends on is asked for once.
+/// A batch, arranged so that each stored state it depends on is read once.
 ///
-/// A batch may hold `like, unlike, like` of one user and post. Folded against what the store held before, the
-/// result is what one event at a time would give, with one read and at most one write for each pair.
+/// A batch may contain `like, unlike, like` of one user and one post. The fold compares the batch
+/// with the state before it. The result is the same as for one event at a time, with one read and
+/// at most one write per pair.
 #[derive(Debug)]
 pub struct Fold<'a> {
     events: &'a [LoggedEvent],
-    /// Indexes of likes and unlikes, sorted by post, user and order of arrival.
+    /// The indexes of likes and unlikes, sorted by post, user and order of arrival.
     likes: Vec<u32>,
-    /// Indexes of posts, sorted by post and order of arrival.
+    /// The indexes of `post` events, sorted by post and order of arrival.
     posts: Vec<u32>,
-    /// Whether the event has an effect whatever is stored.
+    /// For each event, whether it has an effect. Initially it is true if the effect does not depend
+    /// on stored state.
     effective: Vec<bool>,
 }
 
-/// All likes and unlikes that a batch holds of one user and one post.
+/// All likes and unlikes of one user and one post in a batch.
 #[derive(Debug, Clone, Copy)]
 pub struct Pair<'a> {
     /// The post.
     pub post: &'a PostId,
     /// The user.
     pub user: &'a UserId,
-    /// The time of the last of them.
+    /// The time of the last one.
     pub time: Timestamp,
     /// Whether the user likes the post after the batch.
     pub liked_after: bool,
 }
 
 impl<'a> Fold<'a> {
-    /// Lays out `events`, none of which repeats another's identity.
+    /// Arranges `events`, which must not contain two events with the same id and user.
     pub fn new(events: &'a [LoggedEvent], policy: LikePolicy) -> Self {
         let (mut likes, mut posts) = (Vec::with_capacity(events.len()), Vec::new());
         let mut effective = vec![true; events.len()];
@@ -104,12 +107,12 @@ impl<'a> Fold<'a> {
         Fold { events, likes, posts, effective }
     }
 
-    /// Works out the effects.
+    /// Computes for each event whether it has an effect.
     ///
-    /// `liked_before` is called once for each pair, in the order of post and user; it answers whether the store
-    /// held the pair's like before the batch, and may write the pair's state after it. `first_post` is called
-    /// once for each post that the batch publishes, in order, with the earliest such event; it answers whether
-    /// the post had no author before. The result says of each event whether it has an effect.
+    /// The fold calls `liked_before` once for each pair, ordered by post and user. It returns
+    /// whether the store contained the pair's like before the batch, and may write the pair's new
+    /// state. The fold calls `first_post` once for each post that the batch publishes, in order,
+    /// with the earliest such event. It returns whether the post had no author before.
     pub fn resolve<E>(
         mut self,
         mut liked_before: impl FnMut(Pair<'a>) -> Result<bool, E>,
@@ -138,7 +141,7 @@ impl<'a> Fold<'a> {
     }
 }
 
-/// Removes from `events` those whose identity an earlier one of them has already; how many there were.
+/// Removes each event that has the same id and user as an earlier one. Returns how many it removed.
 pub fn remove_repeats(events: &mut Vec<LoggedEvent>) -> usize {
     let before = events.len();
     let mut keep = Vec::with_capacity(before);

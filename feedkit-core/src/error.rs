@@ -1,19 +1,19 @@
-//! The one error of feedkit's contracts: it says what a caller can do.
+//! The error type of all contracts. Its kind says what the caller can do.
 
 use std::error::Error as StdError;
 use std::fmt;
 
-/// What went wrong in a sink, a source, a history, a follower or a store.
+/// The error of a sink, a source, a history, a follower or a store.
 ///
-/// [`kind`](Error::kind) says what to do about it; the text says what, where and with which value. A backend's
-/// own error is kept as the [source](StdError::source).
+/// [`kind`](Error::kind) says what to do about it. The text says what failed, where, and with which
+/// value. The [source](StdError::source) is the error of the backend, if there is one.
 ///
 /// ```
 /// use feedkit_core::{Error, ErrorKind};
 ///
-/// let error = Error::retriable("the broker is away").context("partition 3");
+/// let error = Error::retriable("the broker is unavailable").context("partition 3");
 /// assert_eq!(error.kind(), ErrorKind::Retriable);
-/// assert_eq!(error.to_string(), "partition 3: the broker is away");
+/// assert_eq!(error.to_string(), "partition 3: the broker is unavailable");
 /// ```
 pub struct Error {
     kind: ErrorKind,
@@ -36,7 +36,8 @@ pub struct Error {
 /// | [`Corrupt`](Self::Corrupt) | | | | |
 /// | [`Fatal`](Self::Fatal) | | | | |
 ///
-/// An error of the last two kinds, and of every kind that a later version adds, ends the work: report it.
+/// An error of the last two kinds, and of every kind that a later version adds, ends the work:
+/// report it.
 ///
 /// [`may_pass`]: Self::may_pass
 /// [`must_reread`]: Self::must_reread
@@ -45,33 +46,37 @@ pub struct Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Nothing has changed; the same call may succeed later. Try again with backoff.
+    /// Nothing has changed, and the same call may succeed later. Try again with backoff.
     Retriable,
     /// The call may or may not have taken effect. Read the state back before doing anything else.
     Uncertain,
-    /// Somebody else owns this now (a newer epoch, another lease). Nothing has changed; stop.
+    /// Another process owns this now, by a newer epoch or another lease. Nothing has changed. Stop.
     Fenced,
-    /// What is asked for does not follow on what is stored. Nothing has changed; read the position again.
+    /// The request does not follow on what is stored. Nothing has changed. Read the position again.
     Gap,
-    /// A value in the batch cannot be stored. Nothing has changed; find the value and set it aside.
+    /// A value in the batch cannot be stored. Nothing has changed. Find the value and set it aside.
     Data,
-    /// The request itself is wrong (a bad name, too large). It will never succeed as it is.
+    /// The request itself is wrong, such as a malformed name or a value that is too large. It will
+    /// never succeed.
     Invalid,
-    /// What was stored cannot be read, or is of another version. A person has to look.
+    /// Stored data cannot be read, or has another version. A person has to look at it.
     Corrupt,
-    /// Nothing the caller does will help (closed, misconfigured, not permitted).
+    /// The caller cannot do anything about it: the part is closed, misconfigured, or lacks a
+    /// permission.
     Fatal,
 }
 
 impl ErrorKind {
-    /// The fault may pass by itself. A call that is harmless when it takes effect twice may be repeated as it is.
+    /// The fault may pass by itself. A call that is harmless when it takes effect twice may be
+    /// repeated as it is.
     ///
     /// Any other call may be repeated only if the kind is [`Retriable`](Self::Retriable).
     pub fn may_pass(self) -> bool {
         matches!(self, ErrorKind::Retriable | ErrorKind::Uncertain)
     }
 
-    /// The caller no longer knows what is stored. It must read the position or the state again before it writes.
+    /// The caller no longer knows what is stored. It must read the position or the state again
+    /// before it writes.
     pub fn must_reread(self) -> bool {
         matches!(self, ErrorKind::Uncertain | ErrorKind::Fenced | ErrorKind::Gap)
     }
@@ -81,15 +86,15 @@ impl ErrorKind {
         matches!(self, ErrorKind::Fenced | ErrorKind::Gap)
     }
 
-    /// The input itself is at fault, and repeating the call never helps. The caller must set the value aside, or
-    /// reject it.
+    /// The input itself is at fault, and repeating the call never helps. The caller must set the
+    /// value aside, or reject it.
     pub fn must_set_aside(self) -> bool {
         matches!(self, ErrorKind::Data | ErrorKind::Invalid)
     }
 }
 
 impl Error {
-    /// An error of this kind.
+    /// Creates an error of this kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Error { kind, message: message.into(), source: None }
     }
@@ -134,19 +139,19 @@ impl Error {
         Self::new(ErrorKind::Fatal, message)
     }
 
-    /// Keeps the error that this one comes from.
+    /// Adds the error that caused this one.
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// Says where: puts `place` and a colon before the message.
+    /// Adds where it happened: puts `place` and a colon before the message.
     pub fn context(mut self, place: impl fmt::Display) -> Self {
         self.message = format!("{place}: {}", self.message);
         self
     }
 
-    /// What a caller can do about it.
+    /// The kind, which says what a caller can do.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }

@@ -1,4 +1,4 @@
-//! What happened: one user's action on one post.
+//! Events: one action of one user on one post.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,57 +8,59 @@ use smol_str::SmolStr;
 
 use crate::{EventId, PostId, Timestamp, UserId};
 
-/// Longest text of a post or comment, in characters.
+/// Maximum length of the text of a post or comment, in characters.
 pub const MAX_TEXT_CHARS: usize = 10_000;
-/// Most attributes of one event.
+/// Maximum number of attributes of an event.
 pub const MAX_ATTRIBUTES: usize = 16;
-/// Longest name of an attribute, in bytes.
+/// Maximum length of the name of an attribute, in bytes.
 pub const MAX_ATTRIBUTE_NAME: usize = 64;
-/// Longest value of an attribute, in bytes.
+/// Maximum length of the value of an attribute, in bytes.
 pub const MAX_ATTRIBUTE_VALUE: usize = 512;
-/// Longest name of a kind, in bytes.
+/// Maximum length of the name of a kind, in bytes.
 pub const MAX_KIND_LEN: usize = 32;
 
-/// One user's action, complete and checked.
+/// A complete and checked action of one user.
 ///
-/// Identity is `(id, user)`: a second event with the same pair has no effect, whatever else it says.
+/// An event is identified by `(id, user)`. A second event with the same pair has no effect, even if
+/// its other fields differ.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// The action's own name, made by the client, the gateway, or derived from its place in the log.
+    /// The id of the action. The client or the gateway creates it, or it is derived from the place
+    /// in the log.
     pub id: EventId,
-    /// Who acted.
+    /// The user who acted.
     #[serde(rename = "userId")]
     pub user: UserId,
-    /// What they acted on.
+    /// The post that the user acted on.
     #[serde(rename = "postId")]
     pub post: PostId,
-    /// What they did.
+    /// The kind of action.
     #[serde(rename = "type")]
     pub kind: EventKind,
-    /// When it happened, as the client says.
+    /// When it happened, according to the client.
     #[serde(rename = "timestamp")]
     pub time: Timestamp,
-    /// When a gateway took it in.
+    /// When a gateway received it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub received_at: Option<Timestamp>,
-    /// What was written, of posts and comments; at most [`MAX_TEXT_CHARS`], no NUL.
+    /// The text of a post or comment: at most [`MAX_TEXT_CHARS`] characters, none of them NUL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// Anything else the client wants kept: at most [`MAX_ATTRIBUTES`] pairs.
+    /// Other data from the client: at most [`MAX_ATTRIBUTES`] pairs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
 }
 
-/// What a user did.
+/// The kind of an action.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// Likes the post. Has an effect only if this user does not like it already.
+    /// Likes the post. It has an effect only if this user does not like the post yet.
     Like,
-    /// Takes the like back. Has an effect only if this user likes the post.
+    /// Takes the like back. It has an effect only if this user likes the post.
     Unlike,
-    /// Publishes the post: the first one committed makes its user the author.
+    /// Publishes the post. The user of the first committed `post` event becomes the author.
     Post,
     /// Comments on the post.
     Comment,
@@ -67,8 +69,8 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// The kind of this name. Any name of the right form gives a kind; whether it is allowed is the
-    /// [policy](crate::EventPolicy)'s business.
+    /// The kind with this name, or `None` if the name is malformed. The
+    /// [policy](crate::EventPolicy) decides whether a kind is allowed.
     pub fn new(name: &str) -> Option<EventKind> {
         Some(match name {
             "like" => EventKind::Like,
@@ -80,7 +82,7 @@ impl EventKind {
         })
     }
 
-    /// The kind's name, as on the wire.
+    /// The name of the kind in the wire form.
     pub fn as_str(&self) -> &str {
         match self {
             EventKind::Like => "like",
@@ -91,9 +93,10 @@ impl EventKind {
         }
     }
 
-    /// The counter of a post that an effect of this kind moves, and by how much.
+    /// Which counter of the post an effect of this kind changes, and by how much.
     ///
-    /// `unlike` moves the counter `like` down by one. A `post` moves none: its effect is the author.
+    /// `unlike` decreases the counter `like` by one. `post` changes no counter; its effect is the
+    /// author.
     pub fn delta(&self) -> Option<(&str, i64)> {
         match self {
             EventKind::Post => None,
@@ -103,7 +106,8 @@ impl EventKind {
     }
 }
 
-/// Lower-case letters, digits and `_`, a letter first, at most [`MAX_KIND_LEN`].
+/// Whether the name consists of at most [`MAX_KIND_LEN`] lower-case letters, digits and `_`, and
+/// starts with a letter.
 fn is_kind_name(name: &str) -> bool {
     name.len() <= MAX_KIND_LEN
         && name.starts_with(|c: char| c.is_ascii_lowercase())

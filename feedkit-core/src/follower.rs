@@ -1,4 +1,4 @@
-//! What follows the history: counters, rollups, alerts, or something of one's own.
+//! Following the history: the contract [`Follower`].
 
 use std::sync::Arc;
 
@@ -8,80 +8,89 @@ use crate::history::History;
 use crate::journal::JournalEntry;
 use crate::{Offset, Partition, Result};
 
-/// Applies the journal's entries to something else, each exactly once.
+/// Applies the entries of the journal to something else, each exactly once.
+///
+/// Counters, rollups and alerts are followers. [`own_follower`] is an example.
+///
+/// [`own_follower`]: https://github.com/feedkit/feedkit/blob/main/feedkit-core/examples/own_follower.rs
 ///
 /// # Contract
 ///
-/// - A follower stores how far it has come **together with** what it changed, so that a crash between the two
-///   cannot happen. [`position`](Follower::position) answers from what is stored.
-/// - [`apply`](Follower::apply) is handed a contiguous run of one partition's entries, in order. Entries, or the
-///   part of one, that lie before the follower's position are passed over. If the run begins after its position
-///   it changes nothing and fails as [`Gap`](crate::ErrorKind::Gap).
-/// - Two processes may call `apply` with the same entries at once: the stored position decides, and the effects
-///   are there once.
-/// - One process calls `apply` for several partitions at once, for one partition never.
-/// - `apply` returns the next offset it wants. It may hold what it was given for later (its `position` is then
-///   behind); what it holds is given again after a crash.
-/// - After [`rebuild`](Follower::rebuild) it is as if it had applied all entries up to the history's positions.
+/// - A follower stores its position **together with** what it changed, so that a crash cannot
+///   happen between the two. [`position`](Follower::position) returns what is stored.
+/// - [`apply`](Follower::apply) receives a contiguous run of entries of one partition, in order.
+///   The follower skips entries, and the part of an entry, that lie before its position. If the run
+///   begins after its position, `apply` changes nothing and fails with
+///   [`Gap`](crate::ErrorKind::Gap).
+/// - Two processes may call `apply` with the same entries at the same time. The stored position
+///   decides, and each effect is applied once.
+/// - One process may call `apply` for several partitions at the same time, but not for one
+///   partition.
+/// - `apply` returns the next offset that the follower wants. A follower may buffer entries; its
+///   `position` then lies behind that offset. After a crash it receives the buffered entries again.
+/// - After [`rebuild`](Follower::rebuild) the follower is in the state that it would have after
+///   applying all entries up to the history's positions.
 ///
 /// # Errors
 ///
-/// [`Retriable`](crate::ErrorKind::Retriable): the same call is made again after a while.
-/// [`Gap`](crate::ErrorKind::Gap) and [`Fenced`](crate::ErrorKind::Fenced): the position is read again first.
-/// Any other stops this follower, visibly, and nothing else.
+/// [`Retriable`](crate::ErrorKind::Retriable): the pipeline repeats the call later.
+/// [`Gap`](crate::ErrorKind::Gap) and [`Fenced`](crate::ErrorKind::Fenced): the pipeline reads the
+/// position again first. Any other error stops this follower visibly, and nothing else.
 ///
 /// # Cancellation
 ///
 /// A dropped `apply` has either been stored or not, as after a crash.
 #[async_trait]
 pub trait Follower: Send + Sync + 'static {
-    /// Its name, under which the history notes how far it has come.
+    /// The name under which the history notes the position of the follower.
     fn name(&self) -> &str;
 
-    /// Which partitions it is to be given.
+    /// Which partitions the follower receives.
     fn scope(&self) -> Scope {
         Scope::Owned
     }
 
-    /// Where to go on with `partition`.
+    /// The position in `partition` from which the follower wants entries.
     async fn position(&self, partition: Partition) -> Result<FollowerPosition>;
 
     /// Applies a contiguous run of entries.
     async fn apply(&self, partition: Partition, entries: &[Arc<JournalEntry>]) -> Result<Offset>;
 
-    /// Starts over from the history's totals. Called when `position` asks for it, or the journal no longer
-    /// reaches back to it. Most followers of one's own can only fail here.
+    /// Builds the state again from the history's totals. The pipeline calls it when `position` asks
+    /// for it, or when the journal no longer reaches back to the position. Most followers outside
+    /// feedkit can only return an error here.
     async fn rebuild(&self, history: &dyn History) -> Result<()>;
 
-    /// Called about once a second, and every 50 ms while there is nothing more to hand over and something of what
-    /// was handed over is not stored: the time to write down what is held, or to renew a lease.
+    /// Called about once per second, for periodic work such as renewing a lease. While there are no
+    /// further entries and the follower has not stored all it received, it is called every 50 ms,
+    /// so that it can store its buffer.
     async fn tick(&self) -> Result<()> {
         Ok(())
     }
 
-    /// Called once, at a shutdown in good order, after the last `apply`.
+    /// Called once at an orderly shutdown, after the last `apply`.
     async fn close(&self) -> Result<()> {
         Ok(())
     }
 }
 
-/// Which partitions a follower is given.
+/// Which partitions a follower receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// Those whose records this process commits.
+    /// The partitions whose records this process commits.
     Owned,
-    /// All that the history knows, whoever commits them.
+    /// All partitions of the history, no matter which process commits them.
     All,
 }
 
-/// Where a follower stands.
+/// The position of a follower.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FollowerPosition {
-    /// It wants the entries from this offset on.
+    /// The follower wants the entries from this offset on.
     At(Offset),
-    /// Another process is doing this now; ask again later.
+    /// Another process runs this follower now. Ask again later.
     Standby,
-    /// What it has cannot be continued, for this reason; rebuild it.
+    /// The follower cannot continue from its stored state, for this reason. Rebuild it.
     Rebuild(String),
 }
 

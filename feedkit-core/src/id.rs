@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use crate::Timestamp;
 
-/// Longest identifier of a user or a post, in characters (all of them are ASCII).
+/// Maximum length of the identifier of a user or a post, in characters. All characters are ASCII.
 pub const MAX_ID_LEN: usize = 128;
 
-/// Why a text is no identifier of a user or a post.
+/// Why a text is not an identifier of a user or a post.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidId {
@@ -20,10 +20,10 @@ pub enum InvalidId {
     #[error("is empty")]
     Empty,
     /// The text is longer than [`MAX_ID_LEN`].
-    #[error("has {0} characters, the most is {MAX_ID_LEN}")]
+    #[error("has {0} characters; the maximum is {MAX_ID_LEN}")]
     TooLong(usize),
-    /// A character outside `A-Z a-z 0-9 . _ ~ : @ -`.
-    #[error("has the character {0:?}, allowed are A-Z a-z 0-9 . _ ~ : @ -")]
+    /// The text contains a character outside `A-Z a-z 0-9 . _ ~ : @ -`.
+    #[error("contains {0:?}; the allowed characters are A-Z a-z 0-9 . _ ~ : @ -")]
     Character(char),
 }
 
@@ -46,12 +46,13 @@ macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         ///
-        /// 1 to 128 characters of `A-Z a-z 0-9 . _ ~ : @ -`; cheap to clone; ordered by bytes.
+        /// It has 1 to 128 characters of `A-Z a-z 0-9 . _ ~ : @ -`. It is cheap to clone and
+        /// ordered by bytes.
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(SmolStr);
 
         impl $name {
-            /// Checks the text and keeps it.
+            /// Checks `text` and creates an identifier from it.
             pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidId> {
                 check_id(text.as_ref())?;
                 Ok($name(SmolStr::new(text)))
@@ -104,28 +105,30 @@ macro_rules! text_id {
 }
 
 text_id! {
-    /// Who acted.
+    /// The identifier of a user.
     UserId
 }
 
 text_id! {
-    /// What was acted on.
+    /// The identifier of a post.
     PostId
 }
 
-/// A client's name for one action: a UUIDv7, which carries its own time.
+/// The identifier of one action, usually created by the client: a UUIDv7, which contains its own
+/// time.
 ///
-/// Together with the user it is the event's identity: a repeat of both has no effect.
+/// An event is identified by its id together with its user. A second event with the same id and
+/// user has no effect.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId(Uuid);
 
-/// Why a text is no event id.
+/// The text or the bytes are not a UUIDv7.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("is not a UUIDv7 (such as 01935d8e-7a00-7000-8000-000000000000)")]
 pub struct InvalidEventId;
 
 impl EventId {
-    /// A new id for an action that happens at `now`; random but for its time.
+    /// Creates an id for an action that happens at `now`. All bits besides the time are random.
     pub fn new(now: Timestamp) -> Self {
         let millis = millis_of(now);
         let seconds = millis / 1000;
@@ -133,8 +136,8 @@ impl EventId {
         EventId(Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos)))
     }
 
-    /// A UUIDv7-shaped id for an action that came without one: `time`, and bits that follow from `seed` alone,
-    /// so that reading the same record again gives the same id.
+    /// Creates an id in the form of a UUIDv7 from `time` and `seed` alone. Reading the same record
+    /// again therefore gives the same id.
     pub fn derived(time: Timestamp, seed: u128) -> Self {
         let mut bytes = seed.to_be_bytes();
         bytes[..6].copy_from_slice(&millis_of(time).to_be_bytes()[2..]);
@@ -143,17 +146,17 @@ impl EventId {
         EventId(Uuid::from_bytes(bytes))
     }
 
-    /// The id in these bytes, if they are a UUIDv7.
+    /// Creates an id from its 16 bytes, which must be a UUIDv7.
     pub fn from_bytes(bytes: [u8; 16]) -> Result<Self, InvalidEventId> {
         Self::checked(Uuid::from_bytes(bytes))
     }
 
-    /// The id's 16 bytes; they sort by time.
+    /// The id's 16 bytes. Their order is the order of the ids' times.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
 
-    /// When the id was made, as the id itself says.
+    /// When the id was created, according to the id itself.
     pub fn time(&self) -> Timestamp {
         let mut millis = [0; 8];
         millis[2..].copy_from_slice(&self.as_bytes()[..6]);
@@ -166,7 +169,7 @@ impl EventId {
     }
 }
 
-/// Milliseconds that fit the 48 bits of a UUIDv7.
+/// The milliseconds of `time`, limited to the 48 bits of a UUIDv7.
 fn millis_of(time: Timestamp) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(0).min((1 << 48) - 1)
 }

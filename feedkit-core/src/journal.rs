@@ -1,4 +1,4 @@
-//! The journal's entries, and their form as bytes.
+//! The entries of the journal, and their encoding as bytes.
 
 use hashbrown::HashMap;
 use smol_str::SmolStr;
@@ -6,36 +6,39 @@ use smol_str::SmolStr;
 use crate::effect::Effect;
 use crate::{Epoch, Error, EventKind, Offset, Partition, PostId, Result, Timestamp, UserId};
 
-/// What one commit changed: every move of a partition's position has exactly one entry.
+/// The changes of one commit. Each move of a position has exactly one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalEntry {
     /// The partition.
     pub partition: Partition,
-    /// Where the commit began.
+    /// Where the commit begins.
     pub from: Offset,
-    /// The position after it.
+    /// The position after the commit.
     pub to: Offset,
-    /// The epoch it was made under.
+    /// The epoch of the commit.
     pub epoch: Epoch,
-    /// Whether the log held nothing more of the partition then: who follows need not wait for it.
+    /// Whether the log held no further records of the partition at that time. A follower then need
+    /// not wait for more.
     pub at_end: bool,
-    /// The effects, by ascending offset, all within `from..to`.
+    /// The effects, in ascending order of their offsets, all within `from..to`.
     pub effects: Vec<Effect>,
 }
 
-/// First byte of the encoded form.
+/// The first byte of the encoded form.
 const VERSION: u8 = 1;
 const LZ4: u8 = 1;
 const AT_END: u8 = 2;
-/// Smaller bodies are not worth compressing.
+/// The smallest body to compress, in bytes.
 const COMPRESS_FROM: usize = 512;
-/// More than any entry of a commit can take; what claims more is not ours.
+/// Maximum size of a body. No entry of a commit is as large; a larger size is damage.
 const MAX_BODY: usize = 1 << 30;
 
 impl JournalEntry {
-    /// The entry's effects and epoch as bytes: version, flags, then counts, a table of the names used and one
-    /// row for each effect, as LEB128 varints, compressed by LZ4 when that is worth it. Partition, `from` and
-    /// `to` are the key under which a history keeps them.
+    /// Encodes the effects and the epoch of the entry.
+    ///
+    /// The form is: version, flags, counts, a table of names, and a row for each effect, as LEB128
+    /// varints. A large body is compressed by LZ4. The partition, `from` and `to` are not included:
+    /// they are the key under which a history stores the entry.
     pub fn encode(&self) -> Vec<u8> {
         let mut names = Names::default();
         let mut rows = Vec::with_capacity(self.effects.len() * 8);
@@ -71,8 +74,9 @@ impl JournalEntry {
         out
     }
 
-    /// Reads what [`encode`](Self::encode) wrote. Bytes of another version, or that are not an entry of this
-    /// range, are an error of kind [`Corrupt`](crate::ErrorKind::Corrupt).
+    /// Decodes what [`encode`](Self::encode) has written. Bytes of another version, and bytes that
+    /// are not an entry of this range, cause an error of kind
+    /// [`Corrupt`](crate::ErrorKind::Corrupt).
     pub fn decode(partition: Partition, from: Offset, to: Offset, bytes: &[u8]) -> Result<Self> {
         decode(partition, from, to, bytes).map_err(|fault| {
             Error::corrupt(format!("journal entry of partition {partition}, offsets {from} to {to}: {fault}"))
@@ -80,7 +84,7 @@ impl JournalEntry {
     }
 }
 
-/// Codes of kinds; names from `OTHER` on.
+/// The code of the first name in the table. Smaller codes are those of the standard kinds.
 const OTHER: u64 = 4;
 
 fn kind_code(kind: &EventKind) -> Option<u64> {
@@ -93,7 +97,7 @@ fn kind_code(kind: &EventKind) -> Option<u64> {
     })
 }
 
-/// Each name is written once; rows refer to it by its place.
+/// The table of names. Each name is written once, and rows refer to it by its index.
 #[derive(Default)]
 struct Names<'a> {
     places: HashMap<&'a str, u64>,
@@ -122,7 +126,7 @@ fn decode(
 ) -> Result<JournalEntry, &'static str> {
     let [version, flags, rest @ ..] = bytes else { return Err("is too short") };
     if *version != VERSION {
-        return Err("is of a version that this program does not know");
+        return Err("has a version that this program does not know");
     }
     if flags & !(LZ4 | AT_END) != 0 {
         return Err("has flags that this program does not know");
@@ -131,7 +135,7 @@ fn decode(
     let unpacked;
     if flags & LZ4 != 0 {
         let size = usize::try_from(input.take()?).map_err(|_| "is damaged")?;
-        // LZ4 packs at most 255 to 1, which bounds what a damaged size can ask for.
+        // LZ4 compresses at most 255 to 1. This limits how much memory a damaged size can request.
         if size > MAX_BODY || size > input.0.len().saturating_mul(256) {
             return Err("claims an impossible size");
         }
@@ -146,14 +150,15 @@ fn decode(
     let mut names = Vec::with_capacity(name_count);
     for _ in 0..name_count {
         let len = usize::try_from(input.take()?).map_err(|_| "is damaged")?;
-        let (name, rest) = input.0.split_at_checked(len).ok_or("is cut short")?;
-        names.push(SmolStr::new(std::str::from_utf8(name).map_err(|_| "holds a name that is not UTF-8")?));
+        let (name, rest) = input.0.split_at_checked(len).ok_or("ends too early")?;
+        names.push(SmolStr::new(std::str::from_utf8(name).map_err(|_| "contains a name that is not UTF-8")?));
         input.0 = rest;
     }
     let mut effects = Vec::with_capacity(effect_count);
     let (mut offset, mut millis) = (from, 0i64);
-    let name_at =
-        |place: u64| usize::try_from(place).ok().and_then(|i| names.get(i)).ok_or("names what is not there");
+    let name_at = |place: u64| {
+        usize::try_from(place).ok().and_then(|i| names.get(i)).ok_or("refers to a name that does not exist")
+    };
     for _ in 0..effect_count {
         offset =
             offset.checked_add(input.take()?).filter(|o| *o < to).ok_or("has an effect outside its range")?;
@@ -163,19 +168,19 @@ fn decode(
             1 => EventKind::Unlike,
             2 => EventKind::Comment,
             3 => EventKind::Post,
-            other => EventKind::new(name_at(other - OTHER)?).ok_or("has a kind that is none")?,
+            other => EventKind::new(name_at(other - OTHER)?).ok_or("contains an invalid kind")?,
         };
-        let user = UserId::new(name_at(input.take()?)?).map_err(|_| "has a user that is none")?;
-        let post = PostId::new(name_at(input.take()?)?).map_err(|_| "has a post that is none")?;
+        let user = UserId::new(name_at(input.take()?)?).map_err(|_| "contains an invalid user")?;
+        let post = PostId::new(name_at(input.take()?)?).map_err(|_| "contains an invalid post")?;
         effects.push(Effect { offset, user, post, kind, time: Timestamp::from_millis(millis) });
     }
     if !input.0.is_empty() {
-        return Err("goes on after its end");
+        return Err("continues after its end");
     }
     Ok(JournalEntry { partition, from, to, epoch, at_end: flags & AT_END != 0, effects })
 }
 
-/// Unsigned LEB128.
+/// Writes an unsigned LEB128 number.
 fn put(out: &mut Vec<u8>, mut n: u64) {
     while n >= 0x80 {
         out.push(n as u8 | 0x80);
@@ -184,7 +189,7 @@ fn put(out: &mut Vec<u8>, mut n: u64) {
     out.push(n as u8);
 }
 
-/// Zigzag, so that small negative numbers stay short.
+/// Writes a signed number in zigzag form, so that small negative numbers stay short.
 fn put_signed(out: &mut Vec<u8>, n: i64) {
     put(out, ((n << 1) ^ (n >> 63)) as u64);
 }
@@ -204,7 +209,7 @@ impl Input<'_> {
                 return Ok(n);
             }
         }
-        Err("is cut short")
+        Err("ends too early")
     }
 
     fn take_signed(&mut self) -> Result<i64, &'static str> {

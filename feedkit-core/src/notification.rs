@@ -1,62 +1,64 @@
-//! What people are told.
+//! Notifications: what alerts tell people.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{PostId, Timestamp, UserId};
 
-/// Something worth telling somebody, as it is kept, published and pushed.
+/// A notification in the form in which it is stored, published and pushed to clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Notification {
-    /// Follows from the rule, its key and what was passed, so that the same alert raised again has the same id.
+    /// The id. It depends on the rule, the key and the threshold or episode, so that the same alert
+    /// always has the same id.
     pub id: String,
-    /// What sort: `MILESTONE`, `FRAUD`, `FRAUD_RESOLVED`, or a rule's own, in capitals.
+    /// The kind: `MILESTONE`, `FRAUD`, `FRAUD_RESOLVED`, or a name in capitals that a rule defines.
     #[serde(rename = "type")]
     pub kind: String,
-    /// How grave.
+    /// The severity.
     pub severity: Severity,
-    /// For whom.
+    /// The audience.
     pub audience: Audience,
-    /// One line for people.
+    /// One line of text for people.
     pub title: String,
-    /// The particulars, for programs.
+    /// Details for programs.
     #[cfg_attr(feature = "schema", schema(value_type = Object))]
     pub data: serde_json::Map<String, serde_json::Value>,
-    /// When, in the events' own time.
+    /// When it happened, in the time of the events.
     pub occurred_at: Timestamp,
 }
 
-/// How grave a notification is.
+/// The severity of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Good to know.
+    /// For information only.
     Info,
-    /// Somebody should look.
+    /// A person should look at it.
     Warning,
-    /// Somebody should look now.
+    /// A person should look at it now.
     Critical,
 }
 
-/// Whom a notification concerns.
+/// The audience of a notification.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Audience {
     /// One user.
     User(UserId),
-    /// Whoever follows a post.
+    /// The followers of a post.
     Post(PostId),
-    /// Everybody with a role, such as `moderator`.
+    /// Everyone with a role, such as `moderator`.
     Role(String),
-    /// Everybody.
+    /// Everyone.
     All,
 }
 
 impl Audience {
-    /// The key under which notifications for this audience are published: those of one audience keep their order.
+    /// The key of the notifications for this audience in the log. Notifications for one audience
+    /// keep their order.
     pub fn key(&self) -> String {
         match self {
             Audience::User(user) => format!("user:{user}"),

@@ -1,4 +1,4 @@
-//! Places in the log. An offset always names the **next** record to read.
+//! Positions in the log. An offset always names the **next** record to read.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A partition of the log. Records of one user share a partition, so their order is kept.
+/// A partition of the log. The records of one user are in one partition, so that they keep their
+/// order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Partition(pub u32);
@@ -17,20 +18,21 @@ impl fmt::Display for Partition {
     }
 }
 
-/// The next record to read of a partition; the first record has offset 0.
+/// The offset of the next record to read. The first record of a partition has offset 0.
 pub type Offset = u64;
 
-/// How many times a partition (or a lease) has been claimed. A writer with an older epoch is refused.
+/// How many times a partition or a lease has been claimed. A write with an older epoch is refused.
 pub type Epoch = u64;
 
-/// A place in the log, just after a record: who has read up to here has seen that record.
+/// A position in the log, just after a record. A reader that has read up to here has read that
+/// record.
 ///
-/// Written `PARTITION:OFFSET`, such as `3:1045`.
+/// Its text form is `PARTITION:OFFSET`, such as `3:1045`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// The partition.
     pub partition: Partition,
-    /// The next offset to read of it.
+    /// The next offset to read in the partition.
     pub offset: Offset,
 }
 
@@ -40,7 +42,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// The text is no `PARTITION:OFFSET`.
+/// The text is not of the form `PARTITION:OFFSET`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a position (such as 3:1045)")]
 pub struct ParsePositionError;
@@ -55,13 +57,13 @@ impl FromStr for Position {
     }
 }
 
-/// The next offset of every partition. A partition that is not named stands at 0.
+/// The next offset of each partition. A partition that is not contained has offset 0.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Positions(BTreeMap<Partition, Offset>);
 
 impl Positions {
-    /// No partition named: all stand at 0.
+    /// Creates positions that contain no partition.
     pub fn new() -> Self {
         Self::default()
     }
@@ -76,18 +78,18 @@ impl Positions {
         self.0.insert(partition, offset);
     }
 
-    /// Moves `partition` forward to `offset`; never back.
+    /// Moves `partition` forward to `offset`, but never back.
     pub fn advance(&mut self, partition: Partition, offset: Offset) {
         let at = self.0.entry(partition).or_insert(0);
         *at = offset.max(*at);
     }
 
-    /// Whether every partition that `other` names has been read at least as far here.
+    /// Whether each partition of `other` has been read at least as far here.
     pub fn covers(&self, other: &Positions) -> bool {
         other.iter().all(|(partition, offset)| self.of(partition) >= offset)
     }
 
-    /// The partitions named, in order, with their next offsets.
+    /// The contained partitions in order, with their next offsets.
     pub fn iter(&self) -> impl Iterator<Item = (Partition, Offset)> + '_ {
         self.0.iter().map(|(p, o)| (*p, *o))
     }

@@ -1,4 +1,4 @@
-//! Where events go in: the log's writing end.
+//! Writing to a log: the contract [`EventSink`].
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -6,46 +6,52 @@ use bytes::Bytes;
 use crate::forward::forward;
 use crate::{Position, Result};
 
-/// Takes records into a log.
+/// Writes records to a log.
 ///
 /// # Contract
 ///
-/// - [`send`](EventSink::send) gives exactly one outcome for each record, in the batch's order.
-/// - `Ok(position)` means that the record is durable: it survives the end of the process and, where the backend
-///   promises it, of the machine. `position` lies just after the record, in the partition of its key.
-/// - Records of equal keys go to one partition; those of one batch keep their order there.
-/// - An empty batch gives an empty result and touches nothing.
+/// - [`send`](EventSink::send) returns exactly one outcome for each record, in the order of the
+///   batch.
+/// - `Ok(position)` means that the record is durable. It survives the end of the process and, if
+///   the backend promises it, the failure of the machine. `position` is just after the record, in
+///   the partition of its key.
+/// - Records with equal keys go to one partition. Those of one batch keep their order there.
+/// - An empty batch gives an empty result and changes nothing.
 ///
 /// # Errors
 ///
-/// Outcome by record. [`Retriable`](crate::ErrorKind::Retriable): it was not taken, send it again.
-/// [`Uncertain`](crate::ErrorKind::Uncertain): it may have been taken; sending it again is safe if it bears an
-/// event id. [`Invalid`](crate::ErrorKind::Invalid): this record will never be taken. One record's error does not
-/// keep the others from being taken.
+/// Each record has its own outcome. [`Retriable`](crate::ErrorKind::Retriable): the record was not
+/// written; send it again. [`Uncertain`](crate::ErrorKind::Uncertain): the record may have been
+/// written. Sending it again is safe if it contains an event id.
+/// [`Invalid`](crate::ErrorKind::Invalid): the log will never accept this record. The error of one
+/// record does not keep the others from being written.
 ///
 /// # Cancellation
 ///
-/// Dropping the future leaves every record of the batch uncertain; none is taken in part.
+/// If the future is dropped, the outcome of every record is uncertain. No record is written in
+/// part.
 #[async_trait]
 pub trait EventSink: Send + Sync + 'static {
-    /// Takes `batch` in and waits until it is durable.
+    /// Writes `batch` and waits until it is durable.
     async fn send(&self, batch: Vec<NewRecord>) -> Vec<Result<Position>>;
 
-    /// Waits until all that was sent before has an outcome. Called at shutdown.
+    /// Waits until every record that was sent before has an outcome. The pipeline calls it at
+    /// shutdown.
     async fn flush(&self) -> Result<()>;
 }
 
-/// A record to be taken in.
+/// A record to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRecord {
-    /// Decides the partition: the user's id for events. Without one any partition may be taken.
+    /// The key, which determines the partition. The key of an event is the id of its user. A record
+    /// without a key may go to any partition.
     pub key: Option<Bytes>,
     /// The record's bytes.
     pub value: Bytes,
 }
 
 impl NewRecord {
-    /// A record that goes where other records of `key` go.
+    /// Creates a record with a key. It goes to the same partition as other records with this key.
     pub fn keyed(key: impl AsRef<[u8]>, value: Bytes) -> Self {
         NewRecord { key: Some(Bytes::copy_from_slice(key.as_ref())), value }
     }

@@ -1,4 +1,4 @@
-//! Where events come out: the log's reading end.
+//! Reading a log: the contract [`EventSource`].
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -7,23 +7,26 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{Error, Offset, Partition, Positions, Result, Timestamp};
 
-/// Yields a log's records, partition by partition.
+/// Reads the records of a log, partition by partition.
 ///
-/// A source is either a member of a *group*, whose members share the partitions out among themselves, or reads
-/// in *broadcast* mode, where each reader is assigned all partitions.
+/// A source is either a member of a *group* or a *broadcast* reader. The members of a group share
+/// the partitions among themselves. Each broadcast reader is assigned all partitions.
 ///
 /// # Contract
 ///
-/// - The first event of a partition is [`Assigned`](SourceEvent::Assigned). Nothing else of it is yielded before
-///   [`Assigned::resume`] has been answered, and then reading begins at the offset answered.
-/// - The batches of a partition are contiguous: each begins (`from`) where the one before ended (`to`). Records
-///   lie in `from..to`, in ascending order; offsets may be missing (holes), and the batch moves over them.
-/// - After [`Revoked`](SourceEvent::Revoked) or [`Lost`](SourceEvent::Lost) nothing more of those partitions is
-///   yielded until they are assigned again. A revoked partition is given to no other member before the guard
-///   that came with it is dropped.
-/// - A log that no longer holds the offset to resume at is reported as [`Gap`](SourceEvent::Gap), once, and
-///   nothing of the partition follows until it is assigned again. Records are never silently passed over.
-/// - Nothing of a [paused](EventSource::pause) partition is yielded until it is resumed.
+/// - The first event of a partition is [`Assigned`](SourceEvent::Assigned). The source yields
+///   nothing else of the partition until the reader has answered with [`Assigned::resume`]. Reading
+///   then starts at the offset of the answer.
+/// - The batches of a partition are contiguous: each begins (`from`) where the previous one ended
+///   (`to`). The records lie in `from..to`, in ascending order. Offsets may be missing, and the
+///   batch skips such holes.
+/// - After [`Revoked`](SourceEvent::Revoked) or [`Lost`](SourceEvent::Lost) the source yields
+///   nothing more of those partitions until they are assigned again. No other member gets a revoked
+///   partition before the guard of the revocation is dropped.
+/// - If the log no longer holds the offset to resume from, the source yields a
+///   [`Gap`](SourceEvent::Gap) once. Nothing of the partition follows until it is assigned again.
+///   The source never skips records silently.
+/// - The source yields nothing of a [paused](EventSource::pause) partition until it is resumed.
 ///
 /// # Cancellation
 ///
@@ -31,46 +34,48 @@ use crate::{Error, Offset, Partition, Positions, Result, Timestamp};
 ///
 /// # Errors
 ///
-/// [`Retriable`](crate::ErrorKind::Retriable) errors pass; call `next` again after a while. Any other ends the
-/// source.
+/// A [`Retriable`](crate::ErrorKind::Retriable) error may pass: call `next` again later. Any other
+/// error ends the source.
 #[async_trait]
 pub trait EventSource: Send {
-    /// The next event; waits for one.
+    /// Waits for the next event.
     async fn next(&mut self) -> Result<SourceEvent>;
 
-    /// Yields nothing more of `partition` until [`resume`](EventSource::resume). Without effect on a partition
-    /// that is not assigned.
+    /// Yields nothing more of `partition` until [`resume`](EventSource::resume). This has no effect
+    /// on a partition that is not assigned.
     fn pause(&mut self, partition: Partition);
 
-    /// Undoes [`pause`](EventSource::pause).
+    /// Yields records of `partition` again after [`pause`](EventSource::pause).
     fn resume(&mut self, partition: Partition);
 
-    /// The next offset to be written of every partition of the log, as of now.
+    /// The current end of every partition of the log: the offset of the next record to be written.
     async fn ends(&mut self) -> Result<Positions>;
 
-    /// Whether `partition` is still ours, asked after a fresh heartbeat.
+    /// Whether `partition` is still assigned to this reader. The source sends a heartbeat before it
+    /// answers.
     async fn still_held(&mut self, partition: Partition) -> Result<bool>;
 }
 
 /// An event of a source.
 ///
-/// The enum is exhaustive on purpose: a reader that ignored a new kind of event would lose records,
-/// so a new kind has to be a compile error.
+/// This enum is exhaustive on purpose. A reader that ignored a new kind of event would lose
+/// records, so a new kind must be a compile error.
 #[derive(Debug)]
 pub enum SourceEvent {
-    /// A partition is ours; say where to go on.
+    /// A partition is assigned to this reader, which must answer where to resume.
     Assigned(Assigned),
     /// Records of one partition.
     Batch(Batch),
-    /// Partitions are taken away in good order: finish with them, then drop the guard.
+    /// Partitions are about to be taken away. Finish the work on them, then drop the guard.
     Revoked(Revoked),
-    /// Partitions were taken away already; another may be working on them. Stop at once.
+    /// Partitions have been taken away. Another reader may already work on them, so stop at once.
     Lost(Vec<Partition>),
-    /// A partition cannot be read from where it is to be resumed.
+    /// A partition cannot be read from the offset to resume from.
     Gap(Gap),
 }
 
-/// A partition given to this reader. Dropped without an answer, the partition is not read.
+/// A partition assigned to this reader. If it is dropped without an answer, the source does not
+/// read the partition.
 #[derive(Debug)]
 pub struct Assigned {
     /// The partition.
@@ -80,27 +85,28 @@ pub struct Assigned {
     reply: oneshot::Sender<Resume>,
 }
 
-/// Where to go on, and what should lie just before.
+/// Where to resume a partition, and what the log should hold just before that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Resume {
     /// The next offset to read.
     pub offset: Offset,
-    /// The incarnation that the offset belongs to, when the reader knows one.
+    /// The incarnation of the log that the offset belongs to, if the reader knows it.
     pub log: Option<u128>,
-    /// The last record read, for the source to compare with what it holds there.
+    /// The last record that was read. The source compares it with the record that the log holds
+    /// there.
     pub last: Option<RecordMark>,
 }
 
 impl Assigned {
-    /// An assignment, and where its answer arrives. For implementors of sources.
+    /// Creates an assignment and a receiver for its answer. For implementors of sources.
     pub fn new(partition: Partition, log: u128) -> (Self, oneshot::Receiver<Resume>) {
         let (reply, answer) = oneshot::channel();
         (Assigned { partition, log, reply }, answer)
     }
 
-    /// Reading is to go on from `resume`.
+    /// Answers that reading resumes from `resume`.
     pub fn resume(self, resume: Resume) {
-        // The source may be gone already; then nothing is to be resumed.
+        // If the source is already gone, there is nothing to resume.
         let _ = self.reply.send(resume);
     }
 }
@@ -110,13 +116,13 @@ impl Assigned {
 pub struct Batch {
     /// The partition.
     pub partition: Partition,
-    /// Where the batch begins; equals the `to` of the one before.
+    /// Where the batch begins: the `to` of the previous batch.
     pub from: Offset,
-    /// The next offset after it.
+    /// Where the batch ends: the next offset after it.
     pub to: Offset,
-    /// Whether the log held nothing more of the partition when this was read.
+    /// Whether the log held no further records of the partition when this batch was read.
     pub at_end: bool,
-    /// The records, by ascending offset.
+    /// The records, in ascending order of their offsets.
     pub records: Vec<Record>,
 }
 
@@ -125,15 +131,15 @@ pub struct Batch {
 pub struct Record {
     /// Its offset.
     pub offset: Offset,
-    /// When the log (or its producer) took it in.
+    /// When the log received it, or when its producer created it.
     pub time: Timestamp,
     /// Its key.
     pub key: Option<Bytes>,
-    /// Its bytes; empty for a tombstone.
+    /// Its bytes. They are empty for a tombstone.
     pub value: Bytes,
 }
 
-/// What is remembered of a record to recognise it by.
+/// The offset, time and hash of a record, to recognise it later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordMark {
     /// Its offset.
@@ -145,27 +151,29 @@ pub struct RecordMark {
 }
 
 impl Record {
-    /// What to recognise this record by.
+    /// The mark of this record.
     pub fn mark(&self) -> RecordMark {
         RecordMark { offset: self.offset, time: self.time, hash: xxh3_64(&self.value) }
     }
 }
 
-/// Partitions taken away in good order.
+/// Partitions that are about to be taken away.
 #[derive(Debug)]
 pub struct Revoked {
-    /// Which.
+    /// The partitions.
     pub partitions: Vec<Partition>,
-    /// Held until this reader has finished with them.
+    /// The reader holds it until it has finished with the partitions.
     pub guard: RevokeGuard,
 }
 
-/// The source waits for this to be dropped before it gives the partitions away.
+/// Delays a revocation: the source waits until the guard is dropped before it gives the partitions
+/// away.
 #[derive(Debug, Default)]
 pub struct RevokeGuard(#[allow(dead_code, reason = "its drop is the signal")] Option<mpsc::Sender<()>>);
 
 impl RevokeGuard {
-    /// A guard, and a receiver that ends when the guard (and each clone of it) has been dropped.
+    /// Creates a guard and a receiver. The receiver ends when the guard and all its clones have
+    /// been dropped.
     pub fn new() -> (Self, mpsc::Receiver<()>) {
         let (held, dropped) = mpsc::channel(1);
         (RevokeGuard(Some(held)), dropped)
@@ -178,31 +186,31 @@ impl Clone for RevokeGuard {
     }
 }
 
-/// The log does not hold what is to be read next.
+/// The log does not hold the records that are to be read next.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("partition {partition} {}: to be read from offset {wanted}, the log holds {start}..{end}", self.reason.as_str())]
+#[error("partition {partition} {}: reading should resume at offset {wanted}, but the log holds {start}..{end}", self.reason.as_str())]
 pub struct Gap {
     /// The partition.
     pub partition: Partition,
-    /// The offset to resume at.
+    /// The offset to resume from.
     pub wanted: Offset,
-    /// The first offset that the log holds.
+    /// The first offset in the log.
     pub start: Offset,
-    /// The next offset to be written.
+    /// The end of the log: the next offset to be written.
     pub end: Offset,
-    /// What happened to it.
+    /// What happened to the log.
     pub reason: GapReason,
 }
 
-/// What happened to a log that does not hold what is to be read.
+/// What happened to a log that does not hold the records to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GapReason {
-    /// Records were dropped by age or size before they were read.
+    /// Retention by age or size dropped records before they were read.
     Expired,
-    /// The log ends before the offset.
+    /// The log ends before the offset to resume from.
     Truncated,
-    /// The log is another one: its incarnation, or the record just before, differs.
+    /// The log was created again: its incarnation differs, or the record just before the offset.
     Recreated,
 }
 
@@ -219,7 +227,7 @@ impl GapReason {
 
 /// Compares where to resume with what the log holds. For implementors of sources.
 ///
-/// `mark` is what the log holds at `resume.last`'s offset, if it still holds that record.
+/// `mark` is the mark of the record at the offset of `resume.last`, if the log still holds it.
 pub fn check_resume(
     partition: Partition,
     resume: &Resume,
@@ -250,9 +258,9 @@ impl From<Gap> for Error {
     }
 }
 
-/// Opens readers of one log, each in broadcast mode.
+/// Opens broadcast readers of one log.
 ///
-/// A closure that returns a future of a reader is an `OpenSource`:
+/// A closure that returns the future of a reader is an `OpenSource`:
 ///
 /// ```
 /// use feedkit_core::memory::MemoryLog;

@@ -1,4 +1,4 @@
-//! Points in time, in whole milliseconds.
+//! Points in time, with a precision of one millisecond.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A point in time: milliseconds since 1970-01-01T00:00:00Z, written as RFC 3339 in UTC.
+/// A point in time: the number of milliseconds since 1970-01-01T00:00:00Z. Its text form is RFC
+/// 3339 in UTC.
 ///
 /// ```
 /// use feedkit_core::Timestamp;
@@ -27,40 +28,41 @@ impl Timestamp {
     /// 1970-01-01T00:00:00Z.
     pub const EPOCH: Timestamp = Timestamp(0);
 
-    /// The last instant RFC 3339 can write: 9999-12-30T21:59:59.999Z, near the end of the calendar.
+    /// The latest time that RFC 3339 can express here: 9999-12-30T21:59:59.999Z, near the end of
+    /// the calendar.
     pub const MAX: Timestamp = Timestamp(253_402_207_199_999);
 
-    /// The time `millis` milliseconds after the epoch (before it, when negative).
+    /// The time `millis` milliseconds after the epoch, or before it if `millis` is negative.
     pub const fn from_millis(millis: i64) -> Self {
         Timestamp(millis)
     }
 
-    /// Milliseconds since the epoch.
+    /// The number of milliseconds since the epoch.
     pub const fn as_millis(self) -> i64 {
         self.0
     }
 
-    /// This time moved forward; stays at the far end instead of overflowing.
+    /// This time plus `by`. The result is limited to the largest possible time.
     pub fn saturating_add(self, by: Duration) -> Self {
         Timestamp(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// This time moved back; stays at the far end instead of overflowing.
+    /// This time minus `by`. The result is limited to the smallest possible time.
     pub fn saturating_sub(self, by: Duration) -> Self {
         Timestamp(self.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// How long after `earlier` this is; zero when it is not after it.
+    /// The duration from `earlier` to this time, or zero if this time is not later.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// The start of the UTC hour this time lies in.
+    /// The start of the hour in UTC that contains this time.
     pub const fn hour(self) -> Timestamp {
         Timestamp(self.0 - self.0.rem_euclid(3_600_000))
     }
 
-    /// The start of the UTC day this time lies in.
+    /// The start of the day in UTC that contains this time.
     pub const fn day(self) -> Timestamp {
         Timestamp(self.0 - self.0.rem_euclid(86_400_000))
     }
@@ -85,7 +87,7 @@ impl FromStr for Timestamp {
     type Err = ParseTimestampError;
 
     fn from_str(s: &str) -> Result<Self, Self::Err> {
-        // The calendar library takes more than RFC 3339 does (a comma, week dates, zone annotations).
+        // The calendar library accepts more than RFC 3339: a comma, week dates, zone annotations.
         let bytes = s.as_bytes();
         let separated = bytes.len() >= 20 && bytes[4] == b'-' && bytes[7] == b'-';
         if !separated
@@ -95,7 +97,7 @@ impl FromStr for Timestamp {
             return Err(ParseTimestampError);
         }
         let t: jiff::Timestamp = s.parse().map_err(|_| ParseTimestampError)?;
-        // Rounded down also before the epoch, so that order is kept.
+        // Rounds down before the epoch too, so that the order is kept.
         let (seconds, nanos) = (t.as_second(), t.subsec_nanosecond());
         Ok(Timestamp(seconds * 1000 + i64::from(nanos.div_euclid(1_000_000))))
     }

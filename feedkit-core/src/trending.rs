@@ -1,9 +1,10 @@
-//! Trending: likes that fade with time.
+//! Trending scores: likes whose weight decreases with time.
 //!
-//! Forward exponential decay (Cormode, Shkapenyuk, Srivastava and Xu, "Forward Decay: A Practical Time Decay
-//! Model for Streaming Systems", ICDE 2009): a like at time `t` weighs `2^((t - landmark) / half-life)` for ever,
-//! so that scores only have to be added up, and comparing two needs no clock. The landmark moves forward in
-//! *generations* of 64 half-lives, before the weights outgrow a double.
+//! A score uses forward exponential decay (Cormode, Shkapenyuk, Srivastava and Xu, "Forward Decay:
+//! A Practical Time Decay Model for Streaming Systems", ICDE 2009). A like at time `t` has the
+//! constant weight `2^((t - landmark) / half-life)`. Scores are therefore plain sums, and comparing
+//! two scores needs no clock. The landmark moves forward in *generations* of 64 half-lives, before
+//! the weights exceed the range of a double.
 
 use std::time::Duration;
 
@@ -11,50 +12,50 @@ use serde::Serialize;
 
 use crate::Timestamp;
 
-/// Half-lives between two landmarks.
+/// How many half-lives there are between two landmarks.
 const GENERATION: i64 = 64;
 
-/// How fast likes fade.
+/// How fast the weight of likes decreases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trending {
     half_life_ms: i64,
 }
 
 impl Default for Trending {
-    /// A like counts half after six hours.
+    /// The weight of a like halves every six hours.
     fn default() -> Self {
         Trending::new(Duration::from_secs(6 * 3600))
     }
 }
 
-/// A sum of weights, with the landmark's generation that they are relative to.
+/// A sum of weights, and the generation of the landmark that they are relative to.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Default)]
 pub struct Score {
-    /// The landmark is the start of this generation.
+    /// The generation. Its start is the landmark.
     pub generation: i64,
     /// The sum of the weights.
     pub value: f64,
 }
 
 impl Trending {
-    /// Likes count half after `half_life`; at least a second.
+    /// Halves the weight of a like every `half_life`, which is at least one second.
     pub fn new(half_life: Duration) -> Self {
         let millis = i64::try_from(half_life.as_millis()).unwrap_or(i64::MAX / GENERATION);
         Trending { half_life_ms: millis.clamp(1000, i64::MAX / GENERATION) }
     }
 
-    /// The generation that `time` lies in.
+    /// The generation that contains `time`.
     pub fn generation(&self, time: Timestamp) -> i64 {
         time.as_millis().div_euclid(self.half_life_ms * GENERATION)
     }
 
-    /// What one like at `time` weighs.
+    /// The weight of one like at `time`.
     pub fn weight(&self, time: Timestamp) -> Score {
         let generation = self.generation(time);
         Score { generation, value: self.exponential(time, generation) }
     }
 
-    /// What `score` is worth at `now`: how many likes of this moment it equals.
+    /// The value of `score` at `now`: how many likes of this moment it equals.
     pub fn at(&self, score: Score, now: Timestamp) -> f64 {
         score.value / self.exponential(now, score.generation)
     }
@@ -62,20 +63,21 @@ impl Trending {
     fn exponential(&self, time: Timestamp, generation: i64) -> f64 {
         let landmark = generation.saturating_mul(self.half_life_ms * GENERATION);
         let exponent = time.as_millis().saturating_sub(landmark) as f64 / self.half_life_ms as f64;
-        // Beyond this the sum could leave the range of a double; it is 450 half-lives from the landmark.
+        // Beyond this limit the sum could exceed the range of a double. It is 450 half-lives from
+        // the landmark.
         exponent.clamp(-450.0, 450.0).exp2()
     }
 }
 
 impl Score {
-    /// This score relative to another generation's landmark.
+    /// Converts this score to the landmark of another generation.
     pub fn in_generation(self, generation: i64) -> Score {
         let apart = self.generation.saturating_sub(generation).saturating_mul(GENERATION);
         let factor = (apart.clamp(-1000, 450) as f64).exp2();
         Score { generation, value: self.value * factor }
     }
 
-    /// Adds `sign` times `other`; the sum is relative to the later landmark of the two.
+    /// Adds `sign` times `other`. The sum is relative to the later landmark of the two.
     pub fn add(&mut self, other: Score, sign: f64) {
         let generation =
             if self.value == 0.0 { other.generation } else { self.generation.max(other.generation) };

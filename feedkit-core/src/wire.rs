@@ -1,4 +1,4 @@
-//! The JSON form of an event as it comes, before it is checked.
+//! Parses the JSON form of an event. The fields are not checked yet.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visi
 
 use crate::codec::InvalidEvent;
 
-/// An event's fields as they stand in the JSON, borrowed from it where no escape forbids it.
+/// The fields of an event as they occur in the JSON. They borrow from it if they contain no escape.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WireEvent<'a> {
     /// `userId`
@@ -29,16 +29,17 @@ pub struct WireEvent<'a> {
     pub attributes: BTreeMap<String, String>,
 }
 
-/// What to do with a field that no event has.
+/// What to do with a field that is not a field of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownFields {
-    /// Refuse it by name: in a request it is a typing error.
+    /// Reject the event and name the field. In a request such a field is a typing error.
     Refuse,
-    /// Pass over it: in the log it may come from a newer gateway.
+    /// Ignore the field. In the log a newer gateway may have added it.
     Ignore,
 }
 
-/// Reads one JSON object. A field that is `null` counts as absent; one that stands twice is refused.
+/// Parses one JSON object. A field whose value is `null` counts as absent. A field that occurs
+/// twice is an error.
 pub fn parse(json: &[u8], unknown: UnknownFields) -> Result<WireEvent<'_>, InvalidEvent> {
     let mut fault = None;
     let mut reader = serde_json::Deserializer::from_slice(json);
@@ -48,7 +49,7 @@ pub fn parse(json: &[u8], unknown: UnknownFields) -> Result<WireEvent<'_>, Inval
     result.map_err(|e| fault.unwrap_or_else(|| InvalidEvent::malformed(format!("is not a JSON object: {e}"))))
 }
 
-/// Leaves in `fault` what a plain JSON error cannot carry: the field's name.
+/// Stores in `fault` the name of the field at fault, which a plain JSON error cannot carry.
 struct EventVisitor<'f> {
     unknown: UnknownFields,
     fault: &'f mut Option<InvalidEvent>,
@@ -76,7 +77,7 @@ impl<'de> Visitor<'de> for EventVisitor<'_> {
                 "text" => &mut event.text,
                 "attributes" => {
                     if std::mem::replace(&mut attributes_seen, true) {
-                        return Err(failed(fault, &name, "stands twice"));
+                        return Err(failed(fault, &name, "occurs twice"));
                     }
                     match map.next_value::<Option<BTreeMap<String, String>>>() {
                         Ok(value) => event.attributes = value.unwrap_or_default(),
@@ -93,7 +94,7 @@ impl<'de> Visitor<'de> for EventVisitor<'_> {
                 }
             };
             if slot.is_some() {
-                return Err(failed(fault, &name, "stands twice"));
+                return Err(failed(fault, &name, "occurs twice"));
             }
             match map.next_value_seed(OptionalTextSeed) {
                 Ok(value) => *slot = value,
@@ -110,7 +111,8 @@ fn failed<E: de::Error>(fault: &mut Option<InvalidEvent>, field: &str, detail: &
     E::custom(detail)
 }
 
-/// A value of another type is the field's fault; broken JSON below it is the whole's.
+/// A value of a wrong type is a fault of the field. Broken JSON inside the value is a fault of the
+/// whole record.
 fn wrong_type<E: de::Error>(fault: &mut Option<InvalidEvent>, field: &str, detail: &str, error: E) -> E {
     if error.to_string().starts_with("invalid type") {
         return failed(fault, field, detail);
@@ -118,7 +120,7 @@ fn wrong_type<E: de::Error>(fault: &mut Option<InvalidEvent>, field: &str, detai
     error
 }
 
-/// A string, borrowed where it can be.
+/// Deserializes a string, and borrows it if possible.
 struct TextSeed;
 
 impl<'de> DeserializeSeed<'de> for TextSeed {
@@ -141,7 +143,7 @@ impl<'de> Visitor<'de> for TextSeed {
     }
 }
 
-/// A string or null.
+/// Deserializes a string or null.
 struct OptionalTextSeed;
 
 impl<'de> DeserializeSeed<'de> for OptionalTextSeed {
