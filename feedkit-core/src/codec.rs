@@ -1,4 +1,4 @@
-//! From bytes to events and back: the wire form, checked.
+//! Decodes records into events, checks them, and encodes events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,52 +11,52 @@ use crate::source::Record;
 use crate::wire::{self, UnknownFields, WireEvent};
 use crate::{Event, EventId, EventKind, Partition, PostId, Timestamp, UserId};
 
-/// Reads a log's records.
+/// Decodes the records of a log.
 ///
 /// # Contract
 ///
-/// - The same record at the same place always gives the same event, or the same refusal: an event that came
-///   without an id gets one derived from its place.
-/// - Never panics, whatever the bytes are.
+/// - The same record at the same place always gives the same event or the same error. An event
+///   without an id gets an id derived from its place.
+/// - `decode` never panics, whatever the bytes are.
 pub trait Codec: Send + Sync + 'static {
-    /// The event in `record`, or why there is none.
+    /// Decodes `record`, or says why it is not a valid event.
     fn decode(&self, place: &Place, record: &Record) -> Result<Event, InvalidEvent>;
 }
 
-/// Where records are read from.
+/// Where a record was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// The log's incarnation: another one when the log was made anew.
+    /// The log's incarnation. A log that was created again has another one.
     pub log: u128,
     /// The partition.
     pub partition: Partition,
 }
 
-/// Why bytes are no event.
+/// Why a record is not a valid event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{detail}", self.field.as_ref().map(|f| format!("`{f}` ")).unwrap_or_default())]
 pub struct InvalidEvent {
-    /// The sort of fault, for programs.
+    /// The kind of fault, for programs.
     pub reason: InvalidReason,
-    /// The field at fault, when it is one field's.
+    /// The field at fault, if the fault concerns a single field.
     pub field: Option<String>,
-    /// What is wrong, for people; it follows on the field's name.
+    /// What is wrong, for people. The text follows the field's name.
     pub detail: String,
 }
 
-/// The sort of fault.
+/// The kind of fault of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum InvalidReason {
-    /// Not JSON, not UTF-8, or not an object.
+    /// The record is not JSON, not UTF-8, or not an object.
     Malformed,
-    /// A field is missing, unknown, or has a value that it cannot have.
+    /// A field is missing, unknown, or has an invalid value.
     Invalid,
-    /// The event's id was made before the retention horizon.
+    /// The event's id was created before the retention horizon.
     TooOld,
-    /// The event's time, or its id's, lies further ahead than the allowed skew.
+    /// The time of the event or of its id is further ahead than the maximum skew.
     TooNew,
-    /// The store could not keep it.
+    /// The store cannot store the event.
     Unstorable,
 }
 
@@ -74,12 +74,12 @@ impl InvalidReason {
 }
 
 impl InvalidEvent {
-    /// A fault of the named field.
+    /// Creates the fault of one field.
     pub fn of(field: impl Into<String>, detail: impl Into<String>) -> Self {
         InvalidEvent { reason: InvalidReason::Invalid, field: Some(field.into()), detail: detail.into() }
     }
 
-    /// A fault of the whole.
+    /// Creates a fault of the whole record.
     pub fn malformed(detail: impl Into<String>) -> Self {
         InvalidEvent { reason: InvalidReason::Malformed, field: None, detail: detail.into() }
     }
@@ -90,20 +90,30 @@ impl InvalidEvent {
     }
 }
 
-/// What is allowed in.
+/// Decides which events are accepted.
+///
+/// ```
+/// use std::time::Duration;
+/// use feedkit_core::EventPolicy;
+///
+/// let policy = EventPolicy::default()
+///     .extra_kinds(["share".to_owned()].into())
+///     .max_skew(Duration::from_secs(60));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EventPolicy {
-    /// Kinds besides `like`, `unlike`, `post` and `comment`.
+    /// Which kinds are accepted besides `like`, `unlike`, `post` and `comment`.
     pub extra_kinds: BTreeSet<String>,
-    /// How far ahead of the reference time an event may be.
+    /// How far after the reference time the time of an event and the time of its id may be.
     pub max_skew: Duration,
-    /// How far behind the reference time an event's **id** may have been made; older ones could be repeats of
-    /// events that are no longer kept.
+    /// How old the **id** of an event may be, measured from the reference time. An older id could
+    /// belong to a repeat of an event that is no longer stored.
     pub horizon: Duration,
 }
 
 impl Default for EventPolicy {
-    /// The four standard kinds, five minutes ahead, ten years back.
+    /// Accepts the four standard kinds, up to five minutes ahead, with ids of the last ten years.
     fn default() -> Self {
         EventPolicy {
             extra_kinds: BTreeSet::new(),
@@ -113,19 +123,40 @@ impl Default for EventPolicy {
     }
 }
 
-/// What an event gets that the client left out, and what its times are held against.
+/// Values for what an event does not contain, and the time that its own times are compared with.
 #[derive(Debug, Clone, Copy)]
 pub struct Defaults {
-    /// The clock of who takes it in: the gateway's now, or the record's time in the log.
+    /// The current time of the gateway, or the time of the record in the log.
     pub reference: Timestamp,
-    /// The id, when there is none.
+    /// The id of an event without one.
     pub id: EventId,
-    /// The time, when there is none.
+    /// The time of an event without one.
     pub time: Timestamp,
 }
 
 impl EventPolicy {
-    /// The event that `wire` describes, completed with `defaults` and checked.
+    /// Sets `extra_kinds`.
+    #[must_use]
+    pub fn extra_kinds(mut self, extra_kinds: BTreeSet<String>) -> Self {
+        self.extra_kinds = extra_kinds;
+        self
+    }
+
+    /// Sets `max_skew`.
+    #[must_use]
+    pub fn max_skew(mut self, max_skew: Duration) -> Self {
+        self.max_skew = max_skew;
+        self
+    }
+
+    /// Sets `horizon`.
+    #[must_use]
+    pub fn horizon(mut self, horizon: Duration) -> Self {
+        self.horizon = horizon;
+        self
+    }
+
+    /// Completes `wire` with `defaults`, checks the result, and returns the event.
     pub fn admit(&self, wire: WireEvent<'_>, defaults: &Defaults) -> Result<Event, InvalidEvent> {
         let user = required("userId", wire.user_id.as_deref(), |t| UserId::new(t))?;
         let post = required("postId", wire.post_id.as_deref(), |t| PostId::new(t))?;
@@ -152,30 +183,33 @@ impl EventPolicy {
         }
         let extra: String = self.extra_kinds.iter().map(|k| format!(", {k}")).collect();
         let shown: String = name.chars().take(40).collect();
-        let detail = format!("is {shown:?}, allowed are like, unlike, post, comment{extra}");
+        let detail = format!("is {shown:?}; the allowed values are like, unlike, post, comment{extra}");
         Err(InvalidEvent::of("type", detail))
     }
 
     fn check_times(&self, id: EventId, time: Timestamp, reference: Timestamp) -> Result<(), InvalidEvent> {
         let latest = reference.saturating_add(self.max_skew);
         if time > latest {
-            let detail = format!("is {time}, more than {:?} ahead of {reference}", self.max_skew);
+            let detail = format!("is {time}, which is more than {:?} after {reference}", self.max_skew);
             return Err(InvalidEvent::of("timestamp", detail).because(InvalidReason::TooNew));
         }
         if time < Timestamp::EPOCH {
             return Err(InvalidEvent::of(
                 "timestamp",
-                format!("is {time}, the earliest is 1970-01-01T00:00:00Z"),
+                format!("is {time}; the earliest allowed time is 1970-01-01T00:00:00Z"),
             ));
         }
         if id.time() > latest {
-            let detail =
-                format!("was made {}, more than {:?} ahead of {reference}", id.time(), self.max_skew);
+            let detail = format!(
+                "was created at {}, which is more than {:?} after {reference}",
+                id.time(),
+                self.max_skew
+            );
             return Err(InvalidEvent::of("id", detail).because(InvalidReason::TooNew));
         }
         let oldest = reference.saturating_sub(self.horizon);
         if id.time() < oldest {
-            let detail = format!("was made {}, events are kept from {oldest} on", id.time());
+            let detail = format!("was created at {}; the oldest accepted time is {oldest}", id.time());
             return Err(InvalidEvent::of("id", detail).because(InvalidReason::TooOld));
         }
         Ok(())
@@ -201,14 +235,17 @@ fn optional<T, E: std::fmt::Display>(
 fn check_text(text: Option<&str>, kind: &EventKind) -> Result<(), InvalidEvent> {
     let Some(text) = text else { return Ok(()) };
     if !matches!(kind, EventKind::Post | EventKind::Comment) {
-        return Err(InvalidEvent::of("text", format!("is for posts and comments, this is a {kind}")));
+        return Err(InvalidEvent::of(
+            "text",
+            format!("is allowed in posts and comments only; this event is a {kind}"),
+        ));
     }
-    // Counting characters is only worth it when there are more bytes than characters allowed.
+    // Counts the characters only if there are more bytes than allowed characters.
     if text.len() > MAX_TEXT_CHARS && text.chars().count() > MAX_TEXT_CHARS {
         return Err(InvalidEvent::of("text", format!("is longer than {MAX_TEXT_CHARS} characters")));
     }
     if text.contains('\0') {
-        return Err(InvalidEvent::of("text", "has a NUL character"));
+        return Err(InvalidEvent::of("text", "contains a NUL character"));
     }
     Ok(())
 }
@@ -219,32 +256,34 @@ fn check_attributes(attributes: &BTreeMap<String, String>) -> Result<(), Invalid
     }
     for (name, value) in attributes {
         if name.is_empty() || name.len() > MAX_ATTRIBUTE_NAME || name.contains('\0') {
-            let detail = format!("has a name that is empty, over {MAX_ATTRIBUTE_NAME} bytes, or has a NUL");
+            let detail = format!(
+                "has a name that is empty, longer than {MAX_ATTRIBUTE_NAME} bytes, or contains a NUL character"
+            );
             return Err(InvalidEvent::of("attributes", detail));
         }
         if value.len() > MAX_ATTRIBUTE_VALUE || value.contains('\0') {
-            let detail = format!("has a value that is over {MAX_ATTRIBUTE_VALUE} bytes, or has a NUL");
+            let detail = format!("is longer than {MAX_ATTRIBUTE_VALUE} bytes or contains a NUL character");
             return Err(InvalidEvent::of(format!("attributes.{name}"), detail));
         }
     }
     Ok(())
 }
 
-/// The wire form of the HTTP body and the log's values: one JSON object.
+/// The wire form of HTTP bodies and of the log's values: one JSON object.
 ///
-/// Unknown fields are ignored here, since a newer gateway may add some.
+/// This codec ignores unknown fields, because a newer gateway may add some.
 #[derive(Debug, Clone, Default)]
 pub struct JsonCodec {
     policy: EventPolicy,
 }
 
 impl JsonCodec {
-    /// A codec that lets in what `policy` allows.
+    /// Creates a codec that accepts the events that `policy` allows.
     pub fn new(policy: EventPolicy) -> Self {
         JsonCodec { policy }
     }
 
-    /// The event as bytes of the log.
+    /// Encodes an event as the value of a record.
     pub fn encode(event: &Event) -> Bytes {
         let mut out = Vec::with_capacity(192 + event.text.as_ref().map_or(0, String::len));
         serde_json::to_writer(&mut out, event)
@@ -259,7 +298,7 @@ impl Codec for JsonCodec {
         let defaults = Defaults {
             reference: record.time,
             id: match wire.id {
-                // Not used: saves the hash.
+                // The event has an id. This one is not used, and needs no hash.
                 Some(_) => EventId::derived(record.time, 0),
                 None => derived_id(place, record),
             },
@@ -269,7 +308,7 @@ impl Codec for JsonCodec {
     }
 }
 
-/// An id that follows from where a record lies, for one that came without.
+/// The id of a record without one. It depends on the place of the record only.
 fn derived_id(place: &Place, record: &Record) -> EventId {
     let mut input = [0; 28];
     input[..16].copy_from_slice(&place.log.to_be_bytes());

@@ -108,11 +108,9 @@ impl PipelineSettings {
 
     /// When the history deletes data.
     pub fn retention(&self) -> RetentionPolicy {
-        RetentionPolicy {
-            events: days(self.retention.events_days),
-            journal: days(self.retention.journal_days),
-            ..Default::default()
-        }
+        RetentionPolicy::default()
+            .events(days(self.retention.events_days))
+            .journal(days(self.retention.journal_days))
     }
 
     /// Which events are accepted.
@@ -136,11 +134,9 @@ pub fn event_policy<S: Sections>(
 }
 
 fn policy(retention: &RetentionSection, events: &EventsSection) -> EventPolicy {
-    EventPolicy {
-        extra_kinds: BTreeSet::from_iter(events.extra_kinds.iter().cloned()),
-        horizon: days(retention.events_days),
-        ..Default::default()
-    }
+    EventPolicy::default()
+        .extra_kinds(BTreeSet::from_iter(events.extra_kinds.iter().cloned()))
+        .horizon(days(retention.events_days))
 }
 
 /// This number of days, as a duration.

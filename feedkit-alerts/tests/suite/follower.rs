@@ -175,7 +175,7 @@ async fn is_rebuilt_from_totals_when_the_journal_is_gone() {
     drop(follower);
 
     world.clock.advance(Duration::from_secs(3 * 86_400));
-    let policy = RetentionPolicy { follower_silence: Duration::ZERO, ..RetentionPolicy::default() };
+    let policy = RetentionPolicy::default().follower_silence(Duration::ZERO);
     let retained = world.history.retain(&policy, feedkit_core::Clock::now(&world.clock)).await.unwrap();
     assert!(retained.journal_entries > 0);
     let follower = world.follower();

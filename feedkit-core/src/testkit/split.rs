@@ -25,7 +25,7 @@ pub fn partitions(config: &TrafficOptions) -> Vec<Vec<Record>> {
 
 /// A model that was fed all of them.
 pub fn model(partitions: &[Vec<Record>], policy: LikePolicy) -> Model {
-    let mut model = Model::new(JsonCodec::default(), LOG).with_policy(policy);
+    let mut model = Model::new(JsonCodec::default(), LOG).with_like_policy(policy);
     for (p, records) in (0..).zip(partitions) {
         records.iter().for_each(|r| model.feed(Partition(p), r));
     }

@@ -49,7 +49,7 @@ async fn check(seed: u64, policy: LikePolicy) {
     let config = TrafficOptions::default().seed(seed).users(40).posts(30).count(3_000).malformed(malformed);
     let partitions = partitions(&config);
     let model = model(&partitions, policy);
-    let history = MemoryHistory::new().with_likes(policy);
+    let history = MemoryHistory::new().with_like_policy(policy);
     let counts = commit_all(&history, &partitions, &mut ChaCha8Rng::seed_from_u64(seed)).await;
     assert_eq!(counts, model.counts, "seed {seed}");
     let none: Vec<String> = Vec::new();
@@ -134,7 +134,7 @@ async fn retention_keeps_totals_and_what_followers_need() {
     let history = MemoryHistory::with_clock(clock.clone());
     commit_all(&history, &partitions, &mut ChaCha8Rng::seed_from_u64(1)).await;
     let model = model(&partitions, LikePolicy::Unique);
-    let policy = RetentionPolicy { events: day, journal: day, follower_silence: day };
+    let policy = RetentionPolicy::default().events(day).journal(day).follower_silence(day);
     let first = Partition(0);
     history.note_follower("slow", first, 100).await.unwrap();
     for p in 1..4 {

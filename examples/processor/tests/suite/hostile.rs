@@ -170,7 +170,7 @@ async fn what_a_wider_configuration_accepts_comes_back_once() {
             !record.value.ends_with(br#""type":"share"}"#) || record.value.starts_with(br#"{"id""#)
         });
     }
-    let policy = EventPolicy { extra_kinds: ["share".to_owned()].into(), ..EventPolicy::default() };
+    let policy = EventPolicy::default().extra_kinds(["share".to_owned()].into());
     let model = records.model(JsonCodec::new(policy.clone()));
     assert_eq!((model.counts.accepted, model.counts.rejected), (1200, 1));
     crate::oracle::judge_model(&world, &model).await;

@@ -118,7 +118,7 @@ impl MemoryHistory {
     }
 
     /// Counts likes as `policy` says.
-    pub fn with_likes(mut self, policy: LikePolicy) -> Self {
+    pub fn with_like_policy(mut self, policy: LikePolicy) -> Self {
         self.policy = policy;
         self
     }

@@ -66,7 +66,7 @@ impl Model {
     }
 
     /// Counts likes as `policy` says.
-    pub fn with_policy(mut self, policy: LikePolicy) -> Self {
+    pub fn with_like_policy(mut self, policy: LikePolicy) -> Self {
         self.policy = policy;
         self
     }

@@ -94,7 +94,7 @@ impl MutantHistory {
             _ => LikePolicy::Unique,
         };
         MutantHistory {
-            inner: MemoryHistory::new().with_likes(likes),
+            inner: MemoryHistory::new().with_like_policy(likes),
             fault,
             ids: Mutex::default(),
             made: AtomicU64::new(0),

@@ -38,8 +38,7 @@ async fn one_that_the_journal_no_longer_reaches_is_rebuilt() {
     world.send(53, 2_000).await;
     running.handle.reached(&world.ends()).await.unwrap();
     running.stop().await;
-    let policy =
-        RetentionPolicy { journal: Duration::ZERO, follower_silence: Duration::ZERO, ..Default::default() };
+    let policy = RetentionPolicy::default().journal(Duration::ZERO).follower_silence(Duration::ZERO);
     let late = world.clock.clone();
     late.advance(Duration::from_secs(86_400));
     world.history.retain(&policy, feedkit_core::Clock::now(&late)).await.unwrap();

@@ -154,7 +154,7 @@ async fn a_history_of_another_group_is_refused() {
 #[tokio::test]
 async fn retention_runs_and_takes_nothing_that_is_needed() {
     let world = World::new();
-    let policy = RetentionPolicy { journal: std::time::Duration::ZERO, ..Default::default() };
+    let policy = RetentionPolicy::default().journal(std::time::Duration::ZERO);
     let pipeline = world.pipeline(world.history.clone()).configure(|config| {
         config.retention = Some((policy, std::time::Duration::from_millis(1)));
     });

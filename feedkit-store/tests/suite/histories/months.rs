@@ -62,7 +62,7 @@ impl<S: Stores> Months<S> {
     /// Keeps so many days of events and journal.
     pub(crate) async fn retain(&self, events: u32, journal: u32) -> Retained {
         let policy =
-            RetentionPolicy { events: events * DAY, journal: journal * DAY, follower_silence: 7 * DAY };
+            RetentionPolicy::default().events(events * DAY).journal(journal * DAY).follower_silence(7 * DAY);
         self.history.retain(&policy, self.clock.now()).await.unwrap()
     }
 

@@ -70,7 +70,7 @@ pub(crate) async fn retention_and_rebuilding_between_commits_change_no_count<S: 
         let history = store.history();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut committer = Committer::new(&partitions);
-        let policy = RetentionPolicy { events: 20 * DAY, journal: 10 * DAY, follower_silence: DAY };
+        let policy = RetentionPolicy::default().events(20 * DAY).journal(10 * DAY).follower_silence(DAY);
         let mut retained = 0;
         while let Some(now) = committer.oldest_left() {
             let rounds = rng.random_range(1..8);
@@ -102,7 +102,7 @@ pub(crate) async fn a_post_liked_no_longer_stays_a_post(stores: &impl Stores) {
     let epoch = history.claim(P0, "g").await.unwrap().epoch;
     let events = vec![event(0, "a", "gone", "like"), event(1, "a", "gone", "unlike")];
     history.commit(Arc::new(small_batch(epoch, 0, 10, events))).await.unwrap();
-    let policy = RetentionPolicy { events: DAY, journal: DAY, follower_silence: DAY };
+    let policy = RetentionPolicy::default().events(DAY).journal(DAY).follower_silence(DAY);
     assert_eq!(history.retain(&policy, at(60 * 86_400)).await.unwrap().events, 2);
     store.rebuild_totals().await;
     assert_eq!(history.post(&post("gone")).await.unwrap().map(|p| p.likes), Some(0));
@@ -125,7 +125,7 @@ pub(crate) async fn likes_of_one_hour_whose_ids_are_months_apart_add_up_and_tren
     store.follow().await;
     let score = async || history.trending(at(0), 1).await.unwrap()[0].score;
     assert!((score().await - 3.0 * 2f64.powf(0.5 / 6.0)).abs() < 1e-9);
-    let policy = RetentionPolicy { events: DAY, journal: DAY, follower_silence: DAY };
+    let policy = RetentionPolicy::default().events(DAY).journal(DAY).follower_silence(DAY);
     for (days, dropped) in [(33, 1), (65, 1), (95, 1)] {
         assert_eq!(history.retain(&policy, at(days * 86_400)).await.unwrap().events, dropped);
         assert_eq!(history.verify().await.unwrap().differences, NONE);

@@ -62,7 +62,7 @@ async fn a_clock_that_goes_back_leaves_no_hole_in_the_journal() {
         one.now = at(now);
         history.commit(Arc::new(one)).await.unwrap();
     }
-    let policy = RetentionPolicy { events: 9999 * DAY, journal: Duration::ZERO, follower_silence: DAY };
+    let policy = RetentionPolicy::default().events(9999 * DAY).journal(Duration::ZERO).follower_silence(DAY);
     history.retain(&policy, at(5 * 86_400)).await.unwrap();
     assert!(
         matches!(history.journal(P0, 0, 1).await.unwrap(), JournalRead::Entries(_)),

@@ -125,11 +125,9 @@ async fn two_pipelines_rebuild_one_after_the_other_when_the_journal_does_not_rea
     for seed in 13..15 {
         world.send(seed, 700).await;
         world.agrees(&counters).await;
-        let policy = RetentionPolicy {
-            journal: std::time::Duration::ZERO,
-            follower_silence: std::time::Duration::ZERO,
-            ..Default::default()
-        };
+        let policy = RetentionPolicy::default()
+            .journal(std::time::Duration::ZERO)
+            .follower_silence(std::time::Duration::ZERO);
         world.clock.advance(std::time::Duration::from_secs(86_400));
         world.history.retain(&policy, world.clock.now()).await.unwrap();
         server.ask::<()>("FLUSHALL").await;

@@ -56,7 +56,7 @@ async fn a_clock_that_goes_back_leaves_no_hole_in_the_journal() {
         (one.partition, one.now) = (partition, at(now));
         history.commit(Arc::new(one)).await.unwrap();
     }
-    let policy = RetentionPolicy { events: 9999 * DAY, journal: Duration::ZERO, follower_silence: DAY };
+    let policy = RetentionPolicy::default().events(9999 * DAY).journal(Duration::ZERO).follower_silence(DAY);
     history.retain(&policy, at(100)).await.unwrap();
     assert!(matches!(history.journal(partition, 0, 1).await.unwrap(), JournalRead::Expired(10)));
     assert_eq!(months.differences().await, NONE);
