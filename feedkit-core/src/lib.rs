@@ -4,6 +4,7 @@ pub mod access;
 pub mod alert;
 pub mod alert_log;
 pub mod alerts;
+pub mod backend;
 pub mod cache;
 pub mod clock;
 pub mod codec;

@@ -6,14 +6,13 @@
 
 use std::sync::Arc;
 
-use feedkit_core::codec::{InvalidEvent, InvalidReason};
+use feedkit_core::backend::batch::{check_order, is_too_old, reject_too_old};
 use feedkit_core::effect::{Fold, LikePolicy, LoggedEvent};
 use feedkit_core::failpoint::{self, stage};
-use feedkit_core::history::{CommitBatch, CommitCounts, Committed, Rejected};
+use feedkit_core::history::{CommitBatch, CommitCounts, Committed};
 use feedkit_core::journal::JournalEntry;
-use feedkit_core::source::Record;
 use feedkit_core::trending::Trending;
-use feedkit_core::{EventId, EventKind, JsonCodec, PostId, Result, Timestamp, UserId};
+use feedkit_core::{EventId, EventKind, PostId, Result, Timestamp, UserId};
 use futures_util::future::{join4, try_join4};
 use hashbrown::HashSet;
 use tokio_postgres::error::SqlState;
@@ -37,21 +36,20 @@ pub(super) struct Policy {
 /// Tries of one commit, each after somebody else's came first.
 const TRIES: u32 = 8;
 
-/// Commits `batch`, with `events` in place of its own: those without the `repeats` within it.
+/// Commits `batch`, whose repeats within itself (`repeats` of them) have been removed from it.
 ///
 /// Events newer than `newest` are taken to be new. When one is kept already (the log was given more partitions, and
 /// its user moved; or two processes hold the same records), uniqueness refuses it, and all are looked up.
 pub(super) async fn commit(
     database: &Database,
     batch: &CommitBatch,
-    events: &[LoggedEvent],
     repeats: usize,
     newest: Option<EventId>,
     policy: Policy,
 ) -> Result<Committed> {
-    positions::check(batch)?;
-    let by_month = ByMonth::of(events)?;
-    let mut attempt = Attempt { database, batch, events, repeats, by_month, newest, policy };
+    check_order(batch)?;
+    let by_month = ByMonth::of(&batch.events)?;
+    let mut attempt = Attempt { database, batch, repeats, by_month, newest, policy };
     let mut tries = 0;
     loop {
         let mut leaves: Vec<Leaf> = attempt.by_month.leaves().collect();
@@ -92,7 +90,6 @@ const BEGIN: &str = "BEGIN; SET LOCAL enable_seqscan = off";
 struct Attempt<'a> {
     database: &'a Database,
     batch: &'a CommitBatch,
-    events: &'a [LoggedEvent],
     repeats: usize,
     by_month: ByMonth,
     /// The newest id that is kept; unknown: any event may be kept already.
@@ -116,9 +113,8 @@ impl Attempt<'_> {
 
         let mut too_old = Vec::new();
         let mut kept;
-        let (mut events, mut by_month) = (self.events, &self.by_month);
-        let old =
-            |logged: &LoggedEvent| found.horizon.is_some_and(|horizon| logged.event.id.time() < horizon);
+        let (mut events, mut by_month) = (&batch.events, &self.by_month);
+        let old = |logged: &LoggedEvent| is_too_old(logged, found.horizon);
         let seen = |logged: &LoggedEvent| {
             !found.events.is_empty()
                 && found.events.contains(&(logged.event.id, logged.event.user.as_str().to_owned()))
@@ -129,7 +125,7 @@ impl Attempt<'_> {
             kept = Vec::with_capacity(events.len());
             for logged in events {
                 match (old(logged), seen(logged)) {
-                    (true, _) => too_old.push(too_old_record(logged)),
+                    (true, _) => too_old.push(reject_too_old(logged)),
                     (false, true) => duplicates += 1,
                     (false, false) => kept.push(logged.clone()),
                 }
@@ -169,6 +165,7 @@ impl Attempt<'_> {
     async fn look_up(&self, session: &Session) -> Sql<Found> {
         let keys = self.like_keys();
         let mut posts: Vec<&str> = self
+            .batch
             .events
             .iter()
             .filter(|logged| logged.event.kind == EventKind::Post)
@@ -180,7 +177,7 @@ impl Attempt<'_> {
             positions::prepare_advance(session),
             async { Ok(session.prepare_cached(likes::KNOWN).await?) },
             async { Ok(session.prepare_cached("SELECT post_id FROM posts WHERE post_id = ANY($1)").await?) },
-            self.by_month.lookups(session, self.events, self.newest),
+            self.by_month.lookups(session, &self.batch.events, self.newest),
         )
         .await?;
         let authored = async {
@@ -212,7 +209,7 @@ impl Attempt<'_> {
         if self.policy.likes != LikePolicy::Unique {
             return Vec::new();
         }
-        let likes = self.events.iter().map(|logged| &logged.event);
+        let likes = self.batch.events.iter().map(|logged| &logged.event);
         let likes = likes.filter(|event| matches!(event.kind, EventKind::Like | EventKind::Unlike));
         let mut keys: Vec<u128> =
             likes.map(|event| likes::key(self.database.like_seed, &event.post, &event.user)).collect();
@@ -310,12 +307,4 @@ async fn publish(
         published.insert(PostId::new(row.get::<_, &str>(0)).map_err(super::failure::damaged)?);
     }
     Ok(published)
-}
-
-/// An event that was let in with an id older than what retention has dropped meanwhile.
-fn too_old_record(logged: &LoggedEvent) -> Rejected {
-    let detail = format!("was made {}, before the oldest events that are kept", logged.event.id.time());
-    let fault = InvalidEvent { reason: InvalidReason::TooOld, field: Some("id".to_owned()), detail };
-    let value = JsonCodec::encode(&logged.event);
-    Rejected::new(&Record { offset: logged.offset, time: logged.event.time, key: None, value }, fault)
 }

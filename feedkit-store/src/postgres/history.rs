@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use feedkit_core::effect::{LoggedEvent, remove_repeats};
+use feedkit_core::backend::batch::without_repeats;
 use feedkit_core::history::{
     Claim, CommitBatch, Committed, JournalRead, Retained, RetentionPolicy, Snapshot,
 };
 use feedkit_core::{EventId, History, Offset, Partition, Positions, Result, Timestamp};
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::database::{reading, transaction};
@@ -96,18 +96,11 @@ impl History for PostgresHistory {
             newest = reading!(database, session => events::newest_id(session).await)?;
             self.remember(partition, newest);
         }
-        let unique;
-        let (mut events, mut repeats) = (&batch.events, 0);
-        if has_repeats(events) {
-            let mut without = events.clone();
-            repeats = remove_repeats(&mut without);
-            unique = without;
-            events = &unique;
-        }
+        let (batch, repeats) = without_repeats(batch);
         // Nothing is kept at all: every id is newer than that.
         let newest = newest.or_else(|| EventId::from_bytes(LEAST).ok());
-        let committed = commit::commit(database, &batch, events, repeats, newest, self.store.policy).await?;
-        self.remember(partition, events.iter().map(|logged| logged.event.id).max());
+        let committed = commit::commit(database, &batch, repeats, newest, self.store.policy).await?;
+        self.remember(partition, batch.events.iter().map(|logged| logged.event.id).max());
         self.store.shared.committed.set();
         Ok(committed)
     }
@@ -159,9 +152,3 @@ impl History for PostgresHistory {
 
 /// The least UUIDv7.
 const LEAST: [u8; 16] = [0, 0, 0, 0, 0, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 0];
-
-/// Whether an event repeats another's identity: few batches have one, and none is copied for nothing.
-fn has_repeats(events: &[LoggedEvent]) -> bool {
-    let mut seen = HashSet::with_capacity(events.len());
-    !events.iter().all(|logged| seen.insert((logged.event.id, &logged.event.user)))
-}

@@ -1,5 +1,6 @@
 //! The stored positions: claimed, advanced, and moved over gaps.
 
+use feedkit_core::backend::batch::{check_claim, check_group};
 use feedkit_core::history::{Claim, CommitBatch};
 use feedkit_core::journal::JournalEntry;
 use feedkit_core::source::RecordMark;
@@ -44,12 +45,8 @@ pub(super) async fn claim(session: &Session, partition: Partition, group: &str) 
     session
         .execute("INSERT INTO meta (key, value) VALUES ('group', $1) ON CONFLICT DO NOTHING", &[&group])
         .await?;
-    match schema::meta(session, "group").await? {
-        Some(owner) if owner != group => {
-            let message = format!("this history belongs to consumer group {owner:?}, not to {group:?}");
-            return Err(Error::invalid(message).into());
-        }
-        _ => {}
+    if let Some(owner) = schema::meta(session, "group").await? {
+        check_group(&owner, group)?;
     }
     let upsert = format!(
         "INSERT INTO positions (partition, position, epoch) VALUES ($1, 0, 1) \
@@ -98,44 +95,11 @@ pub(super) async fn advance(
 
 /// Why a batch does not follow on what is stored.
 pub(super) async fn refusal(session: &Session, batch: &CommitBatch) -> Sql<Error> {
-    let CommitBatch { partition, epoch, log, from, .. } = *batch;
-    let claim = claimed(session, partition).await?;
-    if claim.epoch != epoch || epoch == 0 {
-        return Ok(Error::fenced(format!(
-            "partition {partition} was claimed by another: epoch {}, ours is {epoch}",
-            claim.epoch
-        )));
-    }
-    if claim.position != from {
-        let detail =
-            format!("partition {partition} stands at {}, the batch begins at {from}", claim.position);
-        return Ok(Error::gap(detail));
-    }
-    Ok(match claim.log.filter(|known| *known != log) {
-        Some(known) => {
-            Error::gap(format!("partition {partition} belongs to log {known:032x}, the batch to {log:032x}"))
-        }
-        None => Error::retriable(format!("partition {partition} was moved while it was looked at")),
+    let partition = batch.partition;
+    Ok(match check_claim(&claimed(session, partition).await?, batch) {
+        Err(refusal) => refusal,
+        Ok(()) => Error::retriable(format!("partition {partition} was moved while it was looked at")),
     })
-}
-
-/// Refuses a batch that is not in order within its range.
-pub(super) fn check(batch: &CommitBatch) -> Result<()> {
-    let CommitBatch { partition, from, to, .. } = *batch;
-    let events = batch.events.iter().map(|logged| logged.offset);
-    let rejected = batch.rejected.iter().map(|record| record.offset);
-    let inside = |offset| (from..to).contains(&offset);
-    // PostgreSQL's integers are signed.
-    if i64::try_from(to).is_err()
-        || i64::try_from(batch.epoch).is_err()
-        || to <= from
-        || !(events.clone().is_sorted() && rejected.clone().is_sorted())
-        || !events.chain(rejected).all(inside)
-    {
-        let message = format!("a batch of partition {partition} is not in order within {from} to {to}");
-        return Err(Error::invalid(message));
-    }
-    Ok(())
 }
 
 /// The next offset of every partition.

@@ -1,7 +1,6 @@
 //! Recounts everything from the raw events and the baseline, and compares.
 
-use std::fmt::Display;
-
+use feedkit_core::backend::verification::{Differences, MAX_DIFFERENCES, Sum};
 use feedkit_core::effect::LikePolicy;
 use feedkit_core::inspect::Verification;
 use feedkit_core::trending::Trending;
@@ -9,12 +8,10 @@ use tokio_postgres::types::ToSql;
 
 use super::database::Session;
 use super::failure::Sql;
+use super::positions::partition_at;
 use super::rebuild::all_sums;
 use super::sql_time::SqlTime;
 use super::{positions, rollups, schema};
-
-/// Most differences told.
-const SHOWN: usize = 100;
 
 /// What the rollups lack of the positions: parameters that stand for the rows to come.
 #[derive(Default)]
@@ -31,10 +28,10 @@ const LACKING: &str =
 /// Compares totals, hourly sums, likes, authors and the journal's run with what the raw events say, all as of one
 /// moment, which is the transaction's.
 pub(super) async fn verify(session: &Session, likes: LikePolicy, trending: &Trending) -> Sql<Verification> {
-    let mut verification = Verification::default();
+    let mut differences = Differences::default();
     let positions = positions::all(session).await?;
     let events = session.query_one("SELECT count(*) FROM events", &[]).await?;
-    verification.events = events.get::<_, i64>(0) as u64;
+    let events = events.get::<_, i64>(0) as u64;
     let mut lacking = Lacking::default();
     rollups::lacking(session, &positions, trending, |totals| {
         for ((hour, (post, kind)), n) in totals.by_hour {
@@ -50,12 +47,12 @@ pub(super) async fn verify(session: &Session, likes: LikePolicy, trending: &Tren
     let posts = format!(
         "SELECT count(*) FROM (SELECT post_id FROM post_totals UNION SELECT post_id FROM {LACKING}) AS p"
     );
-    verification.posts = session.query_one(&posts, &parameters).await?.get::<_, i64>(0) as u64;
+    let posts = session.query_one(&posts, &parameters).await?.get::<_, i64>(0) as u64;
 
     let sums = all_sums();
     let mut checks = vec![
         (
-            "hourly sum",
+            Sum::Hourly,
             format!("SELECT hour || ' ' || post_id || ' ' || kind AS k, n FROM ({sums}) AS s"),
             format!(
                 "SELECT hour || ' ' || post_id || ' ' || kind AS k, n FROM \
@@ -63,7 +60,7 @@ pub(super) async fn verify(session: &Session, likes: LikePolicy, trending: &Tren
             ),
         ),
         (
-            "total",
+            Sum::Total,
             format!("SELECT post_id || ' ' || kind AS k, n FROM ({sums}) AS s"),
             format!(
                 "SELECT post_id || ' ' || kind AS k, n FROM (SELECT post_id, kind, count AS n FROM post_totals \
@@ -74,7 +71,7 @@ pub(super) async fn verify(session: &Session, likes: LikePolicy, trending: &Tren
     // Where every like counts, nobody is kept as liking anything.
     if likes == LikePolicy::Unique {
         checks.push((
-            "number of users who like",
+            Sum::Likers,
             "SELECT post_id AS k, count(*) AS n FROM likes GROUP BY post_id".to_owned(),
             format!(
                 "SELECT post_id AS k, n FROM (SELECT post_id, count AS n FROM post_totals WHERE kind = 'like' \
@@ -83,18 +80,18 @@ pub(super) async fn verify(session: &Session, likes: LikePolicy, trending: &Tren
         ));
     }
     for (what, counted, stored) in checks {
-        compare(session, &mut verification, what, &counted, &stored, &parameters).await?;
+        compare(session, &mut differences, what, &counted, &stored, &parameters).await?;
     }
-    authors(session, &mut verification).await?;
-    journal(session, &mut verification).await?;
-    Ok(verification)
+    authors(session, &mut differences).await?;
+    journal(session, &mut differences).await?;
+    Ok(differences.into_verification(events, posts))
 }
 
 /// Tells where two lists of (k, n) differ in the sum of a k; what is missing in one is 0.
 async fn compare(
     session: &Session,
-    verification: &mut Verification,
-    what: &str,
+    differences: &mut Differences,
+    what: Sum,
     counted: &str,
     stored: &str,
     parameters: &[&(dyn ToSql + Sync)],
@@ -103,39 +100,37 @@ async fn compare(
         "SELECT k, counted, stored, count(*) OVER () FROM ( \
            SELECT k, sum(c)::bigint AS counted, sum(s)::bigint AS stored FROM ( \
              SELECT k, n AS c, 0 AS s FROM ({counted}) AS x UNION ALL SELECT k, 0, n FROM ({stored}) AS y) AS z \
-           GROUP BY k) AS w WHERE counted <> stored ORDER BY k COLLATE \"C\" LIMIT {SHOWN}"
+           GROUP BY k) AS w WHERE counted <> stored ORDER BY k COLLATE \"C\" LIMIT {MAX_DIFFERENCES}"
     );
     let rows = session.query(&select, parameters).await?;
     for row in &rows {
         let (key, counted, stored): (&str, i64, i64) = (row.get(0), row.get(1), row.get(2));
-        differ(verification, format_args!("{what} {key}: counted {counted}, stored {stored}"));
+        differences.sum(what, key, counted, stored);
     }
-    add_untold(verification, &rows, 3);
+    add_untold(differences, &rows, 3);
     Ok(())
 }
 
 /// Each post's author is who sent the event that took effect; older ones than the raw events have only the author.
-async fn authors(session: &Session, verification: &mut Verification) -> Sql<()> {
+async fn authors(session: &Session, differences: &mut Differences) -> Sql<()> {
     let dropped = schema::meta(session, "dropped_until").await?.is_some();
     let select = format!(
         "SELECT coalesce(e.post_id, p.post_id), e.user_id, p.author, count(*) OVER () \
          FROM (SELECT post_id, user_id FROM events WHERE kind = 'post' AND effect <> 0) AS e \
          FULL OUTER JOIN posts p ON p.post_id = e.post_id \
          WHERE p.author IS NULL OR p.author <> coalesce(e.user_id, CASE WHEN $1 THEN p.author ELSE '' END) \
-         ORDER BY 1 LIMIT {SHOWN}"
+         ORDER BY 1 LIMIT {MAX_DIFFERENCES}"
     );
     let rows = session.query(&select, &[&dropped]).await?;
     for row in &rows {
-        let nobody = |column: usize| row.get::<_, Option<&str>>(column).unwrap_or("nobody");
-        let (post, sent, stored) = (nobody(0), nobody(1), nobody(2));
-        differ(verification, format_args!("author of {post}: published by {sent}, stored {stored}"));
+        differences.author(row.get::<_, &str>(0), row.get(1), row.get(2));
     }
-    add_untold(verification, &rows, 3);
+    add_untold(differences, &rows, 3);
     Ok(())
 }
 
 /// Each partition's journal reaches from where it begins to the position, without a hole.
-async fn journal(session: &Session, verification: &mut Verification) -> Sql<()> {
+async fn journal(session: &Session, differences: &mut Differences) -> Sql<()> {
     let select = format!(
         "WITH runs AS ( \
            SELECT partition, first, next FROM journal \
@@ -144,29 +139,18 @@ async fn journal(session: &Session, verification: &mut Verification) -> Sql<()> 
            SELECT r.partition, r.first, lag(r.next, 1, coalesce(p.journal_from, 0)) \
              OVER (PARTITION BY r.partition ORDER BY r.first, r.next) AS reached \
            FROM runs r LEFT JOIN positions p ON p.partition = r.partition) AS steps \
-         WHERE reached <> first ORDER BY partition, first LIMIT {SHOWN}"
+         WHERE reached <> first ORDER BY partition, first LIMIT {MAX_DIFFERENCES}"
     );
     let rows = session.query(&select, &[]).await?;
     for row in &rows {
-        let (partition, reached, first): (i32, i64, i64) = (row.get(0), row.get(1), row.get(2));
-        differ(
-            verification,
-            format_args!("journal of partition {partition}: reaches {reached}, goes on at {first}"),
-        );
+        differences.journal(partition_at(row, 0), row.get(1), row.get(2));
     }
-    add_untold(verification, &rows, 3);
+    add_untold(differences, &rows, 3);
     Ok(())
 }
 
 /// Counts the differences that were not told; each row bears how many there are.
-fn add_untold(verification: &mut Verification, rows: &[tokio_postgres::Row], column: usize) {
+fn add_untold(differences: &mut Differences, rows: &[tokio_postgres::Row], column: usize) {
     let all = rows.first().map_or(0, |row| row.get::<_, i64>(column) as u64);
-    verification.difference_count += all.saturating_sub(rows.len() as u64);
-}
-
-fn differ(verification: &mut Verification, difference: impl Display) {
-    verification.difference_count += 1;
-    if verification.differences.len() < SHOWN {
-        verification.differences.push(difference.to_string());
-    }
+    differences.untold(all.saturating_sub(rows.len() as u64));
 }

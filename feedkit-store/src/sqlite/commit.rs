@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use feedkit_core::codec::{InvalidEvent, InvalidReason};
+use feedkit_core::EventId;
+use feedkit_core::backend::batch::{check_group, is_too_old, reject_too_old};
 use feedkit_core::effect::{Fold, LikePolicy, LoggedEvent};
 use feedkit_core::history::{CommitBatch, CommitCounts, Committed, Rejected};
 use feedkit_core::journal::JournalEntry;
-use feedkit_core::source::Record;
 use feedkit_core::trending::Trending;
-use feedkit_core::{Error, EventId, JsonCodec};
 use hashbrown::HashSet;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -42,10 +41,9 @@ pub(super) fn commit(
     let mut too_old = Vec::new();
     let mut aged;
     let mut events = &batch.events;
-    if let Some(horizon) = retention::dropped_until(connection)?
-        && events.iter().any(|logged| logged.event.id.time() < horizon)
-    {
-        (too_old, aged) = events.iter().cloned().partition(|logged| logged.event.id.time() < horizon);
+    let dropped_until = retention::dropped_until(connection)?;
+    if events.iter().any(|logged| is_too_old(logged, dropped_until)) {
+        (too_old, aged) = events.iter().cloned().partition(|logged| is_too_old(logged, dropped_until));
         events = &aged;
     }
     let mut tables = EventTables::for_events(connection, events)?;
@@ -71,7 +69,7 @@ pub(super) fn commit(
     tell(&totals);
     totals.add_to(connection)?;
     reject(connection, batch, &batch.rejected)?;
-    let too_old: Vec<_> = too_old.iter().map(too_old_record).collect();
+    let too_old: Vec<_> = too_old.iter().map(reject_too_old).collect();
     reject(connection, batch, &too_old)?;
 
     let counts = CommitCounts {
@@ -150,25 +148,11 @@ fn reject(connection: &Connection, batch: &CommitBatch, rejected: &[Rejected]) -
     Ok(())
 }
 
-/// An event that was let in with an id older than what retention has dropped meanwhile.
-fn too_old_record(logged: &LoggedEvent) -> Rejected {
-    let detail = format!("was made {}, before the oldest events that are kept", logged.event.id.time());
-    let fault = InvalidEvent { reason: InvalidReason::TooOld, field: Some("id".to_owned()), detail };
-    let value = JsonCodec::encode(&logged.event);
-    Rejected::new(&Record { offset: logged.offset, time: logged.event.time, key: None, value }, fault)
-}
-
 /// The consumer group that this history belongs to; the first that claims.
 pub(super) fn belong_to(connection: &Connection, group: &str) -> Sql<()> {
     connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('group', ?1)", [group])?;
     let owner: Option<String> = connection
         .query_row("SELECT value FROM meta WHERE key = 'group'", [], |row| row.get(0))
         .optional()?;
-    match owner {
-        Some(owner) if owner != group => {
-            Err(Error::invalid(format!("this history belongs to consumer group {owner:?}, not to {group:?}"))
-                .into())
-        }
-        _ => Ok(()),
-    }
+    Ok(owner.map_or(Ok(()), |owner| check_group(&owner, group))?)
 }

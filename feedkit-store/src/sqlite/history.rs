@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use feedkit_core::effect::{LikePolicy, LoggedEvent, remove_repeats};
+use feedkit_core::backend::batch::without_repeats;
+use feedkit_core::effect::LikePolicy;
 use feedkit_core::failpoint::{self, stage};
 use feedkit_core::history::{
     Claim, CommitBatch, Committed, JournalRead, Retained, RetentionPolicy, Snapshot,
@@ -12,7 +13,7 @@ use feedkit_core::history::{
 use feedkit_core::queries::RankedPost;
 use feedkit_core::trending::Trending;
 use feedkit_core::{Clock, ErrorKind, EventId, History, Offset, Partition, Positions, Result, Timestamp};
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use rusqlite::params;
 
@@ -161,13 +162,7 @@ impl History for SqliteHistory {
     async fn commit(&self, batch: Arc<CommitBatch>) -> Result<Committed> {
         let partition = batch.partition;
         let newest = batch.events.iter().map(|logged| logged.event.id).max();
-        let mut batch = batch;
-        let mut repeats = 0;
-        if has_repeats(&batch.events) {
-            let mut unique = (*batch).clone();
-            repeats = remove_repeats(&mut unique.events);
-            batch = Arc::new(unique);
-        }
+        let (batch, repeats) = without_repeats(batch);
         let mut outcome = self.write(&batch, repeats, self.newest(partition)).await;
         if matches!(&outcome, Err(error) if error.kind() == ErrorKind::Data) {
             // An identity kept under another partition, or a value at fault: looking every event up tells.
@@ -221,10 +216,4 @@ impl History for SqliteHistory {
             .write(1, move |connection| positions::accept_gap(connection, partition, log, to, now))
             .await
     }
-}
-
-/// Whether an event repeats another's identity: few batches have one, and none is copied for nothing.
-fn has_repeats(events: &[LoggedEvent]) -> bool {
-    let mut seen = HashSet::with_capacity(events.len());
-    !events.iter().all(|logged| seen.insert((logged.event.id, &logged.event.user)))
 }

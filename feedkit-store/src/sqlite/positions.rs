@@ -1,5 +1,6 @@
 //! The stored positions: claimed, advanced, and moved over gaps.
 
+use feedkit_core::backend::batch::{check_claim, check_order};
 use feedkit_core::history::{Claim, CommitBatch};
 use feedkit_core::journal::JournalEntry;
 use feedkit_core::source::RecordMark;
@@ -50,7 +51,8 @@ pub(super) fn claim(connection: &Connection, partition: Partition) -> Sql<Claim>
 /// batch's.
 pub(super) fn advance(connection: &Connection, batch: &CommitBatch) -> Sql<()> {
     let claim = claimed(connection, batch.partition)?;
-    check(&claim, batch)?;
+    check_claim(&claim, batch)?;
+    check_order(batch)?;
     let last = batch.last.or(claim.last);
     connection
         .prepare_cached(
@@ -65,41 +67,6 @@ pub(super) fn advance(connection: &Connection, batch: &CommitBatch) -> Sql<()> {
             last.map(|l| l.time.as_millis()),
             last.map(|l| l.hash as i64),
         ])?;
-    Ok(())
-}
-
-fn check(claim: &Claim, batch: &CommitBatch) -> Result<(), Error> {
-    let CommitBatch { partition, epoch, log, from, to, .. } = *batch;
-    if claim.epoch != epoch || epoch == 0 {
-        return Err(Error::fenced(format!(
-            "partition {partition} was claimed by another: epoch {}, ours is {epoch}",
-            claim.epoch
-        )));
-    }
-    if claim.position != from {
-        return Err(Error::gap(format!(
-            "partition {partition} stands at {}, the batch begins at {from}",
-            claim.position
-        )));
-    }
-    if let Some(known) = claim.log.filter(|known| *known != log) {
-        return Err(Error::gap(format!(
-            "partition {partition} belongs to log {known:032x}, the batch to {log:032x}"
-        )));
-    }
-    let events = batch.events.iter().map(|logged| logged.offset);
-    let rejected = batch.rejected.iter().map(|record| record.offset);
-    let inside = |offset| (from..to).contains(&offset);
-    // SQLite's integers are signed.
-    if i64::try_from(to).is_err()
-        || to <= from
-        || !(events.clone().is_sorted() && rejected.clone().is_sorted())
-        || !events.chain(rejected).all(inside)
-    {
-        return Err(Error::invalid(format!(
-            "a batch of partition {partition} is not in order within {from} to {to}"
-        )));
-    }
     Ok(())
 }
 

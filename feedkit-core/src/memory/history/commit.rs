@@ -5,26 +5,29 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::{Counts, Journaled, Kept, PostState, State};
-use crate::effect::{Fold, LikePolicy, LoggedEvent, Pair, remove_repeats};
+use crate::backend::batch::{check_claim, check_order, without_repeats};
+use crate::effect::{Fold, LikePolicy, LoggedEvent, Pair};
 use crate::history::{Claim, CommitBatch, CommitCounts, Committed};
 use crate::journal::JournalEntry;
 use crate::trending::Trending;
-use crate::{Error, Event, EventKind, PostId, Result, UserId};
+use crate::{Event, EventKind, PostId, Result, UserId};
 
 impl State {
     /// Checks everything before it changes anything.
     pub(super) fn commit(
         &mut self,
-        batch: &CommitBatch,
+        batch: Arc<CommitBatch>,
         policy: LikePolicy,
         trending: &Trending,
     ) -> Result<Committed> {
-        self.check(batch)?;
+        let before = self.claims.get(&batch.partition).copied().unwrap_or_default();
+        check_claim(&before, &batch)?;
+        check_order(&batch)?;
+        let (batch, mut duplicates) = without_repeats(batch);
         let mut events = batch.events.clone();
-        let mut duplicates = remove_repeats(&mut events);
-        let before = events.len();
+        let unique = events.len();
         events.retain(|e| !self.events.contains_key(&(e.event.id, e.event.user.clone())));
-        duplicates += before - events.len();
+        duplicates += unique - events.len();
 
         let effective = self.fold(&events, policy);
         let mut effects = Vec::new();
@@ -49,42 +52,9 @@ impl State {
         let entry = Arc::new(JournalEntry { partition, from, to, epoch, at_end, effects });
         let journaled = Journaled { time: now, entry: Arc::clone(&entry) };
         self.journal.entry(partition).or_default().push_back(journaled);
-        let before = self.claims.get(&partition).copied().unwrap_or_default();
         self.claims
             .insert(partition, Claim { position: to, log: Some(log), last: last.or(before.last), ..before });
         Ok(Committed { entry, counts })
-    }
-
-    fn check(&self, batch: &CommitBatch) -> Result<()> {
-        let CommitBatch { partition, epoch, log, from, to, .. } = *batch;
-        let claim = self.claims.get(&partition).copied().unwrap_or_default();
-        if epoch != claim.epoch || epoch == 0 {
-            let detail =
-                format!("partition {partition} was claimed with epoch {}, this is {epoch}", claim.epoch);
-            return Err(Error::fenced(detail));
-        }
-        if from != claim.position {
-            let detail =
-                format!("partition {partition} stands at {}, the batch begins at {from}", claim.position);
-            return Err(Error::gap(detail));
-        }
-        if let Some(known) = claim.log.filter(|known| *known != log) {
-            let detail =
-                format!("partition {partition} belongs to log {known:032x}, the batch to {log:032x}");
-            return Err(Error::gap(detail));
-        }
-        let inside = |offset: &u64| (from..to).contains(offset);
-        let events = batch.events.iter().map(|e| e.offset);
-        let rejected = batch.rejected.iter().map(|r| r.offset);
-        if to <= from
-            || !events.clone().is_sorted()
-            || !rejected.clone().is_sorted()
-            || !events.chain(rejected).all(|o| inside(&o))
-        {
-            let detail = format!("a batch of partition {partition} is not in order within {from} to {to}");
-            return Err(Error::invalid(detail));
-        }
-        Ok(())
     }
 
     /// Which of these new events have an effect; the likes' state and the authors are those after them.

@@ -14,6 +14,7 @@ use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
+use crate::backend::batch::check_group;
 use crate::effect::LikePolicy;
 use crate::history::{
     Claim, CommitBatch, Committed, History, JournalRead, Rejected, Retained, RetentionPolicy, Snapshot,
@@ -141,11 +142,7 @@ impl History for MemoryHistory {
         let mut state = self.state();
         match &state.group {
             None => state.group = Some(group.to_owned()),
-            Some(owner) if owner == group => {}
-            Some(owner) => {
-                let detail = format!("the history belongs to consumer group {owner:?}, not to {group:?}");
-                return Err(Error::invalid(detail));
-            }
+            Some(owner) => check_group(owner, group)?,
         }
         let claim = state.claims.entry(partition).or_default();
         claim.epoch += 1;
@@ -157,7 +154,7 @@ impl History for MemoryHistory {
     }
 
     async fn commit(&self, batch: Arc<CommitBatch>) -> Result<Committed> {
-        self.state().commit(&batch, self.policy, &self.trending)
+        self.state().commit(batch, self.policy, &self.trending)
     }
 
     async fn journal(&self, partition: Partition, from: Offset, max_effects: usize) -> Result<JournalRead> {
