@@ -1,23 +1,16 @@
 //! The log: topics of partitions, into which records are appended.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use feedkit_core::{Clock, Error, Positions, Result, Timestamp};
+use feedkit_core::{Clock, Positions, Result, Timestamp};
 use rusqlite::Connection;
 
-use super::group::Groups;
 use super::options::SourceOptions;
+use super::shared::Shared;
 use super::sink::SqliteSink;
 use super::source::SqliteSource;
-use super::topic::{RETAIN_ROWS, Table, Topic, load_topics, make_topics};
-use crate::sqlite::schema;
+use super::topic::{RETAIN_ROWS, Table};
 use crate::sqlite::store::State;
-
-/// The topic that takes users' actions in.
-pub const USER_ACTIONS: &str = "user-actions";
-/// The topic of what people are told.
-pub const NOTIFICATIONS: &str = "notifications";
 
 /// The log of a data directory: a few topics, each of a fixed number of partitions. Clones are the same log.
 #[derive(Debug, Clone)]
@@ -25,36 +18,10 @@ pub struct SqliteLog {
     shared: Arc<Shared>,
 }
 
-/// What sinks and sources of a log have in common.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) store: Arc<State>,
-    pub(crate) incarnation: u128,
-    topics: BTreeMap<String, Arc<Topic>>,
-    clock: SharedClock,
-    pub(crate) groups: Groups,
-}
-
-struct SharedClock(Arc<dyn Clock>);
-
-impl std::fmt::Debug for SharedClock {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Clock")
-    }
-}
-
 impl SqliteLog {
     /// The log in `store`; makes its topics, of `partitions` partitions each, if they are not there.
     pub(crate) async fn open(store: Arc<State>, partitions: u32, clock: Arc<dyn Clock>) -> Result<SqliteLog> {
-        if store.is_writer() {
-            store.write(1, move |connection| make_topics(connection, partitions)).await?;
-        }
-        let (incarnation, topics) =
-            store.read(|connection| Ok((schema::incarnation(connection)?, load_topics(connection)?))).await?;
-        let topics = topics.into_iter().map(|topic| (topic.name.clone(), Arc::new(topic))).collect();
-        let shared =
-            Shared { store, incarnation, topics, clock: SharedClock(clock), groups: Groups::default() };
-        Ok(SqliteLog { shared: Arc::new(shared) })
+        Ok(SqliteLog { shared: Arc::new(Shared::open(store, partitions, clock).await?) })
     }
 
     /// Where records of `topic` go in.
@@ -143,28 +110,5 @@ impl SqliteLog {
         let young = self.positions_at(topic, time).await?;
         let before = young.iter().map(|(partition, offset)| (partition, offset.min(read.of(partition))));
         self.retain(topic, &before.collect()).await
-    }
-}
-
-impl Shared {
-    fn topic(&self, name: &str) -> Result<Arc<Topic>> {
-        self.topics.get(name).cloned().ok_or_else(|| {
-            let known: Vec<_> = self.topics.keys().map(String::as_str).collect();
-            Error::invalid(format!("there is no topic {name:?}, there are {}", known.join(", ")))
-        })
-    }
-
-    /// What the clock handed in says.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock.0.now()
-    }
-
-    pub(crate) async fn ends(&self, topic: Arc<Topic>) -> Result<Positions> {
-        self.store
-            .read(move |connection| {
-                let end = |table: &Table| Ok((table.partition, table.extent(connection, &topic)?.next));
-                topic.tables.iter().map(end).collect()
-            })
-            .await
     }
 }

@@ -10,8 +10,8 @@ use feedkit_core::{Error, EventSink, Offset, Position, Result, Timestamp};
 use rusqlite::Connection;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::log::Shared;
 use super::record_batch::{Encoder, RecordBatch};
+use super::shared::Shared;
 use super::topic::Topic;
 use crate::sqlite::failure::Sql;
 

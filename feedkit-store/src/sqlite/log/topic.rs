@@ -4,9 +4,13 @@ use feedkit_core::failpoint::{self, stage};
 use feedkit_core::{Error, Offset, Partition, Result, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::log::{NOTIFICATIONS, USER_ACTIONS};
 use super::record_batch::{self, RecordBatch};
 use crate::sqlite::failure::Sql;
+
+/// The topic that takes users' actions in.
+pub const USER_ACTIONS: &str = "user-actions";
+/// The topic of what people are told.
+pub const NOTIFICATIONS: &str = "notifications";
 
 /// Rows dropped in one transaction: at a mebibyte each, more would keep appends waiting.
 pub(crate) const RETAIN_ROWS: usize = 32;

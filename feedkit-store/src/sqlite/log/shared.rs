@@ -1,0 +1,64 @@
+//! What the sinks and sources of a log share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use feedkit_core::{Clock, Error, Positions, Result, Timestamp};
+
+use super::group::Groups;
+use super::topic::{Table, Topic, load_topics, make_topics};
+use crate::sqlite::schema;
+use crate::sqlite::store::State;
+
+/// What sinks and sources of a log have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) store: Arc<State>,
+    pub(crate) incarnation: u128,
+    topics: BTreeMap<String, Arc<Topic>>,
+    clock: SharedClock,
+    pub(crate) groups: Groups,
+}
+
+struct SharedClock(Arc<dyn Clock>);
+
+impl std::fmt::Debug for SharedClock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+impl Shared {
+    /// What the log in `store` holds; makes its topics, of `partitions` partitions each, if they are not there.
+    pub(crate) async fn open(store: Arc<State>, partitions: u32, clock: Arc<dyn Clock>) -> Result<Shared> {
+        if store.is_writer() {
+            store.write(1, move |connection| make_topics(connection, partitions)).await?;
+        }
+        let (incarnation, topics) =
+            store.read(|connection| Ok((schema::incarnation(connection)?, load_topics(connection)?))).await?;
+        let topics = topics.into_iter().map(|topic| (topic.name.clone(), Arc::new(topic))).collect();
+        Ok(Shared { store, incarnation, topics, clock: SharedClock(clock), groups: Groups::default() })
+    }
+
+    /// The topic of this name.
+    pub(crate) fn topic(&self, name: &str) -> Result<Arc<Topic>> {
+        self.topics.get(name).cloned().ok_or_else(|| {
+            let known: Vec<_> = self.topics.keys().map(String::as_str).collect();
+            Error::invalid(format!("there is no topic {name:?}, there are {}", known.join(", ")))
+        })
+    }
+
+    /// What the clock handed in says.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.0.now()
+    }
+
+    pub(crate) async fn ends(&self, topic: Arc<Topic>) -> Result<Positions> {
+        self.store
+            .read(move |connection| {
+                let end = |table: &Table| Ok((table.partition, table.extent(connection, &topic)?.next));
+                topic.tables.iter().map(end).collect()
+            })
+            .await
+    }
+}
