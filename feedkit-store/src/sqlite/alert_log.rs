@@ -13,20 +13,20 @@ use feedkit_core::{AlertLog, Epoch, Error, Positions, Result, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{from_str, to_string};
 
+use super::database::Database;
 use super::failure::Sql;
-use super::store::State;
 
 /// Keeps alerts in `state.db`, each call that changes something in one transaction.
 #[derive(Debug, Clone)]
 pub struct SqliteAlertLog {
-    pub(super) state: Arc<State>,
+    pub(super) state: Arc<Database>,
 }
 
 /// There is one shard of rules so far; rows bear its number for the day there are more.
 pub(super) const SHARD: i64 = 0;
 
 impl SqliteAlertLog {
-    pub(crate) fn new(state: Arc<State>) -> SqliteAlertLog {
+    pub(crate) fn new(state: Arc<Database>) -> SqliteAlertLog {
         SqliteAlertLog { state }
     }
 }

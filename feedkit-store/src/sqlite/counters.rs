@@ -12,9 +12,9 @@ use feedkit_core::trending::Trending;
 use feedkit_core::{Counts, Error, Offset, Partition, Positions, PostId, Result, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::database::Database;
 use super::failure::Sql;
 use super::ranking::Order;
-use super::store::State;
 use super::totals::Tables;
 
 /// The counters' own tables.
@@ -27,12 +27,12 @@ const COUNTERS: Tables = Tables { totals: "counter_totals", authors: "counter_au
 /// [`Queries`](feedkit_core::Queries), it needs no counters beside it.
 #[derive(Debug, Clone)]
 pub struct SqliteCounters {
-    state: Arc<State>,
+    state: Arc<Database>,
     trending: Trending,
 }
 
 impl SqliteCounters {
-    pub(super) fn new(state: Arc<State>) -> Self {
+    pub(super) fn new(state: Arc<Database>) -> Self {
         SqliteCounters { state, trending: Trending::default() }
     }
 

@@ -5,10 +5,15 @@ use feedkit_core::{Error, Event, Partition, Timestamp};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::failure::Sql;
-use super::month::Month;
+use super::time_partition::Month;
 
 /// The columns of every events table, and of the view over them.
 const COLUMNS: &str = "id, user, post, kind, time, received, partition, offset, effect, text, attributes";
+
+/// The start of the hour that an event's own time lies in.
+pub(super) const HOUR: &str = "time - (time % 3600000 + 3600000) % 3600000";
+/// The counter that an event's effect moves.
+pub(super) const KIND: &str = "CASE kind WHEN 'unlike' THEN 'like' ELSE kind END";
 
 /// The tables that a batch's events lie in, each with its statements.
 pub(super) struct EventTables<'c> {

@@ -107,7 +107,7 @@ fn explain(error: &rusqlite::Error, path: &Path) -> (ErrorKind, String) {
         (_, ffi::SQLITE_IOERR_WRITE) => {
             (Retriable, format!("{shown} cannot be written, the disk may be full or failing: {error}"))
         }
-        (_, ffi::SQLITE_IOERR_CORRUPTFS | ffi::SQLITE_IOERR_DATA) => (Corrupt, damaged(path, error)),
+        (_, ffi::SQLITE_IOERR_CORRUPTFS | ffi::SQLITE_IOERR_DATA) => (Corrupt, damaged_file(path, error)),
         (ffi::SQLITE_IOERR, _) => (Retriable, format!("reading or writing {shown} failed: {error}")),
         (ffi::SQLITE_NOMEM | ffi::SQLITE_INTERRUPT | ffi::SQLITE_PROTOCOL | ffi::SQLITE_SCHEMA, _) => {
             (Retriable, format!("{shown}: {error}"))
@@ -118,7 +118,7 @@ fn explain(error: &rusqlite::Error, path: &Path) -> (ErrorKind, String) {
             Corrupt,
             format!("{shown} is not a database of feedkit; move it away, or name another directory"),
         ),
-        (ffi::SQLITE_CORRUPT, _) => (Corrupt, damaged(path, error)),
+        (ffi::SQLITE_CORRUPT, _) => (Corrupt, damaged_file(path, error)),
         (ffi::SQLITE_CONSTRAINT | ffi::SQLITE_TOOBIG | ffi::SQLITE_MISMATCH | ffi::SQLITE_RANGE, _) => {
             (Data, format!("a value cannot be stored in {shown}: {error}"))
         }
@@ -126,11 +126,16 @@ fn explain(error: &rusqlite::Error, path: &Path) -> (ErrorKind, String) {
     }
 }
 
-fn damaged(path: &Path, error: &rusqlite::Error) -> String {
+fn damaged_file(path: &Path, error: &rusqlite::Error) -> String {
     format!(
         "{} is damaged ({error}); stop feedkit, keep a copy of the directory, and restore it from a backup",
         path.display()
     )
+}
+
+/// The error of a stored value that cannot have been stored so.
+pub(crate) fn damaged(error: impl std::fmt::Display) -> Error {
+    Error::corrupt(format!("a stored identifier {error}"))
 }
 
 #[cfg(test)]

@@ -18,13 +18,13 @@ use parking_lot::Mutex;
 use rusqlite::params;
 
 use super::commit::{self, Policy};
+use super::database::Database;
 use super::failure::Sql;
 use super::leaders::Leaders;
 use super::ranking::Order;
 use super::snapshot::SqliteSnapshot;
-use super::store::State;
 use super::totals::{HISTORY, Totals};
-use super::{journal, positions, rebuild, retention, schema};
+use super::{gaps, journal, positions, rebuild, retention, schema};
 
 /// A [`History`] that moves the totals in its own commit, and answers [`Queries`](feedkit_core::Queries).
 ///
@@ -32,7 +32,7 @@ use super::{journal, positions, rebuild, retention, schema};
 /// files.
 #[derive(Clone)]
 pub struct SqliteHistory {
-    pub(super) state: Arc<State>,
+    pub(super) state: Arc<Database>,
     /// Tells when a follower noted its position.
     clock: Arc<dyn Clock>,
     policy: Policy,
@@ -42,7 +42,7 @@ pub struct SqliteHistory {
 }
 
 impl SqliteHistory {
-    pub(super) fn new(state: Arc<State>, clock: Arc<dyn Clock>, leaders: Arc<Leaders>) -> Self {
+    pub(super) fn new(state: Arc<Database>, clock: Arc<dyn Clock>, leaders: Arc<Leaders>) -> Self {
         let policy = Policy { likes: LikePolicy::default(), trending: Trending::default() };
         SqliteHistory { state, clock, policy, leaders, newest: Arc::default() }
     }
@@ -212,8 +212,6 @@ impl History for SqliteHistory {
     }
 
     async fn accept_gap(&self, partition: Partition, log: u128, to: Offset, now: Timestamp) -> Result<()> {
-        self.state
-            .write(1, move |connection| positions::accept_gap(connection, partition, log, to, now))
-            .await
+        self.state.write(1, move |connection| gaps::accept(connection, partition, log, to, now)).await
     }
 }

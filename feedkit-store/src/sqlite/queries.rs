@@ -8,10 +8,9 @@ use feedkit_core::{EventId, PostId, Queries, Result, Timestamp, UserId};
 use rusqlite::{Connection, Row, params};
 
 use super::events;
-use super::failure::Sql;
+use super::failure::{Sql, damaged};
 use super::history::SqliteHistory;
 use super::ranking::{Order, ranked_by_likes};
-use super::snapshot::damaged;
 use super::totals::HISTORY;
 
 #[async_trait]

@@ -5,8 +5,7 @@ use feedkit_core::trending::{Score, Trending};
 use feedkit_core::{PostId, Timestamp};
 use rusqlite::{Connection, Row, Rows};
 
-use super::failure::Sql;
-use super::snapshot::damaged;
+use super::failure::{Sql, damaged};
 use super::totals::Tables;
 
 /// A post with likes.

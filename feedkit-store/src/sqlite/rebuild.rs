@@ -5,10 +5,8 @@ use feedkit_core::failpoint::{self, stage};
 use feedkit_core::trending::{Score, Trending};
 use rusqlite::{Connection, params};
 
-use super::events;
-use super::failure::Sql;
-use super::retention::{HOUR, KIND};
-use super::snapshot::damaged;
+use super::events::{self, HOUR, KIND};
+use super::failure::{Sql, damaged};
 
 /// Replaces all totals.
 pub(super) fn totals(connection: &Connection, trending: &Trending) -> Sql<()> {

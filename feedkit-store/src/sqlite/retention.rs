@@ -5,9 +5,10 @@ use feedkit_core::history::{Retained, RetentionPolicy};
 use feedkit_core::{Offset, Partition, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 
+use super::events::{self, HOUR, KIND};
 use super::failure::Sql;
-use super::month::Month;
-use super::{events, journal, positions};
+use super::time_partition::Month;
+use super::{journal, positions};
 
 /// Drops what `policy` no longer keeps at `now`; all of it or, on an error, nothing.
 pub(super) fn retain(connection: &Connection, policy: &RetentionPolicy, now: Timestamp) -> Sql<Retained> {
@@ -56,11 +57,6 @@ fn fold_into_baseline(connection: &Connection, month: Month) -> Sql<u64> {
     let count: i64 = connection.query_row(&format!("SELECT count(*) FROM {month}"), [], |row| row.get(0))?;
     Ok(count as u64)
 }
-
-/// The start of the hour that an event's own time lies in.
-pub(super) const HOUR: &str = "time - (time % 3600000 + 3600000) % 3600000";
-/// The counter that an event's effect moves.
-pub(super) const KIND: &str = "CASE kind WHEN 'unlike' THEN 'like' ELSE kind END";
 
 /// Forgets the followers that have noted nothing since `silent`, in milliseconds since 1970; how many.
 fn pass_over(connection: &Connection, silent: i64) -> Sql<u64> {

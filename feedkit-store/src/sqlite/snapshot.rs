@@ -7,7 +7,7 @@ use feedkit_core::{Error, Positions, PostId, Result, UserId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::connection::HeldReader;
-use super::failure::Sql;
+use super::failure::{Sql, damaged};
 use super::positions;
 
 /// Holds one read transaction open from beginning to end.
@@ -92,9 +92,4 @@ fn one(connection: &Connection, post: String) -> Sql<PostTotals> {
         totals.counts.push((kind, row.get(1)?));
     }
     Ok(totals)
-}
-
-/// What was stored as an identifier is none.
-pub(super) fn damaged(error: impl std::fmt::Display) -> Error {
-    Error::corrupt(format!("a stored identifier {error}"))
 }

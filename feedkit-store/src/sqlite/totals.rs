@@ -7,8 +7,7 @@ use feedkit_core::{PostId, Timestamp, UserId};
 use hashbrown::HashMap;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::failure::Sql;
-use super::snapshot::damaged;
+use super::failure::{Sql, damaged};
 
 /// 64 half-lives: what a score fades by from one landmark to the next.
 const GENERATION_FACTOR: &str = "5.421010862427522e-20";

@@ -10,7 +10,7 @@ use super::shared::Shared;
 use super::sink::SqliteSink;
 use super::source::SqliteSource;
 use super::topic::{RETAIN_ROWS, Table};
-use crate::sqlite::store::State;
+use crate::sqlite::database::Database;
 
 /// The log of a data directory: a few topics, each of a fixed number of partitions. Clones are the same log.
 #[derive(Debug, Clone)]
@@ -19,9 +19,13 @@ pub struct SqliteLog {
 }
 
 impl SqliteLog {
-    /// The log in `store`; makes its topics, of `partitions` partitions each, if they are not there.
-    pub(crate) async fn open(store: Arc<State>, partitions: u32, clock: Arc<dyn Clock>) -> Result<SqliteLog> {
-        Ok(SqliteLog { shared: Arc::new(Shared::open(store, partitions, clock).await?) })
+    /// The log in `database`; makes its topics, of `partitions` partitions each, if they are not there.
+    pub(crate) async fn open(
+        database: Arc<Database>,
+        partitions: u32,
+        clock: Arc<dyn Clock>,
+    ) -> Result<SqliteLog> {
+        Ok(SqliteLog { shared: Arc::new(Shared::open(database, partitions, clock).await?) })
     }
 
     /// Where records of `topic` go in.
@@ -76,7 +80,7 @@ impl SqliteLog {
     pub async fn positions_at(&self, topic: &str, time: Timestamp) -> Result<Positions> {
         let topic = self.shared.topic(topic)?;
         self.shared
-            .store
+            .database
             .read(move |connection| {
                 let at = |table: &Table| Ok((table.partition, table.position_at(connection, &topic, time)?));
                 topic.tables.iter().map(at).collect()
@@ -95,7 +99,7 @@ impl SqliteLog {
                 let topic = Arc::clone(&topic);
                 let job =
                     move |connection: &Connection| topic.tables[place].retain(connection, &topic, before);
-                let (records, more) = self.shared.store.write(RETAIN_ROWS, job).await?;
+                let (records, more) = self.shared.database.write(RETAIN_ROWS, job).await?;
                 dropped += records;
                 if !more {
                     break;

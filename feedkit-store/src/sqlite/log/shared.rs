@@ -7,13 +7,13 @@ use feedkit_core::{Clock, Error, Positions, Result, Timestamp};
 
 use super::group::Groups;
 use super::topic::{Table, Topic, load_topics, make_topics};
+use crate::sqlite::database::Database;
 use crate::sqlite::schema;
-use crate::sqlite::store::State;
 
 /// What sinks and sources of a log have in common.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) store: Arc<State>,
+    pub(crate) database: Arc<Database>,
     pub(crate) incarnation: u128,
     topics: BTreeMap<String, Arc<Topic>>,
     clock: SharedClock,
@@ -29,15 +29,20 @@ impl std::fmt::Debug for SharedClock {
 }
 
 impl Shared {
-    /// What the log in `store` holds; makes its topics, of `partitions` partitions each, if they are not there.
-    pub(crate) async fn open(store: Arc<State>, partitions: u32, clock: Arc<dyn Clock>) -> Result<Shared> {
-        if store.is_writer() {
-            store.write(1, move |connection| make_topics(connection, partitions)).await?;
+    /// What the log in `database` holds; makes its topics, of `partitions` partitions each, if they are not there.
+    pub(crate) async fn open(
+        database: Arc<Database>,
+        partitions: u32,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Shared> {
+        if database.is_writer() {
+            database.write(1, move |connection| make_topics(connection, partitions)).await?;
         }
-        let (incarnation, topics) =
-            store.read(|connection| Ok((schema::incarnation(connection)?, load_topics(connection)?))).await?;
+        let (incarnation, topics) = database
+            .read(|connection| Ok((schema::incarnation(connection)?, load_topics(connection)?)))
+            .await?;
         let topics = topics.into_iter().map(|topic| (topic.name.clone(), Arc::new(topic))).collect();
-        Ok(Shared { store, incarnation, topics, clock: SharedClock(clock), groups: Groups::default() })
+        Ok(Shared { database, incarnation, topics, clock: SharedClock(clock), groups: Groups::default() })
     }
 
     /// The topic of this name.
@@ -54,7 +59,7 @@ impl Shared {
     }
 
     pub(crate) async fn ends(&self, topic: Arc<Topic>) -> Result<Positions> {
-        self.store
+        self.database
             .read(move |connection| {
                 let end = |table: &Table| Ok((table.partition, table.extent(connection, &topic)?.next));
                 topic.tables.iter().map(end).collect()

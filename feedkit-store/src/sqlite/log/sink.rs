@@ -44,7 +44,7 @@ impl EventSink for SqliteSink {
             Ok(Vec::new())
         } else {
             let topic = Arc::clone(&self.topic);
-            self.log.store.write(batch.len(), move |connection| append(connection, &topic, rows)).await
+            self.log.database.write(batch.len(), move |connection| append(connection, &topic, rows)).await
         };
         let position = |place: Result<Place>| {
             let place = place?;
@@ -61,7 +61,7 @@ impl EventSink for SqliteSink {
 
     async fn flush(&self) -> Result<()> {
         // The writer runs jobs in order, and answers them in order.
-        self.log.store.write(0, |_| Ok(())).await
+        self.log.database.write(0, |_| Ok(())).await
     }
 }
 

@@ -49,7 +49,7 @@ impl SqliteSource {
         group: &str,
         options: SourceOptions,
     ) -> Result<SqliteSource> {
-        if !log.store.is_writer() {
+        if !log.database.is_writer() {
             return Err(Error::fatal("a group reads in the process that writes the data directory"));
         }
         let membership = Membership::new(Arc::clone(&log), &topic, group);
@@ -70,7 +70,7 @@ impl SqliteSource {
         options: SourceOptions,
         membership: Option<Membership>,
     ) -> Result<SqliteSource> {
-        let reader = log.store.hold().await?;
+        let reader = log.database.hold().await?;
         let slot = |_| Slot {
             phase: if membership.is_some() { Phase::Away } else { Phase::New },
             paused: false,
@@ -83,7 +83,7 @@ impl SqliteSource {
             reader: Some(reader),
             work: None,
             quiet: false,
-            committed: log.store.committed(),
+            committed: log.database.committed(),
             membership,
             log,
             topic,

@@ -1,0 +1,47 @@
+//! What a writer has done.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// What a file's writer has done since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommitStats {
+    /// Jobs run: appends, commits of batches, steps.
+    pub jobs: u64,
+    /// Transactions that they were committed in: one sync of the disk each.
+    pub groups: u64,
+    /// The longest commit.
+    pub longest_commit: Duration,
+}
+
+/// The same, counted while the writer works.
+#[derive(Debug, Default)]
+pub(super) struct Stats {
+    jobs: AtomicU64,
+    groups: AtomicU64,
+    longest_commit_micros: AtomicU64,
+}
+
+impl Stats {
+    /// Counts a group of `jobs` jobs.
+    pub(super) fn add_group(&self, jobs: usize) {
+        self.jobs.fetch_add(jobs as u64, Ordering::Relaxed);
+        self.groups.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes how long a commit took.
+    pub(super) fn note_commit(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.longest_commit_micros.fetch_max(micros, Ordering::Relaxed);
+    }
+
+    /// What has been counted so far.
+    pub(super) fn read(&self) -> CommitStats {
+        CommitStats {
+            jobs: self.jobs.load(Ordering::Relaxed),
+            groups: self.groups.load(Ordering::Relaxed),
+            longest_commit: Duration::from_micros(self.longest_commit_micros.load(Ordering::Relaxed)),
+        }
+    }
+}
