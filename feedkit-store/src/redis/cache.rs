@@ -6,8 +6,8 @@ use bytes::Bytes;
 use feedkit_core::{AnswerCache, Result};
 use redis::Value;
 
-use super::client::Shared;
 use super::failure::unexpected;
+use super::shared::Shared;
 
 /// Answers kept for a while, for all gateways that use one Redis.
 #[derive(Debug, Clone)]

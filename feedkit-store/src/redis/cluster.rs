@@ -1,55 +1,16 @@
 //! Counting over many shards: what is known of their fences, and the way of a chunk.
 
-use feedkit_core::counters::{ChunkOutcome, CounterChunk, Fence};
+use feedkit_core::counters::{ChunkOutcome, CounterChunk};
 use feedkit_core::{Partition, Result};
 use futures_util::future::{join_all, try_join_all};
 
 use super::changes::Changes;
-use super::counters::{Applied, Part, RedisCounters, Standing};
+use super::counters::RedisCounters;
 use super::fence::{Mark, encode_incarnation};
 use super::keys::SHARDS;
 use super::script::ADVANCE;
-
-/// What is known of a partition's fences.
-#[derive(Debug, Clone)]
-pub(super) struct View {
-    generation: String,
-    incarnation: Option<u128>,
-    /// Whether anything of it was ever counted.
-    begun: bool,
-    /// The chunk to go on with: all before it is counted everywhere.
-    at: Mark,
-    /// Each shard's fence as last seen. No chunk from there up to `at` touches the shard.
-    seen: Vec<Mark>,
-}
-
-impl View {
-    /// Puts together what the shards say; `None` when they have no common state and must be rebuilt.
-    ///
-    /// They are read one beside the other while others may count. That does no harm: a shard read before its home
-    /// may seem to miss something, and is then given again what it has.
-    fn new(shards: &[Standing], home: usize) -> Option<View> {
-        let generation = &shards[0].generation;
-        if shards.iter().any(|shard| shard.unusable || shard.generation != *generation) {
-            return None;
-        }
-        let mut incarnations = shards.iter().filter_map(|shard| shard.incarnation);
-        let incarnation = incarnations.next();
-        if incarnations.any(|other| Some(other) != incarnation) {
-            return None;
-        }
-        let home = &shards[home];
-        let seen: Vec<_> = shards.iter().map(|shard| shard.fence.unwrap_or_default()).collect();
-        let noted = home.noted.iter().map(|noted| noted.unwrap_or_default());
-        let lost = seen.iter().zip(noted).filter(|(seen, noted)| *seen < noted).map(|(seen, _)| *seen);
-        let at = lost.chain(home.home).min().filter(|_| home.home.is_some()).unwrap_or_default();
-        Some(View { generation: generation.clone(), incarnation, begun: home.home.is_some(), at, seen })
-    }
-
-    fn fence(&self) -> Option<Fence> {
-        self.incarnation.filter(|_| self.begun).map(|incarnation| self.at.fence(incarnation))
-    }
-}
+use super::shard::{Applied, Part};
+use super::view::View;
 
 impl RedisCounters {
     /// Where all shards together stand, asked of all of them.

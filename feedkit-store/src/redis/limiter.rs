@@ -7,10 +7,10 @@ use feedkit_core::access::{RateLimiter, Spending};
 use feedkit_core::{Error, Result};
 use redis::Value;
 
-use super::client::Shared;
 use super::failure::unexpected;
 use super::reply;
 use super::script::SPEND;
+use super::shared::Shared;
 
 /// A [`RateLimiter`] that all who use one Redis share (GCRA, by the server's clock, one script a call).
 ///

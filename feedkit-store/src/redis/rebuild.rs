@@ -15,11 +15,13 @@ use redis::Value;
 use redis::cluster_routing::Slot;
 
 use super::changes::Changes;
-use super::counters::{RedisCounters, misfit};
+use super::counters::RedisCounters;
 use super::failure::unexpected;
 use super::fence::{Mark, encode_incarnation};
 use super::reply;
 use super::script::{BEGIN, FINISH, LOAD, Script, WIPE};
+use super::shard::misfit;
+use super::shared::OwnRebuild;
 
 /// Counters set by one script.
 const LOAD_KEYS: usize = 1000;
@@ -27,14 +29,6 @@ const LOAD_KEYS: usize = 1000;
 const SCAN_KEYS: usize = 1000;
 /// Shards worked on at the same time.
 const AT_ONCE: usize = 8;
-
-/// A rebuild that this program runs.
-#[derive(Debug)]
-pub(crate) struct Session {
-    token: u64,
-    /// Loads by shard.
-    loads: Vec<u64>,
-}
 
 impl RedisCounters {
     pub(super) async fn begin(&self) -> Result<RebuildToken> {
@@ -47,7 +41,7 @@ impl RedisCounters {
         for some in shards.chunks(AT_ONCE) {
             try_join_all(some.iter().map(|&shard| self.wipe(shard, token))).await?;
         }
-        *self.session() = Some(Session { token, loads: vec![0; shards.len()] });
+        *self.own() = Some(OwnRebuild { token, loads: vec![0; shards.len()] });
         Ok(RebuildToken(token))
     }
 
@@ -88,7 +82,7 @@ impl RedisCounters {
             .await?;
         failpoint::reach(stage::REBUILD);
         self.finish_shard(0, token, all[0], positions, incarnation).await?;
-        *self.session() = None;
+        *self.own() = None;
         self.shared.views.lock().clear();
         Ok(())
     }
@@ -233,16 +227,15 @@ impl RedisCounters {
 
     /// How many loads each shard has had in the rebuild of this token, `done` being one more.
     fn loads(&self, token: RebuildToken, done: Option<usize>) -> Result<Vec<u64>> {
-        let mut session = self.session();
-        let session =
-            session.as_mut().filter(|session| session.token == token.0).ok_or_else(|| over(token))?;
+        let mut own = self.own();
+        let own = own.as_mut().filter(|own| own.token == token.0).ok_or_else(|| over(token))?;
         if let Some(shard) = done {
-            session.loads[shard] += 1;
+            own.loads[shard] += 1;
         }
-        Ok(session.loads.clone())
+        Ok(own.loads.clone())
     }
 
-    fn session(&self) -> MutexGuard<'_, Option<Session>> {
+    fn own(&self) -> MutexGuard<'_, Option<OwnRebuild>> {
         self.shared.rebuild.lock()
     }
 }
