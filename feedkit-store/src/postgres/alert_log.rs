@@ -14,18 +14,18 @@ use serde_json::Value;
 use tokio_postgres::Row;
 
 use super::alert_snapshot;
-use super::database::Session;
+use super::connection::Session;
 use super::database::{reading, transaction};
 use super::failure::Sql;
+use super::shared::Handle;
 use super::sql_time::SqlTime;
-use super::store::Postgres;
 
 /// Keeps alerts in PostgreSQL, each call that changes something in one transaction that holds the lease's row: who
 /// no longer has the lease changes nothing. Snapshots and marks share the row, so that the relay does not wait for a
 /// snapshot; nobody gets the lease while one of them is under way.
 #[derive(Debug, Clone)]
 pub struct PostgresAlertLog {
-    pub(super) store: Postgres,
+    pub(super) store: Handle,
 }
 
 /// There is one shard of rules so far; rows bear its number for the day there are more.
@@ -34,7 +34,7 @@ pub(super) const SHARD: i32 = 0;
 const ALERTS: usize = 500;
 
 impl PostgresAlertLog {
-    pub(super) fn new(store: &Postgres) -> Self {
+    pub(super) fn new(store: &Handle) -> Self {
         PostgresAlertLog { store: store.clone() }
     }
 

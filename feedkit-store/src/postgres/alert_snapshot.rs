@@ -5,12 +5,9 @@ use feedkit_core::failpoint::{self, stage};
 use feedkit_core::{Error, Positions};
 
 use super::alert_log::{SHARD, json, stored};
+use super::connection::{STATEMENT_ROWS, Session};
 use super::copy::Copying;
-use super::database::Session;
 use super::failure::Sql;
-
-/// Exact states written by one statement.
-const EXACT: usize = 4_000;
 
 /// Replaces the snapshot. States go to the server as they are told, piece by piece, and none is in memory as a whole.
 pub(super) async fn save(
@@ -82,7 +79,7 @@ fn changed(rule: &str) -> Error {
 async fn save_exact(session: &Session, states: &dyn RuleStates) -> Sql<()> {
     let mut exact = states.exact();
     loop {
-        let some = exact.by_ref().take(EXACT).collect::<feedkit_core::Result<Vec<_>>>()?;
+        let some = exact.by_ref().take(STATEMENT_ROWS).collect::<feedkit_core::Result<Vec<_>>>()?;
         if some.is_empty() {
             return Ok(());
         }

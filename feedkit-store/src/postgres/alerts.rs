@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 use super::alert_log::{PostgresAlertLog, stored};
 use super::database::reading;
 use super::failure::Sql;
-use super::queries::limited;
+use super::numbers::limited;
 
 #[async_trait]
 impl Alerts for PostgresAlertLog {

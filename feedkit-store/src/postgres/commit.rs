@@ -11,27 +11,22 @@ use feedkit_core::effect::{Fold, LikePolicy, LoggedEvent};
 use feedkit_core::failpoint::{self, stage};
 use feedkit_core::history::{CommitBatch, CommitCounts, Committed};
 use feedkit_core::journal::JournalEntry;
-use feedkit_core::trending::Trending;
 use feedkit_core::{EventId, EventKind, PostId, Result, Timestamp, UserId};
 use futures_util::future::{join4, try_join4};
 use hashbrown::HashSet;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
+use super::connection::Session;
 use super::copy::copy;
-use super::database::{Database, Session};
+use super::database::Database;
 use super::events::{self, ByMonth, Known};
-use super::failure::{Failure, Sql};
+use super::failure::{Failure, Sql, damaged};
+use super::partition_tables::ensure;
+use super::policy::Policy;
 use super::sql_time::SqlTime;
-use super::time_partition::{Leaf, ensure};
+use super::time_partition::Leaf;
 use super::{journal, likes, positions, rejected};
-
-/// How effects are counted.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Policy {
-    pub(super) likes: LikePolicy,
-    pub(super) trending: Trending,
-}
 
 /// Tries of one commit, each after somebody else's came first.
 const TRIES: u32 = 8;
@@ -184,7 +179,7 @@ impl Attempt<'_> {
             let mut authored = HashSet::new();
             if !posts.is_empty() {
                 for row in session.query(&known_posts, &[&posts]).await? {
-                    authored.insert(PostId::new(row.get::<_, &str>(0)).map_err(super::failure::damaged)?);
+                    authored.insert(PostId::new(row.get::<_, &str>(0)).map_err(damaged)?);
                 }
             }
             Sql::Ok(authored)
@@ -304,7 +299,7 @@ async fn publish(
     let times: Vec<SqlTime> = events().map(|event| SqlTime(event.time)).collect();
     let mut published = HashSet::with_capacity(posts.len());
     for row in session.query(&insert, &[&posts, &users, &times]).await? {
-        published.insert(PostId::new(row.get::<_, &str>(0)).map_err(super::failure::damaged)?);
+        published.insert(PostId::new(row.get::<_, &str>(0)).map_err(damaged)?);
     }
     Ok(published)
 }

@@ -7,7 +7,7 @@ use feedkit_core::{Result, Timestamp};
 use futures_util::SinkExt;
 use tokio_postgres::CopyInSink;
 
-use super::database::Session;
+use super::connection::Session;
 use super::failure::Sql;
 use super::sql_time::SqlTime;
 

@@ -7,8 +7,8 @@ use hashbrown::HashSet;
 use tokio_postgres::Statement;
 use uuid::Uuid;
 
+use super::connection::Session;
 use super::copy::{Row, copy};
-use super::database::Session;
 use super::failure::Sql;
 use super::time_partition::Leaf;
 

@@ -13,12 +13,13 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::database::{reading, transaction};
-use super::positions::number;
+use super::numbers::number;
+use super::partition_tables::ensure;
+use super::shared::Handle;
 use super::snapshot::PostgresSnapshot;
 use super::sql_time::SqlTime;
-use super::store::Postgres;
-use super::time_partition::{Leaf, ensure};
-use super::{commit, events, journal, positions, retention, schema};
+use super::time_partition::Leaf;
+use super::{commit, events, gaps, journal, positions, retention, schema};
 
 /// A [`History`] that answers [`Queries`](feedkit_core::Queries).
 ///
@@ -27,14 +28,14 @@ use super::{commit, events, journal, positions, retention, schema};
 /// they lack from the journal and is exact. Clones share the connections.
 #[derive(Clone)]
 pub struct PostgresHistory {
-    pub(super) store: Postgres,
+    pub(super) store: Handle,
     /// The newest id committed, by partition: newer ones need not be looked up. Too new only costs look-ups, too old
     /// a second try.
     newest: Arc<Mutex<HashMap<Partition, EventId>>>,
 }
 
 impl PostgresHistory {
-    pub(super) fn new(store: &Postgres) -> Self {
+    pub(super) fn new(store: &Handle) -> Self {
         PostgresHistory { store: store.clone(), newest: Arc::default() }
     }
 
@@ -146,7 +147,7 @@ impl History for PostgresHistory {
         self.forget(partition);
         let (database, trending) = (self.store.database(), self.store.trending());
         ensure(database, &[Leaf::day_of(now)?]).await?;
-        transaction!(database, session => positions::accept_gap(session, partition, log, to, now, &trending).await)
+        transaction!(database, session => gaps::accept(session, partition, log, to, now, &trending).await)
     }
 }
 

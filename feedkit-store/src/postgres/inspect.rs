@@ -5,12 +5,12 @@ use feedkit_core::inspect::{RejectedRecord, Verification};
 use feedkit_core::{Inspect, Offset, Partition, Result};
 use tokio_postgres::Row;
 
-use super::database::Session;
+use super::connection::Session;
 use super::database::{reading, transaction};
 use super::failure::Sql;
 use super::history::PostgresHistory;
-use super::positions::partition_at;
-use super::queries::limited;
+use super::numbers::partition_at;
+use super::numbers::limited;
 use super::sql_time::SqlTime;
 use super::verify;
 

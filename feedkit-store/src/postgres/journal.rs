@@ -6,9 +6,10 @@ use feedkit_core::history::JournalRead;
 use feedkit_core::journal::JournalEntry;
 use feedkit_core::{Error, Offset, Partition, Timestamp};
 
-use super::database::Session;
+use super::connection::Session;
 use super::failure::Sql;
-use super::positions::{self, number};
+use super::numbers::number;
+use super::positions;
 use super::sql_time::SqlTime;
 
 /// Most entries read at a time.

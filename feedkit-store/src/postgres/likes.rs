@@ -7,7 +7,7 @@ use tokio_postgres::Statement;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::database::Session;
+use super::connection::{STATEMENT_ROWS, Session};
 use super::failure::Sql;
 
 /// The key of a pair: 64 bits of a hash of the post, then 64 of the user, both seeded with the history's own secret.
@@ -25,13 +25,11 @@ fn half(seed: u64, name: &str) -> u64 {
 /// Asks which of some keys are there.
 pub(super) const KNOWN: &str = "SELECT key FROM likes WHERE key = ANY($1)";
 
-/// Keys asked for by one statement: a connection keeps the room of the longest that it has sent.
-const ASKED: usize = 4_000;
-
 /// Those of `keys` that are there.
 pub(super) async fn known(session: &Session, statement: &Statement, keys: &[Uuid]) -> Sql<HashSet<u128>> {
     // All questions are sent before the first answer.
-    let asked = keys.chunks(ASKED).map(|some| async move { session.query(statement, &[&some]).await });
+    let asked =
+        keys.chunks(STATEMENT_ROWS).map(|some| async move { session.query(statement, &[&some]).await });
     let mut known = HashSet::new();
     for rows in try_join_all(asked).await? {
         known.extend(rows.iter().map(|row| row.get::<_, Uuid>(0).as_u128()));

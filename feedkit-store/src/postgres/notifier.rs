@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use feedkit_core::{Error, Result};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_postgres::{AsyncMessage, Client, Connection, NoTls};
 use tokio_util::sync::CancellationToken;
 
-use super::database;
+use super::connection::config;
 use super::failure::Failure;
-use super::store::Postgres;
+use super::shared::Handle;
 
 /// The channel's name.
 const CHANNEL: &str = "feedkit_commits";
@@ -21,21 +21,11 @@ const COALESCE: Duration = Duration::from_millis(10);
 /// Between two tries to connect.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Something was committed here. Many at once are one.
-#[derive(Debug, Default)]
-pub(super) struct Signal(Notify);
-
-impl Signal {
-    pub(super) fn set(&self) {
-        self.0.notify_one();
-    }
-}
-
 /// Tells other processes of this one's commits, and this one of theirs, over a connection of its own.
 ///
 /// It is a hint that saves waiting: what it misses while its connection is away is found by who looks once a second.
 pub struct Notifier {
-    store: Postgres,
+    store: Handle,
     others: watch::Sender<u64>,
 }
 
@@ -63,7 +53,7 @@ impl Commits {
 }
 
 impl Notifier {
-    pub(super) fn new(store: &Postgres) -> Self {
+    pub(super) fn new(store: &Handle) -> Self {
         Notifier { store: store.clone(), others: watch::Sender::new(0) }
     }
 
@@ -90,7 +80,7 @@ impl Notifier {
     }
 
     async fn connected(&self) -> Result<()> {
-        let (config, connector) = database::config(&self.store.shared.options)?;
+        let (config, connector) = config(&self.store.shared.options)?;
         let broken = |error| Error::from(Failure::Sql(error));
         match connector {
             Some(connector) => {
@@ -122,7 +112,7 @@ impl Notifier {
             // Others may have committed before we listened.
             self.others.send_modify(|n| *n += 1);
             loop {
-                self.store.shared.committed.0.notified().await;
+                self.store.shared.committed.wait().await;
                 client.batch_execute(&format!("NOTIFY {CHANNEL}")).await?;
                 tokio::time::sleep(COALESCE).await;
             }

@@ -8,7 +8,7 @@ use feedkit_core::{Outbox, Positions, Result};
 use super::alert_log::{PostgresAlertLog, SHARD, check_lease, json, share_lease, stored};
 use super::alerts::load_notifications;
 use super::database::{reading, transaction};
-use super::queries::limited;
+use super::numbers::limited;
 
 #[async_trait]
 impl Outbox for PostgresAlertLog {

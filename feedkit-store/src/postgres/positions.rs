@@ -2,17 +2,15 @@
 
 use feedkit_core::backend::batch::{check_claim, check_group};
 use feedkit_core::history::{Claim, CommitBatch};
-use feedkit_core::journal::JournalEntry;
 use feedkit_core::source::RecordMark;
-use feedkit_core::trending::Trending;
-use feedkit_core::{Error, Offset, Partition, Positions, Result, Timestamp};
+use feedkit_core::{Error, Offset, Partition, Positions, Timestamp};
 use tokio_postgres::{Row, Statement};
 use uuid::Uuid;
 
-use super::database::Session;
+use super::connection::Session;
 use super::failure::Sql;
-use super::sql_time::SqlTime;
-use super::{events, journal, rollups, schema};
+use super::numbers::{number, partition_at};
+use super::{events, schema};
 
 const COLUMNS: &str = "epoch, position, log, last_offset, last_time, last_hash";
 
@@ -107,71 +105,4 @@ pub(super) async fn all(session: &Session) -> Sql<Positions> {
     let select = session.prepare_cached("SELECT partition, position FROM positions").await?;
     let rows = session.query(&select, &[]).await?;
     Ok(rows.iter().map(|row| (partition_at(row, 0), row.get::<_, i64>(1) as Offset)).collect())
-}
-
-/// Goes on at `to` in log `log`, and keeps that this was accepted.
-///
-/// Followers move over a gap that lies ahead by an empty journal entry. Where the partition goes back, offsets come
-/// up again that they have behind them: its journal is dropped, and the history gets another incarnation, so that
-/// they start over. The rollups lie in the same database: they take what they lack before, and go back too.
-pub(super) async fn accept_gap(
-    session: &Session,
-    partition: Partition,
-    log: u128,
-    to: Offset,
-    now: Timestamp,
-    trending: &Trending,
-) -> Sql<()> {
-    let p = number(partition)?;
-    let stored = i64::try_from(to).map_err(|_| {
-        Error::invalid(format!("partition {partition} cannot go on at {to}: it is too large"))
-    })?;
-    session.query("SELECT 1 FROM positions WHERE partition = $1 FOR UPDATE", &[&p]).await?;
-    let claim = claimed(session, partition).await?;
-    let from = claim.position;
-    if claim.epoch == 0 {
-        return Err(Error::invalid(format!("partition {partition} was never claimed")).into());
-    }
-    if to < from {
-        rollups::take_all(session, partition, trending).await?;
-    }
-    let log_id = Uuid::from_u128(log);
-    session
-        .execute(
-            "UPDATE positions SET position = $2, log = $3, last_offset = NULL, last_time = NULL, last_hash = NULL \
-             WHERE partition = $1",
-            &[&p, &stored, &log_id],
-        )
-        .await?;
-    session
-        .execute(
-            "INSERT INTO gaps (partition, at, position, went_on, log) VALUES ($1, $2, $3, $4, $5)",
-            &[&p, &SqlTime(now), &(from as i64), &stored, &log_id],
-        )
-        .await?;
-    if to > from {
-        let entry =
-            JournalEntry { partition, from, to, epoch: claim.epoch, at_end: false, effects: Vec::new() };
-        journal::append(session, &entry, now).await?;
-    } else if to < from {
-        session.execute("DELETE FROM journal WHERE partition = $1", &[&p]).await?;
-        for update in [
-            "UPDATE positions SET journal_from = $2 WHERE partition = $1",
-            "UPDATE followers SET position = $2 WHERE partition = $1",
-            "UPDATE rollup_positions SET position = $2 WHERE partition = $1",
-        ] {
-            session.execute(update, &[&p, &stored]).await?;
-        }
-        schema::renew_incarnation(session).await?;
-    }
-    Ok(())
-}
-
-/// The partition as PostgreSQL's signed integer.
-pub(super) fn number(partition: Partition) -> Result<i32> {
-    i32::try_from(partition.0).map_err(|_| Error::invalid(format!("there is no partition {partition}")))
-}
-
-pub(super) fn partition_at(row: &Row, column: usize) -> Partition {
-    Partition(row.get::<_, i32>(column) as u32)
 }

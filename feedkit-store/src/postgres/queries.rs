@@ -10,11 +10,12 @@ use hashbrown::HashSet;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::database::Session;
+use super::connection::Session;
 use super::database::reading;
 use super::failure::{Sql, damaged};
 use super::history::PostgresHistory;
 use super::likes;
+use super::numbers::limited;
 use super::sql_time::SqlTime;
 
 /// Counts, top lists and activity are as of the rollups; authors, comments and likes as of the last commit.
@@ -220,9 +221,4 @@ fn user_at(row: &Row, column: usize) -> Sql<UserId> {
 
 fn post_at(row: &Row, column: usize) -> Sql<PostId> {
     Ok(PostId::new(row.get::<_, &str>(column)).map_err(damaged)?)
-}
-
-/// A limit as PostgreSQL's signed integer.
-pub(super) fn limited(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }

@@ -4,8 +4,9 @@ use feedkit_core::Result;
 use feedkit_core::failpoint::{self, stage};
 use feedkit_core::trending::{Score, Trending};
 
+use super::connection::Session;
+use super::database::Database;
 use super::database::transaction;
-use super::database::{Database, Session};
 use super::failure::Sql;
 use super::sql_time::SqlTime;
 

@@ -6,21 +6,22 @@ use feedkit_core::failpoint::{self, stage};
 use feedkit_core::history::{Retained, RetentionPolicy};
 use feedkit_core::{Result, Timestamp};
 
-use super::database::Session;
+use super::connection::Session;
 use super::database::{reading, transaction};
 use super::failure::Sql;
+use super::partition_tables::make_ahead;
 use super::rebuild::{HOUR, KIND};
+use super::shared::Handle;
 use super::sql_time::SqlTime;
-use super::store::Postgres;
-use super::time_partition::{Leaf, make_ahead};
-use super::{events, positions, rollups};
+use super::time_partition::Leaf;
+use super::{events, positions, rollup_positions};
 
 /// How long the drop of a table waits for those who use it; they wait behind it meanwhile.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// Drops what `policy` no longer keeps at `now`, each month and each day in a transaction of its own; and makes the
 /// time partitions to come.
-pub(super) async fn retain(store: &Postgres, policy: &RetentionPolicy, now: Timestamp) -> Result<Retained> {
+pub(super) async fn retain(store: &Handle, policy: &RetentionPolicy, now: Timestamp) -> Result<Retained> {
     let database = store.database();
     let mut retained = Retained::default();
     let horizon = now.saturating_sub(policy.events);
@@ -36,7 +37,9 @@ pub(super) async fn retain(store: &Postgres, policy: &RetentionPolicy, now: Time
     // The rollups lie beside the journal and need never lose it.
     let trending = store.trending();
     for (partition, _) in reading!(database, session => positions::all(session).await)?.iter() {
-        while transaction!(database, session => rollups::take(session, partition, &trending).await)? {}
+        while transaction!(database, session => rollup_positions::take(session, partition, &trending).await)?
+        {
+        }
     }
     let made = now.saturating_sub(policy.journal);
     for day in reading!(database, session => events::leaves(session, "journal").await)? {

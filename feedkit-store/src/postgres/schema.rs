@@ -7,7 +7,7 @@ use super::database::Database;
 use super::database::{reading, transaction};
 use super::failure::{Sql, damaged};
 
-use super::database::Session;
+use super::connection::Session;
 
 /// One script a version: the first makes version 1 out of an empty schema. Scripts only add (tables, columns that
 /// may be left out, indexes), so that the release before can go on beside them.

@@ -8,11 +8,12 @@ use feedkit_core::history::{PostTotals, Snapshot};
 use feedkit_core::trending::{Score, Trending};
 use feedkit_core::{Positions, PostId, Result, UserId};
 
-use super::database::{Database, Session};
+use super::connection::Session;
+use super::database::Database;
 use super::failure::{Sql, damaged};
-use super::queries::limited;
+use super::numbers::limited;
 use super::totals::Totals;
-use super::{positions, rollups};
+use super::{positions, rollup_positions};
 
 /// Holds one transaction open from beginning to end. What the rollups lack at its moment is read from the journal and
 /// added, so that the totals are those of the positions.
@@ -38,7 +39,8 @@ impl PostgresSnapshot {
             session.batch_execute(&begin).await?;
             let positions = positions::all(&session).await?;
             let mut lacking = Lacking::new();
-            rollups::lacking(&session, &positions, &trending, |totals| add(&mut lacking, totals)).await?;
+            rollup_positions::lacking(&session, &positions, &trending, |totals| add(&mut lacking, totals))
+                .await?;
             Ok((positions, lacking))
         };
         let (positions, lacking) = session.within(open).await?;

@@ -8,15 +8,15 @@ use feedkit_core::trending::Trending;
 use feedkit_core::{Clock, Result};
 
 use super::alert_log::PostgresAlertLog;
-use super::commit::Policy;
-use super::database::Database;
-use super::database::reading;
+use super::database::{Database, reading};
 use super::failure::damaged;
 use super::history::PostgresHistory;
-use super::notifier::{Notifier, Signal};
+use super::notifier::Notifier;
 use super::options::{PostgresOptions, RollupOptions};
+use super::policy::Policy;
 use super::rollups::PostgresRollups;
-use super::{schema, time_partition};
+use super::shared::{Handle, Shared, Signal};
+use super::{partition_tables, schema};
 
 /// History, rollups and alert log in one database of PostgreSQL 14 or later. Clones share the connections.
 ///
@@ -34,22 +34,12 @@ use super::{schema, time_partition};
 /// ```
 #[derive(Clone)]
 pub struct Postgres {
-    pub(super) shared: Arc<Shared>,
-    pub(super) policy: Policy,
-}
-
-/// What everything made from one [`Postgres`] shares.
-pub(super) struct Shared {
-    pub(super) database: Database,
-    pub(super) options: PostgresOptions,
-    pub(super) clock: Arc<dyn Clock>,
-    /// Set by every commit, taken by the notifier.
-    pub(super) committed: Signal,
+    handle: Handle,
 }
 
 impl fmt::Debug for Postgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Postgres").field("options", &self.shared.options).finish_non_exhaustive()
+        f.debug_struct("Postgres").field("options", &self.handle.shared.options).finish_non_exhaustive()
     }
 }
 
@@ -72,32 +62,33 @@ impl Postgres {
             _ => return Err(damaged("like_seed is no number").context("meta")),
         };
         if options.migrate {
-            time_partition::make_ahead(&database, clock.now()).await?;
+            partition_tables::make_ahead(&database, clock.now()).await?;
         }
         let shared = Shared { database, options, clock, committed: Signal::default() };
-        Ok(Postgres { shared: Arc::new(shared), policy: Policy::default() })
+        let handle = Handle { shared: Arc::new(shared), policy: Policy::default() };
+        Ok(Postgres { handle })
     }
 
     /// Counts likes by `likes` instead of one a user. It must be the same for the life of a history.
     pub fn with_like_policy(mut self, likes: LikePolicy) -> Self {
-        self.policy.likes = likes;
+        self.handle.policy.likes = likes;
         self
     }
 
     /// How trending scores fade. It must be the same for the life of a history.
     pub fn with_trending(mut self, trending: Trending) -> Self {
-        self.policy.trending = trending;
+        self.handle.policy.trending = trending;
         self
     }
 
     /// The history, and the answers from it.
     pub fn history(&self) -> PostgresHistory {
-        PostgresHistory::new(self)
+        PostgresHistory::new(&self.handle)
     }
 
     /// Answers from the history: the same as [`history`](Self::history).
     pub fn queries(&self) -> PostgresHistory {
-        PostgresHistory::new(self)
+        PostgresHistory::new(&self.handle)
     }
 
     /// The follower that keeps the totals and hourly sums, from which most answers come.
@@ -107,17 +98,17 @@ impl Postgres {
 
     /// The same, with options of its own.
     pub fn rollups_with(&self, options: RollupOptions) -> PostgresRollups {
-        PostgresRollups::new(self, options)
+        PostgresRollups::new(&self.handle, options)
     }
 
     /// Where alerts are kept.
     pub fn alert_log(&self) -> PostgresAlertLog {
-        PostgresAlertLog::new(self)
+        PostgresAlertLog::new(&self.handle)
     }
 
     /// What tells other processes of this one's commits, and this one of theirs.
     pub fn notifier(&self) -> Notifier {
-        Notifier::new(self)
+        Notifier::new(&self.handle)
     }
 
     /// Whether the database answers.
@@ -126,25 +117,16 @@ impl Postgres {
     ///
     /// [`Retriable`](feedkit_core::ErrorKind::Retriable) when it does not.
     pub async fn ping(&self) -> Result<()> {
-        reading!(self.database(), session => Ok(session.batch_execute("SELECT 1").await?))
+        reading!(self.handle.database(), session => Ok(session.batch_execute("SELECT 1").await?))
     }
 
     /// Connections in use, and those that are open.
     pub fn connections(&self) -> (usize, usize) {
-        self.database().connections()
+        self.handle.database().connections()
     }
 
     /// Lets all connections go. Calls that come later fail as [`Fatal`](feedkit_core::ErrorKind::Fatal).
     pub fn close(&self) {
-        self.database().close();
-    }
-
-    pub(super) fn database(&self) -> &Database {
-        &self.shared.database
-    }
-
-    /// How scores fade here.
-    pub(super) fn trending(&self) -> Trending {
-        self.policy.trending
+        self.handle.database().close();
     }
 }

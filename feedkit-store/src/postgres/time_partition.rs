@@ -8,9 +8,6 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::database::Database;
-use super::database::transaction;
-
 /// A month of raw events or a day of the journal (UTC), named by a number: 202611, or 20261124.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Leaf {
@@ -83,6 +80,20 @@ impl Leaf {
     }
 }
 
+impl Leaf {
+    /// The statement that makes its table, from its number.
+    pub(super) fn add_statement(self) -> &'static str {
+        match self.kind {
+            Kind::EventsMonth => "SELECT feedkit_add_events_month($1)",
+            Kind::JournalDay => "SELECT feedkit_add_journal_day($1)",
+        }
+    }
+
+    pub(super) fn number(self) -> i32 {
+        self.number
+    }
+}
+
 impl fmt::Display for Leaf {
     /// The name of its table.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -109,49 +120,20 @@ impl Leaves {
         self.lock().clear();
     }
 
+    /// Those of `leaves` that are not known.
+    pub(super) fn missing(&self, leaves: &[Leaf]) -> Vec<Leaf> {
+        let known = self.lock();
+        leaves.iter().copied().filter(|leaf| !known.contains(leaf)).collect()
+    }
+
+    /// Adds `leaves` to those that are known.
+    pub(super) fn add(&self, leaves: Vec<Leaf>) {
+        self.lock().extend(leaves);
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashSet<Leaf>> {
         self.0.lock()
     }
-}
-
-/// Makes those of `leaves` that are not there yet. Not within the caller's transaction: others must not wait for it.
-pub(super) async fn ensure(database: &Database, leaves: &[Leaf]) -> Result<()> {
-    let missing: Vec<Leaf> = {
-        let known = database.leaves.lock();
-        leaves.iter().copied().filter(|leaf| !known.contains(leaf)).collect()
-    };
-    if missing.is_empty() {
-        return Ok(());
-    }
-    transaction!(database, session => {
-        for leaf in &missing {
-            let add = match leaf.kind {
-                Kind::EventsMonth => "SELECT feedkit_add_events_month($1)",
-                Kind::JournalDay => "SELECT feedkit_add_journal_day($1)",
-            };
-            let add = session.prepare_cached(add).await?;
-            session.query_one(&add, &[&leaf.number]).await?;
-        }
-        Ok(())
-    })
-    .map_err(|e| e.context(format!("making the partition {}", missing[0])))?;
-    database.leaves.lock().extend(missing);
-    Ok(())
-}
-
-/// Makes the partitions of the days and months to come.
-pub(super) async fn make_ahead(database: &Database, now: Timestamp) -> Result<()> {
-    let day = std::time::Duration::from_secs(86_400);
-    let mut leaves = Vec::new();
-    for days in 0..8 {
-        leaves.push(Leaf::day_of(now.saturating_add(days * day))?);
-    }
-    let mut month = Leaf::month_of(now)?;
-    for _ in 0..3 {
-        leaves.push(month);
-        month = Leaf::month_of(month.end())?;
-    }
-    ensure(database, &leaves).await
 }
 
 #[cfg(test)]

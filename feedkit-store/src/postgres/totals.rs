@@ -5,16 +5,12 @@ use feedkit_core::trending::{Score, Trending};
 use feedkit_core::{PostId, Timestamp};
 use hashbrown::HashMap;
 
-use super::database::Session;
+use super::connection::{STATEMENT_ROWS, Session};
 use super::failure::Sql;
 use super::sql_time::SqlTime;
 
 /// 64 half-lives: what a score fades by from one landmark to the next.
 const GENERATION_FACTOR: &str = "5.421010862427522e-20";
-
-/// Rows written by one statement. A connection keeps the room of the longest message that it has sent, and a pool has
-/// several: what is sent stays below some hundred kilobytes.
-const ROWS: usize = 4_000;
 
 /// Sums of effects: one write a post and kind, one a post, kind and hour.
 #[derive(Default)]
@@ -49,7 +45,7 @@ impl<'e> Totals<'e> {
         let mut by_hour: Vec<_> = self.by_hour.into_iter().filter(|(_, by)| *by != 0).collect();
         by_post.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         by_hour.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        for by_post in by_post.chunks(ROWS) {
+        for by_post in by_post.chunks(STATEMENT_ROWS) {
             let add = session.prepare_cached(&add_totals()).await?;
             let posts: Vec<&str> = by_post.iter().map(|((post, _), _)| post.as_str()).collect();
             let kinds: Vec<&str> = by_post.iter().map(|((_, kind), _)| *kind).collect();
@@ -59,7 +55,7 @@ impl<'e> Totals<'e> {
             session.execute(&add, &[&posts, &kinds, &counts, &generations, &scores]).await?;
         }
         drop(by_post);
-        for by_hour in by_hour.chunks(ROWS) {
+        for by_hour in by_hour.chunks(STATEMENT_ROWS) {
             let add = session
                 .prepare_cached(
                     "INSERT INTO post_hourly AS t (hour, post_id, kind, count) \

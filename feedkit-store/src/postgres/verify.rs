@@ -6,12 +6,12 @@ use feedkit_core::inspect::Verification;
 use feedkit_core::trending::Trending;
 use tokio_postgres::types::ToSql;
 
-use super::database::Session;
+use super::connection::Session;
 use super::failure::Sql;
-use super::positions::partition_at;
+use super::numbers::partition_at;
 use super::rebuild::all_sums;
 use super::sql_time::SqlTime;
-use super::{positions, rollups, schema};
+use super::{positions, rollup_positions, schema};
 
 /// What the rollups lack of the positions: parameters that stand for the rows to come.
 #[derive(Default)]
@@ -33,7 +33,7 @@ pub(super) async fn verify(session: &Session, likes: LikePolicy, trending: &Tren
     let events = session.query_one("SELECT count(*) FROM events", &[]).await?;
     let events = events.get::<_, i64>(0) as u64;
     let mut lacking = Lacking::default();
-    rollups::lacking(session, &positions, trending, |totals| {
+    rollup_positions::lacking(session, &positions, trending, |totals| {
         for ((hour, (post, kind)), n) in totals.by_hour {
             lacking.hours.push(SqlTime(hour));
             lacking.posts.push(post.as_str().to_owned());

@@ -7,21 +7,14 @@ use feedkit_core::backend::batch::{check_group, is_too_old, reject_too_old};
 use feedkit_core::effect::{Fold, LikePolicy, LoggedEvent};
 use feedkit_core::history::{CommitBatch, CommitCounts, Committed, Rejected};
 use feedkit_core::journal::JournalEntry;
-use feedkit_core::trending::Trending;
 use hashbrown::HashSet;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::events::{self, EventTables};
 use super::failure::Sql;
+use super::policy::Policy;
 use super::totals::Totals;
 use super::{journal, positions, retention};
-
-/// How effects are counted.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Policy {
-    pub(super) likes: LikePolicy,
-    pub(super) trending: Trending,
-}
 
 /// Commits `batch`, whose repeats within itself (`repeats` of them) have been removed from it.
 ///

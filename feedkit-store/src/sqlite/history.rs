@@ -17,14 +17,14 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use rusqlite::params;
 
-use super::commit::{self, Policy};
 use super::database::Database;
 use super::failure::Sql;
 use super::leaders::Leaders;
+use super::policy::Policy;
 use super::ranking::Order;
 use super::snapshot::SqliteSnapshot;
 use super::totals::{HISTORY, Totals};
-use super::{gaps, journal, positions, rebuild, retention, schema};
+use super::{commit, gaps, journal, positions, rebuild, retention, schema};
 
 /// A [`History`] that moves the totals in its own commit, and answers [`Queries`](feedkit_core::Queries).
 ///

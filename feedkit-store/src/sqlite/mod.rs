@@ -22,6 +22,7 @@ mod leaders;
 mod log;
 mod options;
 mod outbox;
+mod policy;
 mod positions;
 mod queries;
 mod ranking;

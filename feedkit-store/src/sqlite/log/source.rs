@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use feedkit_core::source::{Assigned, Resume, Revoked, SourceEvent};
+use feedkit_core::source::{Assigned, Revoked, SourceEvent};
 use feedkit_core::{Error, EventSource, Partition, Positions, Result};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;

@@ -1,0 +1,39 @@
+//! Making the tables of time partitions before they are needed.
+
+use feedkit_core::{Result, Timestamp};
+
+use super::database::{Database, transaction};
+use super::time_partition::Leaf;
+
+/// Makes those of `leaves` that are not there yet. Not within the caller's transaction: others must not wait for it.
+pub(super) async fn ensure(database: &Database, leaves: &[Leaf]) -> Result<()> {
+    let missing = database.leaves.missing(leaves);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    transaction!(database, session => {
+        for leaf in &missing {
+            let add = session.prepare_cached(leaf.add_statement()).await?;
+            session.query_one(&add, &[&leaf.number()]).await?;
+        }
+        Ok(())
+    })
+    .map_err(|e| e.context(format!("making the partition {}", missing[0])))?;
+    database.leaves.add(missing);
+    Ok(())
+}
+
+/// Makes the partitions of the days and months to come.
+pub(super) async fn make_ahead(database: &Database, now: Timestamp) -> Result<()> {
+    let day = std::time::Duration::from_secs(86_400);
+    let mut leaves = Vec::new();
+    for days in 0..8 {
+        leaves.push(Leaf::day_of(now.saturating_add(days * day))?);
+    }
+    let mut month = Leaf::month_of(now)?;
+    for _ in 0..3 {
+        leaves.push(month);
+        month = Leaf::month_of(month.end())?;
+    }
+    ensure(database, &leaves).await
+}
