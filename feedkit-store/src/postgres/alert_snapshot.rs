@@ -9,7 +9,8 @@ use super::connection::{STATEMENT_ROWS, Session};
 use super::copy::Copying;
 use super::failure::Sql;
 
-/// Replaces the snapshot. States go to the server as they are told, piece by piece, and none is in memory as a whole.
+/// Replaces the snapshot. The states go to the server piece by piece, so that no whole state is in
+/// memory.
 pub(super) async fn save(
     session: &Session,
     step: u64,
@@ -36,7 +37,7 @@ pub(super) async fn save(
     Ok(())
 }
 
-/// The number of the last step, and of the one that the snapshot ends with.
+/// The number of the last step, and the last step that the snapshot includes.
 pub(super) async fn last_steps(session: &Session) -> Sql<(u64, u64)> {
     let select = session
         .prepare_cached(
@@ -54,7 +55,8 @@ async fn save_states(session: &Session, states: &dyn RuleStates) -> Sql<()> {
     let copy = "COPY alert_states (rule, ordinal, state) FROM STDIN (FORMAT binary)";
     let mut rows = Copying::begin(session, copy, 3).await?;
     for (ordinal, rule) in (0..).zip(states.rules()) {
-        // A value's length goes before it. To write a state twice takes less than to hold it.
+        // The length is written before the value. So the state is read twice, which needs less memory
+        // than holding it.
         let mut left = 0;
         for piece in states.state(rule) {
             left += piece?.len();
@@ -73,7 +75,7 @@ async fn save_states(session: &Session, states: &dyn RuleStates) -> Sql<()> {
 }
 
 fn changed(rule: &str) -> Error {
-    Error::fatal(format!("the state of rule {rule} changed while it was written"))
+    Error::fatal(format!("the state of rule {rule} changed while it was being written"))
 }
 
 async fn save_exact(session: &Session, states: &dyn RuleStates) -> Sql<()> {

@@ -1,8 +1,10 @@
-//! The history's one transaction: position, raw events, likes, authors, rejected records and journal together.
+//! The transaction that commits a batch: position, raw events, likes, authors, rejected records and
+//! journal.
 //!
-//! Two rounds of statements, each sent at once, and the COMMIT: the first moves the position (which locks out every
-//! other writer of the partition) and looks up what the effects depend on, the second writes. Between them, where
-//! the batch has such, who published what: only the database can tell who was first.
+//! It consists of two rounds of statements, each sent at once, and the COMMIT. The first round moves the
+//! position, which locks out every other writer of the partition, and looks up the state that the effects
+//! depend on. The second round writes. If the batch publishes posts, their authors are written between
+//! the rounds, because only the database can tell who was first.
 
 use std::sync::Arc;
 
@@ -28,13 +30,14 @@ use super::sql_time::SqlTime;
 use super::time_partition::Leaf;
 use super::{journal, likes, positions, rejected};
 
-/// Tries of one commit, each after somebody else's came first.
+/// Maximum number of attempts at one commit. Each follows on one that another writer overtook.
 const TRIES: u32 = 8;
 
-/// Commits `batch`, whose repeats within itself (`repeats` of them) have been removed from it.
+/// Commits `batch`. The `repeats` events that repeated others of the batch were removed before.
 ///
-/// Events newer than `newest` are taken to be new. When one is kept already (the log was given more partitions, and
-/// its user moved; or two processes hold the same records), uniqueness refuses it, and all are looked up.
+/// Events newer than `newest` are assumed to be new. Such an event may be stored already: the log got
+/// more partitions and its user moved, or two processes hold the same records. Then a unique index
+/// refuses it, and the next attempt looks all events up.
 pub(super) async fn commit(
     database: &Database,
     batch: &CommitBatch,
@@ -67,9 +70,9 @@ pub(super) async fn commit(
         if tries >= TRIES || !(overtaken || failure.is_victim()) {
             return Err(failure.into());
         }
-        tracing::debug!(partition = batch.partition.0, ?failure, "another writer came first: once more");
+        tracing::debug!(partition = batch.partition.0, ?failure, "another writer came first; trying again");
         if failure.code() == Some(&SqlState::UNDEFINED_TABLE) {
-            // Retention has dropped a month or a day that was known.
+            // Retention has dropped a month or a day that was known to exist.
             database.leaves.forget();
         }
         if overtaken {
@@ -78,8 +81,9 @@ pub(super) async fn commit(
     }
 }
 
-/// Thousands of keys are looked up by their index, also while the planner takes a table for small: read whole for every
-/// batch, a month of events that was never analysed costs more than all the rest.
+/// Begins the transaction. Thousands of keys are always looked up by their index: the planner would read
+/// a table as a whole while it believes the table to be small, and a month of events that was never
+/// analysed would then cost more than all the rest.
 const BEGIN: &str = "BEGIN; SET LOCAL enable_seqscan = off";
 
 struct Attempt<'a> {
@@ -87,12 +91,12 @@ struct Attempt<'a> {
     batch: &'a CommitBatch,
     repeats: usize,
     by_month: ByMonth,
-    /// The newest id that is kept; unknown: any event may be kept already.
+    /// The newest id that is stored. `None` if it is unknown: then any event may be stored already.
     newest: Option<EventId>,
     policy: Policy,
 }
 
-/// What is there before the batch.
+/// The state before the batch.
 struct Found {
     horizon: Option<Timestamp>,
     events: Known,
@@ -101,7 +105,7 @@ struct Found {
 }
 
 impl Attempt<'_> {
-    /// Everything but the COMMIT.
+    /// Does everything but the COMMIT.
     async fn write(&self, session: &Session) -> Sql<Committed> {
         let batch = self.batch;
         let found = self.look_up(session).await?;
@@ -156,7 +160,7 @@ impl Attempt<'_> {
         Ok(Committed { entry: Arc::new(entry), counts })
     }
 
-    /// Begins the transaction, moves the position, and looks up what is there.
+    /// Begins the transaction, moves the position, and looks up the state before the batch.
     async fn look_up(&self, session: &Session) -> Sql<Found> {
         let keys = self.like_keys();
         let mut posts: Vec<&str> = self
@@ -184,7 +188,7 @@ impl Attempt<'_> {
             }
             Sql::Ok(authored)
         };
-        // Each future sends its statement when it is polled first, in this order.
+        // Each future sends its statement when it is first polled, in this order.
         let (begun, moved, likes, (events, authored)) = join4(
             session.batch_execute(BEGIN),
             positions::advance(session, &advance, self.batch),
@@ -213,7 +217,7 @@ impl Attempt<'_> {
         keys.into_iter().map(Uuid::from_u128).collect()
     }
 
-    /// Which events have an effect, and what is to be written of likes.
+    /// Finds out which events have an effect, and which likes to write.
     fn fold<'e>(
         &self,
         events: &'e [LoggedEvent],
@@ -242,7 +246,7 @@ impl Attempt<'_> {
     }
 }
 
-/// What a batch changes of likes, each list in the order of its key.
+/// The likes that a batch changes, each list in the order of its keys.
 #[derive(Default)]
 struct Changes<'e> {
     liked: Vec<(u128, &'e PostId, &'e UserId, Timestamp)>,
@@ -265,13 +269,14 @@ impl Changes<'_> {
         }
         let delete = session.prepare_cached("DELETE FROM likes WHERE key = ANY($1)").await?;
         let deleted = session.execute(&delete, &[&self.unliked]).await?;
-        // Fewer: another partition's writer took some of them back since they were looked up.
+        // If there were fewer, another partition's writer has removed some since they were looked up.
         if deleted == self.unliked.len() as u64 { Ok(()) } else { Err(Failure::Overtaken) }
     }
 }
 
-/// Writes who published what; the posts that had no author before. Other than events and likes, posts may well be
-/// published by users of several partitions at once: who comes second waits, and learns that it did.
+/// Writes the authors of posts, and returns the posts that had no author before. Users of several
+/// partitions may publish the same post at once. The second writer then waits, and learns that it is
+/// the second.
 async fn publish(
     session: &Session,
     events: &[LoggedEvent],

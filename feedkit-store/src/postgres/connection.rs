@@ -1,4 +1,4 @@
-//! Connections: taken from the pool, and closed unless what was done on them ended well.
+//! Connections: taken from the pool, and closed unless the work on them ended well.
 
 use std::future::Future;
 use std::ops::Deref;
@@ -11,15 +11,15 @@ use super::failure::{Failure, Sql};
 use super::options::PostgresOptions;
 use super::tls;
 
-/// Tries of a transaction that falls victim to others.
+/// Maximum number of attempts at a transaction that conflicts with others.
 const TRIES: u32 = 5;
 
-/// Maximum number of rows, or keys, that one statement sends. A connection keeps the room of the longest message
-/// that it has sent, and a pool has several: messages stay below some hundred kilobytes.
+/// Maximum number of rows, or keys, that one statement sends. Each connection of the pool keeps a buffer
+/// of the size of its longest message, so messages stay below some hundred kilobytes.
 pub(super) const STATEMENT_ROWS: usize = 4_000;
 
-/// A connection. It goes back to the pool only by [`keep`](Session::keep): one on which something failed or was
-/// dropped half-way may be out of step with the server, and is closed.
+/// A connection. Only [`keep`](Session::keep) gives it back to the pool. After a failure, or when a
+/// future was dropped half-way, it may be out of step with the server, and is closed.
 pub(super) struct Session {
     object: Option<Object>,
     deadline: Duration,
@@ -44,12 +44,13 @@ impl Session {
         self.deadline = deadline;
     }
 
-    /// Nothing is under way: the connection may be used again.
+    /// Gives the connection back to the pool. No statement may be running.
     pub(super) fn keep(mut self) {
         drop(self.object.take());
     }
 
-    /// Bounds what the server's own time-outs cannot: a connection that says nothing any more.
+    /// Runs `work` within the deadline. This also ends the wait for a connection that has gone silent,
+    /// which the server's own time-outs cannot.
     pub(super) async fn within<T>(&self, work: impl Future<Output = Sql<T>>) -> Sql<T> {
         match tokio::time::timeout(self.deadline, work).await {
             Ok(result) => result,
@@ -64,7 +65,7 @@ impl Session {
         Ok(result)
     }
 
-    /// Ends a transaction; `None` when it fell victim to others and is to be tried once more.
+    /// Ends a transaction. `None` if it conflicted with others and should be tried again.
     pub(super) async fn end<T>(self, outcome: Sql<T>, tries: &mut u32) -> Option<Result<T>> {
         let failure = match outcome {
             Ok(result) => return Some(self.commit().await.map(|()| result)),
@@ -76,7 +77,7 @@ impl Session {
         if again && *tries < TRIES { None } else { Some(Err(failure.into())) }
     }
 
-    /// Commits. Once this was called, an error or a drop leaves the outcome unknown.
+    /// Commits. After this was called, an error or a drop leaves the outcome unknown.
     pub(super) async fn commit(self) -> Result<()> {
         match tokio::time::timeout(self.deadline, self.batch_execute("COMMIT")).await {
             Ok(Ok(())) => {
@@ -84,7 +85,7 @@ impl Session {
                 Ok(())
             }
             Ok(Err(error)) => Err(Failure::of_commit(error)),
-            Err(_) => Err(Error::uncertain("PostgreSQL does not say whether a transaction was committed")),
+            Err(_) => Err(Error::uncertain("PostgreSQL did not answer whether a transaction was committed")),
         }
     }
 
@@ -100,7 +101,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if let Some(object) = self.object.take() {
-            // Out of the pool, and closed: the server rolls back what was open.
+            // Take it out of the pool and close it. The server rolls back an open transaction.
             drop(Object::take(object));
         }
     }

@@ -1,4 +1,4 @@
-//! PostgreSQL's binary form of rows for `COPY … FROM STDIN (FORMAT binary)`.
+//! Rows in PostgreSQL's binary form, for `COPY … FROM STDIN (FORMAT binary)`.
 
 use std::pin::Pin;
 
@@ -11,13 +11,13 @@ use super::connection::Session;
 use super::failure::Sql;
 use super::sql_time::SqlTime;
 
-/// About so many bytes are handed to the connection at a time.
+/// About how many bytes to hand to the connection at a time.
 const CHUNK: usize = 64 << 10;
 /// A row that is longer than this makes its chunk grow.
 const ROW: usize = 4 << 10;
 
-/// Copies a row of so many columns for each item by `statement`, if there are any. `put` writes an item's columns, in
-/// order. Rows are made while the server takes those before, so that few are in memory.
+/// Copies a row for each item with `statement`, if there are items. `put` writes the columns of an item,
+/// in order. Rows are encoded while the server takes the rows before, so that few are in memory.
 pub(super) async fn copy<T>(
     session: &Session,
     statement: &str,
@@ -36,7 +36,7 @@ pub(super) async fn copy<T>(
     rows.finish().await
 }
 
-/// A COPY under way. Dropped before its end, it is given up, and so is the transaction.
+/// A running COPY. If it is dropped before its end, the COPY and the transaction fail.
 pub(super) struct Copying {
     sink: Pin<Box<CopyInSink<Bytes>>>,
     chunk: BytesMut,
@@ -53,19 +53,19 @@ impl Copying {
         Ok(Copying { sink, chunk, columns })
     }
 
-    /// Begins a row; all its columns are to be put.
+    /// Begins a row. All its columns must be written.
     pub(super) fn row(&mut self) -> Row<'_> {
         self.chunk.put_i16(self.columns);
         Row(&mut self.chunk)
     }
 
-    /// Goes on with the value that [`Row::long`] began.
+    /// Continues the value that [`Row::long`] began.
     pub(super) async fn piece(&mut self, piece: &[u8]) -> Sql<()> {
         self.chunk.put_slice(piece);
         self.hand_over().await
     }
 
-    /// Hands over what is ready, if it is enough.
+    /// Hands the rows to the connection, if there are enough bytes.
     pub(super) async fn hand_over(&mut self) -> Sql<()> {
         if self.chunk.len() >= CHUNK {
             let full = std::mem::replace(&mut self.chunk, BytesMut::with_capacity(CHUNK + ROW));
@@ -82,7 +82,7 @@ impl Copying {
     }
 }
 
-/// A row being written.
+/// A row that is being written.
 pub(super) struct Row<'a>(&'a mut BytesMut);
 
 impl Row<'_> {
@@ -93,7 +93,7 @@ impl Row<'_> {
         self
     }
 
-    /// Begins a value of so many bytes; they follow by [`Copying::piece`].
+    /// Begins a value of `len` bytes. [`Copying::piece`] writes them.
     pub(super) fn long(&mut self, len: usize) {
         self.0.put_i32(len as i32);
     }
@@ -123,7 +123,7 @@ impl Row<'_> {
         self
     }
 
-    /// `jsonb` bears a version before its text.
+    /// Writes a `jsonb` value, which has a version before its text.
     pub(super) fn jsonb(&mut self, json: &[u8]) -> &mut Self {
         self.0.put_i32(json.len() as i32 + 1);
         self.0.put_u8(1);

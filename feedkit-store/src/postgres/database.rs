@@ -1,4 +1,4 @@
-//! The pool of connections, and what is known of the database.
+//! The pool of connections, and how work runs on one of them.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use super::failure::Failure;
 use super::options::PostgresOptions;
 use super::time_partition::Leaves;
 
-/// Runs statements outside any transaction. (Macros, since async closures cannot be shown to be `Send`.)
+/// Runs statements outside a transaction. (This is a macro because Rust cannot show that an async closure
+/// is `Send`.)
 macro_rules! reading {
     ($database:expr, $session:ident => $work:expr) => {{
         match $database.session().await {
@@ -25,11 +26,11 @@ macro_rules! reading {
     }};
 }
 
-/// Runs statements in a transaction, again when it falls victim to others. With a BEGIN of its own it is one that
-/// takes long.
+/// Runs statements in a transaction, and repeats it if it conflicts with others. With a BEGIN of its own
+/// it is a long transaction.
 ///
-/// Its error is [`Uncertain`](feedkit_core::ErrorKind::Uncertain) when the COMMIT got no answer; with any other
-/// nothing has changed.
+/// The error is [`Uncertain`](feedkit_core::ErrorKind::Uncertain) if the COMMIT got no answer. After any
+/// other error nothing has changed.
 macro_rules! transaction {
     ($database:expr, $session:ident => $work:expr) => {
         transaction!(@ $database, "BEGIN", false, $session => $work)
@@ -55,19 +56,19 @@ macro_rules! transaction {
 
 pub(super) use {reading, transaction};
 
-/// The pool, and what is known of the database.
+/// The pool of connections, and what this process knows about the database.
 pub(super) struct Database {
     pool: Pool,
     statement_timeout: Duration,
     long_statement_timeout: Duration,
-    /// The time partitions known to be there.
+    /// The time partitions that are known to exist.
     pub(super) leaves: Leaves,
-    /// Makes the keys of likes hard to guess from outside.
+    /// The seed of the likes' keys, so that nobody outside can guess them.
     pub(super) like_seed: u64,
 }
 
 impl Database {
-    /// A pool, not connected yet, whose connections are set up by `options`.
+    /// A pool whose connections are set up by `options`. It does not connect yet.
     pub(super) fn new(options: &PostgresOptions) -> Result<Database> {
         let (config, connector) = config(options)?;
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
@@ -82,7 +83,7 @@ impl Database {
             .recycle_timeout(Some(options.connect_timeout))
             .runtime(Runtime::Tokio1)
             .build()
-            .map_err(|e| Error::fatal(format!("PostgreSQL: the pool cannot be set up: {e}")))?;
+            .map_err(|e| Error::fatal(format!("PostgreSQL: cannot set up the connection pool: {e}")))?;
         Ok(Database {
             pool,
             statement_timeout: options.statement_timeout,
@@ -92,21 +93,21 @@ impl Database {
         })
     }
 
-    /// A connection, waited for if none is free.
+    /// Takes a connection from the pool. Waits if none is free.
     pub(super) async fn session(&self) -> Result<Session> {
         let object = self.pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) => Failure::Sql(error).into(),
             PoolError::Timeout(TimeoutType::Wait) => {
-                Error::retriable("PostgreSQL: all connections are in use; more wait than the pool can serve")
+                Error::retriable("PostgreSQL: all connections of the pool are in use")
             }
-            PoolError::Timeout(_) => Error::retriable("PostgreSQL: connecting takes too long"),
+            PoolError::Timeout(_) => Error::retriable("PostgreSQL: connecting took too long"),
             PoolError::Closed => Error::fatal("PostgreSQL: the store is closed"),
             other => Error::fatal(format!("PostgreSQL: {other}")),
         })?;
         Ok(Session::new(object, self.statement_timeout.saturating_mul(2)))
     }
 
-    /// Begins a transaction; within the session's deadline, which is longer for one that takes long.
+    /// Begins a transaction. A `long` one gets a longer deadline.
     pub(super) async fn begin(&self, begin: &str, long: bool) -> Result<Session> {
         let mut session = self.session().await?;
         let begun = if long {
@@ -120,18 +121,18 @@ impl Database {
         Ok(session)
     }
 
-    /// The statement that allows a transaction long statements.
+    /// The statement that allows long statements in a transaction.
     pub(super) fn long_limit(&self) -> String {
         format!("SET LOCAL statement_timeout = {}", self.long_statement_timeout.as_millis())
     }
 
-    /// Connections in use, and those that are open.
+    /// The number of connections in use, and of open connections.
     pub(super) fn connections(&self) -> (usize, usize) {
         let status = self.pool.status();
         (status.size.saturating_sub(status.available), status.size)
     }
 
-    /// Ends all connections that are free, and each other when it is given back.
+    /// Closes all connections that are free, and the others when they are given back.
     pub(super) fn close(&self) {
         self.pool.close();
     }

@@ -1,4 +1,4 @@
-//! Erasing a person.
+//! Erasing a user's data.
 
 use feedkit_core::{PostId, Result, UserId};
 use uuid::Uuid;
@@ -8,31 +8,31 @@ use super::failure::damaged;
 use super::history::PostgresHistory;
 use super::likes;
 
-/// What was erased of a person.
+/// What was erased for a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Erased {
-    /// The name that stands in the person's place, drawn at random and kept nowhere else.
+    /// The name that replaces the user's. It is random, and stored nowhere else.
     pub pseudonym: UserId,
     /// Events that lost their text, attributes and user.
     pub events: u64,
-    /// Likes that stand under the pseudonym.
+    /// Likes that now belong to the pseudonym.
     pub likes: u64,
-    /// Posts whose author is the pseudonym now.
+    /// Posts whose author is now the pseudonym.
     pub posts: u64,
     /// Rejected records that named the user, and lost their bytes.
     pub rejected: u64,
-    /// Alerts in which the pseudonym stands.
+    /// Alerts in which the pseudonym replaced the user.
     pub alerts: u64,
 }
 
 impl PostgresHistory {
-    /// Removes a user's texts and attributes, and puts a random pseudonym in the place of their id: in events, likes,
-    /// authors and alerts; rejected records that name them lose their bytes. All counts stay. One transaction, which
-    /// reads all raw events.
+    /// Removes a user's texts and attributes, and replaces the user's id by a random pseudonym in events,
+    /// likes, authors and alerts. Rejected records that name the user lose their bytes. All counts stay
+    /// the same. This is one transaction, which reads all raw events.
     ///
-    /// What it cannot reach forgets by itself or elsewhere: the journal within its retention, the log within the
-    /// broker's, backups by their rotation, the states of the rules with their next snapshots. An event of the user
-    /// that comes again after this is a new event: revoke their tokens first.
+    /// It does not reach everything. The journal loses the user by its retention, the log by the
+    /// broker's, backups by their rotation, and the rules' states with their next snapshots. If an event
+    /// of the user arrives again after this, it is a new event. So revoke the user's tokens first.
     pub async fn erase_user(&self, user: &UserId) -> Result<Erased> {
         let database = self.store.database();
         let pseudonym = UserId::new(format!("erased-{}", Uuid::now_v7().simple())).map_err(damaged)?;

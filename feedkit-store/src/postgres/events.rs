@@ -1,4 +1,4 @@
-//! The raw events, month by month: looked up, and copied in.
+//! The raw events, month by month: looking them up, and copying them in.
 
 use feedkit_core::effect::LoggedEvent;
 use feedkit_core::{Error, EventId, Partition, Result, Timestamp};
@@ -12,11 +12,11 @@ use super::copy::{Row, copy};
 use super::failure::Sql;
 use super::time_partition::Leaf;
 
-/// Indexes of a batch's events in the order of the table's key, by month.
+/// The indexes of a batch's events, by month and in the order of the table's key.
 pub(super) struct ByMonth(Vec<(Leaf, Vec<u32>)>);
 
 impl ByMonth {
-    /// Lays `events` out.
+    /// Sorts `events` by month and key.
     pub(super) fn of(events: &[LoggedEvent]) -> Result<ByMonth> {
         let mut order: Vec<u32> = (0..events.len() as u32).collect();
         let key = |i: &u32| (&events[*i as usize].event.id, &events[*i as usize].event.user);
@@ -37,7 +37,8 @@ impl ByMonth {
         self.0.iter().map(|(leaf, _)| *leaf)
     }
 
-    /// What asks each month for the events that may be kept already: those not newer than `newest`.
+    /// Prepares the lookups of events that may be stored already, one for each month. These are the
+    /// events that are not newer than `newest`.
     pub(super) async fn lookups(
         &self,
         session: &Session,
@@ -46,7 +47,7 @@ impl ByMonth {
     ) -> Sql<Vec<Lookup>> {
         let mut lookups = Vec::new();
         for (leaf, of) in &self.0 {
-            // In order, so that the newer ones are the last.
+            // The events are in order, so that the newer ones are the last.
             let older =
                 of.partition_point(|i| newest.is_none_or(|newest| events[*i as usize].event.id <= newest));
             if older == 0 {
@@ -64,7 +65,7 @@ impl ByMonth {
         Ok(lookups)
     }
 
-    /// Copies the events in. Fails with a unique violation when one is kept already.
+    /// Copies the events in. Fails with a unique violation if one is stored already.
     pub(super) async fn copy(
         &self,
         session: &Session,
@@ -93,7 +94,7 @@ impl ByMonth {
 
 fn put(row: &mut Row<'_>, partition: Partition, logged: &LoggedEvent, effective: bool) -> Result<()> {
     let LoggedEvent { offset, event } = logged;
-    // +1, or -1 for an unlike: what this event adds to its counter.
+    // What this event adds to its counter: 1, or -1 for an unlike.
     let effect = if effective { event.kind.delta().map_or(1, |(_, by)| by) } else { 0 };
     row.bytes(event.id.as_bytes())
         .text(event.user.as_str())
@@ -118,7 +119,7 @@ fn put(row: &mut Row<'_>, partition: Partition, logged: &LoggedEvent, effective:
     Ok(())
 }
 
-/// Asks one month which of some ids it has.
+/// A query that asks one month which of some ids it has.
 pub(super) struct Lookup {
     statement: Statement,
     ids: Vec<Uuid>,
@@ -130,10 +131,10 @@ impl Lookup {
     }
 }
 
-/// The identities that are there.
+/// The identities that are stored.
 pub(super) type Known = HashSet<(EventId, String)>;
 
-/// Runs lookups at once.
+/// Runs all lookups at once.
 pub(super) async fn known(session: &Session, lookups: &[Lookup]) -> Sql<Known> {
     let asked = lookups.iter().map(|lookup| lookup.ask(session));
     let mut known = Known::new();
@@ -144,7 +145,7 @@ pub(super) async fn known(session: &Session, lookups: &[Lookup]) -> Sql<Known> {
     Ok(known)
 }
 
-/// The id of the newest event kept.
+/// The id of the newest event that is stored.
 pub(super) async fn newest_id(session: &Session) -> Sql<Option<EventId>> {
     let select = session.prepare_cached("SELECT event_id FROM events ORDER BY event_id DESC LIMIT 1").await?;
     let Some(row) = session.query_opt(&select, &[]).await? else { return Ok(None) };
@@ -152,7 +153,7 @@ pub(super) async fn newest_id(session: &Session) -> Sql<Option<EventId>> {
     Ok(Some(id.map_err(super::failure::damaged)?))
 }
 
-/// The tables of months or days beneath `parent`, in order.
+/// The months or days of the partitioned table `parent`, in order.
 pub(super) async fn leaves(session: &Session, parent: &str) -> Sql<Vec<Leaf>> {
     let select = "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
                   WHERE i.inhparent = to_regclass($1)";
@@ -162,7 +163,8 @@ pub(super) async fn leaves(session: &Session, parent: &str) -> Sql<Vec<Leaf>> {
     Ok(leaves)
 }
 
-/// The end of the month dropped last: whether an event with an older id is a repeat cannot be told.
+/// The end of the month that was dropped last. An event with an older id may be a repeat, which can no
+/// longer be told.
 pub(super) fn horizon(stored: Option<String>) -> Option<Timestamp> {
     stored.and_then(|millis| millis.parse().ok()).map(Timestamp::from_millis)
 }

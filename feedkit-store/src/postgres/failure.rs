@@ -1,4 +1,4 @@
-//! What a failing call to PostgreSQL means to a caller: the one place that knows.
+//! The kinds of PostgreSQL's errors. Only this file decides them.
 
 use std::error::Error as _;
 use std::io;
@@ -6,14 +6,14 @@ use std::io;
 use feedkit_core::{Error, ErrorKind};
 use tokio_postgres::error::{DbError, SqlState};
 
-/// Why work on a connection failed: PostgreSQL said so, or feedkit did. `?` makes it from either.
+/// Why work on a connection failed. `?` converts errors of PostgreSQL and of feedkit into it.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The driver's own error.
+    /// The driver's error.
     Sql(tokio_postgres::Error),
-    /// An error that says already what to do.
+    /// An error of feedkit, which already has a kind.
     Feed(Error),
-    /// Another writer came first: roll back, look again, and do it once more.
+    /// Another writer came first. The work must be rolled back and repeated.
     Overtaken,
     /// No answer came in time.
     Silent,
@@ -35,12 +35,12 @@ impl From<Error> for Failure {
 }
 
 impl From<Failure> for Error {
-    /// The error of work that was rolled back or only read.
+    /// The error for the caller, of work that was rolled back or only read.
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Feed(error) => error,
-            Failure::Overtaken => Error::retriable("PostgreSQL: other writers came first, again and again"),
-            Failure::Silent => Error::retriable("PostgreSQL does not answer"),
+            Failure::Overtaken => Error::retriable("PostgreSQL: other writers came first at each attempt"),
+            Failure::Silent => Error::retriable("PostgreSQL did not answer"),
             Failure::Sql(error) => {
                 let (kind, message) = explain(&error);
                 Error::new(kind, message).with_source(error)
@@ -53,7 +53,7 @@ impl Failure {
     /// The error of a COMMIT.
     pub(super) fn of_commit(error: tokio_postgres::Error) -> Error {
         match error.as_db_error() {
-            // The server says that it has rolled back.
+            // The server says that it has rolled the transaction back.
             Some(db) if matches!(class(db), "22" | "23" | "25" | "40") => Failure::Sql(error).into(),
             _ => {
                 let message = format!(
@@ -72,7 +72,7 @@ impl Failure {
         }
     }
 
-    /// Whether the transaction fell victim to others, and the same again may well succeed at once.
+    /// Whether the transaction conflicted with others, so that a second attempt may succeed at once.
     pub(super) fn is_victim(&self) -> bool {
         let code = self.code();
         code == Some(&SqlState::T_R_DEADLOCK_DETECTED) || code == Some(&SqlState::T_R_SERIALIZATION_FAILURE)
@@ -83,7 +83,7 @@ fn class(db: &DbError) -> &str {
     db.code().code().get(..2).unwrap_or_default()
 }
 
-/// The error with what lies behind it.
+/// The error's message, with those of its sources.
 pub(super) fn words(error: &tokio_postgres::Error) -> String {
     match (error.as_db_error(), error.source()) {
         (Some(db), _) => {
@@ -111,13 +111,13 @@ fn kind_of(db: &DbError) -> ErrorKind {
         (_, "XX001" | "XX002") => ErrorKind::Corrupt,
         // Row or index entry too large.
         ("22" | "23", _) | (_, "54000") => ErrorKind::Data,
-        // Connections, transactions undone, resources, operators, time-outs, the system beneath.
+        // Connections, rolled back transactions, resources, operators, time-outs, the operating system.
         ("08" | "25" | "40" | "53" | "55" | "57" | "58" | "XX", _) => ErrorKind::Retriable,
         _ => ErrorKind::Fatal,
     }
 }
 
-/// The driver does not show the sort of its error but in words.
+/// The kind of an error without a server's code. The driver tells errors apart only by their texts.
 fn kind_without_server(error: &tokio_postgres::Error) -> ErrorKind {
     let words = error.to_string();
     let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| words.starts_with(prefix));
@@ -135,7 +135,7 @@ fn kind_without_server(error: &tokio_postgres::Error) -> ErrorKind {
         return ErrorKind::Fatal;
     }
     if starts(&["error performing TLS handshake"]) {
-        // A connection that broke may come up again; a certificate that is refused stays refused.
+        // A broken connection may be opened again. A certificate that is refused stays refused.
         let broke = error.source().and_then(|e| e.downcast_ref::<io::Error>()).is_some_and(|e| {
             use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof};
             matches!(e.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | TimedOut | UnexpectedEof)
@@ -145,7 +145,7 @@ fn kind_without_server(error: &tokio_postgres::Error) -> ErrorKind {
     ErrorKind::Retriable
 }
 
-/// What was stored is not what can have been stored.
+/// The error of a stored value that feedkit cannot have written.
 pub(super) fn damaged(error: impl std::fmt::Display) -> Error {
     Error::corrupt(format!("a stored value {error}"))
 }

@@ -1,4 +1,4 @@
-//! Gaps that an operator accepts.
+//! Accepting gaps in the log.
 
 use feedkit_core::journal::JournalEntry;
 use feedkit_core::trending::Trending;
@@ -11,11 +11,12 @@ use super::numbers::number;
 use super::sql_time::SqlTime;
 use super::{journal, positions, rollup_positions, schema};
 
-/// Goes on at `to` in log `log`, and keeps that this was accepted.
+/// Moves the partition to `to` in log `log`, and records that this was accepted.
 ///
-/// Followers move over a gap that lies ahead by an empty journal entry. Where the partition goes back, offsets come
-/// up again that they have behind them: its journal is dropped, and the history gets another incarnation, so that
-/// they start over. The rollups lie in the same database: they take what they lack before, and go back too.
+/// If the gap is ahead, an empty journal entry moves the followers over it. If the partition goes back,
+/// the followers would get offsets again that they have already applied. So the journal is dropped, and
+/// the history gets another incarnation, which makes them start over. The rollups are in the same
+/// database: they first take the entries that they lack, and then go back too.
 pub(super) async fn accept(
     session: &Session,
     partition: Partition,
@@ -26,7 +27,7 @@ pub(super) async fn accept(
 ) -> Sql<()> {
     let p = number(partition)?;
     let stored = i64::try_from(to).map_err(|_| {
-        Error::invalid(format!("partition {partition} cannot go on at {to}: it is too large"))
+        Error::invalid(format!("partition {partition} cannot continue at {to}: the offset is too large"))
     })?;
     session.query("SELECT 1 FROM positions WHERE partition = $1 FOR UPDATE", &[&p]).await?;
     let claim = positions::claimed(session, partition).await?;

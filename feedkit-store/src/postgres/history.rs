@@ -21,16 +21,17 @@ use super::sql_time::SqlTime;
 use super::time_partition::Leaf;
 use super::{commit, events, gaps, journal, positions, retention, schema};
 
-/// A [`History`] that answers [`Queries`](feedkit_core::Queries).
+/// A [`History`] that also answers [`Queries`](feedkit_core::Queries).
 ///
-/// Its commits write raw events, likes, authors and the journal. The sums that most answers come from follow by
-/// [`PostgresRollups`](super::PostgresRollups) and are a little behind; a [`snapshot`](History::snapshot) adds what
-/// they lack from the journal and is exact. Clones share the connections.
+/// Its commits write raw events, likes, authors and the journal. Most answers come from sums, which
+/// [`PostgresRollups`](super::PostgresRollups) keeps and which are a little behind. A
+/// [`snapshot`](History::snapshot) is exact: it adds the entries of the journal that the sums lack.
+/// Clones share the connections.
 #[derive(Clone)]
 pub struct PostgresHistory {
     pub(super) store: Handle,
-    /// The newest id committed, by partition: newer ones need not be looked up. Too new only costs look-ups, too old
-    /// a second try.
+    /// The newest id committed, by partition. Newer ids need not be looked up. If the value is too new,
+    /// it costs lookups; if it is too old, it costs a second attempt.
     newest: Arc<Mutex<HashMap<Partition, EventId>>>,
 }
 
@@ -39,8 +40,9 @@ impl PostgresHistory {
         PostgresHistory { store: store.clone(), newest: Arc::default() }
     }
 
-    /// Draws another incarnation, after the database was restored from a backup: whatever followed the history as
-    /// it was before (counters elsewhere) starts over. For an operator; nothing should be committing meanwhile.
+    /// Gives the history another incarnation, after the database was restored from a backup. Followers of
+    /// the history as it was before, such as counters in Redis, then start over. An operator calls this
+    /// while nothing commits.
     pub async fn after_restore(&self) -> Result<u128> {
         transaction!(self.store.database(), session => {
             schema::renew_incarnation(session).await?;
@@ -48,8 +50,8 @@ impl PostgresHistory {
         })
     }
 
-    /// Computes all totals and hourly sums anew from the raw events and the baseline, in one transaction; readers see
-    /// the old ones until it is done.
+    /// Computes all totals and hourly sums again from the raw events and the baseline, in one transaction.
+    /// Readers see the old ones until it is done.
     pub async fn rebuild_totals(&self) -> Result<()> {
         super::rebuild::totals(self.store.database(), &self.store.trending()).await
     }
@@ -80,7 +82,7 @@ impl fmt::Debug for PostgresHistory {
 #[async_trait]
 impl History for PostgresHistory {
     async fn claim(&self, partition: Partition, group: &str) -> Result<Claim> {
-        // Others may have committed since we had it.
+        // Other processes may have committed since this one had the partition.
         self.forget(partition);
         transaction!(self.store.database(), session => positions::claim(session, partition, group).await)
     }
@@ -98,7 +100,7 @@ impl History for PostgresHistory {
             self.remember(partition, newest);
         }
         let (batch, repeats) = without_repeats(batch);
-        // Nothing is kept at all: every id is newer than that.
+        // If nothing is stored, every id is newer than the least one.
         let newest = newest.or_else(|| EventId::from_bytes(LEAST).ok());
         let committed = commit::commit(database, &batch, repeats, newest, self.store.policy).await?;
         self.remember(partition, batch.events.iter().map(|logged| logged.event.id).max());

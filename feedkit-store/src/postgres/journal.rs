@@ -12,10 +12,10 @@ use super::numbers::number;
 use super::positions;
 use super::sql_time::SqlTime;
 
-/// Most entries read at a time.
+/// Maximum number of entries to read at a time.
 const PAGE: i64 = 64;
 
-/// Adds the next entry of its partition, made at `now`; the day's time partition must be there.
+/// Adds the next entry of its partition, made at `now`. The time partition of that day must exist.
 pub(super) async fn append(session: &Session, entry: &JournalEntry, now: Timestamp) -> Sql<()> {
     let insert = session
         .prepare_cached("INSERT INTO journal (partition, first, next, at, entry) VALUES ($1, $2, $3, $4, $5)")
@@ -27,11 +27,11 @@ pub(super) async fn append(session: &Session, entry: &JournalEntry, now: Timesta
     Ok(())
 }
 
-/// Entries of `partition` from the one that contains or begins at `from` on, as many as fit `max_effects`; an entry
-/// without effects counts as one.
+/// Returns entries of `partition`, from the one that contains or begins at `from`, as many as fit
+/// `max_effects`. An entry without effects counts as one effect.
 ///
-/// What is committed meanwhile may be seen or not; entries before it are there, since each commit follows on the
-/// one before.
+/// It may or may not see what is committed in the meantime. It always sees the entries before that,
+/// because each commit follows on the one before.
 pub(super) async fn read(
     session: &Session,
     partition: Partition,
@@ -57,7 +57,7 @@ pub(super) async fn read(
         )
         .await?;
     let (mut entries, mut effects): (Vec<Arc<JournalEntry>>, usize) = (Vec::new(), 0);
-    // Most readers take few entries: begin with few, go on with more.
+    // Most readers take few entries, so the first page is small.
     let (mut next_from, mut limit) = (from, 4);
     'pages: loop {
         let rows = session.query(&select, &[&p, &(next_from as i64), &limit]).await?;
@@ -68,8 +68,8 @@ pub(super) async fn read(
                 continue;
             }
             if first > expected {
-                // Retention has dropped what lay before. Further on there are no holes; a damaged journal, which
-                // `verify` names, is read up to its hole.
+                // Retention has dropped the entries before. There are no holes after that. A damaged
+                // journal, which `verify` reports, is read up to its hole.
                 return Ok(match entries.is_empty() {
                     true => JournalRead::Expired(first),
                     false => JournalRead::Entries(entries),

@@ -1,5 +1,5 @@
-//! Tells of commits between processes, outside of the commits: a NOTIFY within a transaction would take a lock that all
-//! of the server's others wait for.
+//! Telling other processes about commits. This happens outside the commits, because a NOTIFY within a
+//! transaction takes a lock that all other such transactions of the server wait for.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -16,14 +16,16 @@ use super::shared::Handle;
 
 /// The channel's name.
 const CHANNEL: &str = "feedkit_commits";
-/// Commits within this time are told of together.
+/// How long to wait between two notifications. They tell about all commits in between.
 const COALESCE: Duration = Duration::from_millis(10);
-/// Between two tries to connect.
+/// How long to wait between two attempts to connect.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Tells other processes of this one's commits, and this one of theirs, over a connection of its own.
+/// Tells other processes about the commits of this one, and this one about theirs, over a connection of
+/// its own.
 ///
-/// It is a hint that saves waiting: what it misses while its connection is away is found by who looks once a second.
+/// A notification is only a hint that saves waiting. While the connection is lost, readers find new
+/// commits by looking once a second.
 pub struct Notifier {
     store: Handle,
     others: watch::Sender<u64>,
@@ -35,12 +37,13 @@ impl std::fmt::Debug for Notifier {
     }
 }
 
-/// Tells that another process has committed.
+/// Notices that another process has committed.
 #[derive(Debug, Clone)]
 pub struct Commits(watch::Receiver<u64>);
 
 impl Commits {
-    /// Waits until another process has committed something since the last call; for ever once the notifier is gone.
+    /// Waits until another process has committed something since the last call. It waits for ever once
+    /// the notifier was dropped.
     ///
     /// # Cancellation
     ///
@@ -57,12 +60,12 @@ impl Notifier {
         Notifier { store: store.clone(), others: watch::Sender::new(0) }
     }
 
-    /// Hears of others' commits.
+    /// Notices commits of other processes.
     pub fn commits(&self) -> Commits {
         Commits(self.others.subscribe())
     }
 
-    /// Runs until `stop`; connects again whenever the connection breaks.
+    /// Runs until `stop`. It connects again when the connection breaks.
     pub async fn run(self, stop: CancellationToken) {
         loop {
             let outcome = tokio::select! {
@@ -70,7 +73,7 @@ impl Notifier {
                 outcome = self.connected() => outcome,
             };
             if let Err(error) = outcome {
-                tracing::warn!(%error, "the connection that tells of commits is away");
+                tracing::warn!(%error, "the connection that tells about commits is lost; connecting again");
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -103,13 +106,14 @@ impl Notifier {
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
         T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     {
-        // Our own notifications come back to us: they bear the number of our connection's process.
+        // This process also receives its own notifications. They have the number of its connection's
+        // server process.
         let own = AtomicI32::new(0);
         let tell = async {
             let process = client.query_one("SELECT pg_backend_pid()", &[]).await?;
             own.store(process.get(0), Ordering::Relaxed);
             client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
-            // Others may have committed before we listened.
+            // Others may have committed before this process listened.
             self.others.send_modify(|n| *n += 1);
             loop {
                 self.store.shared.committed.wait().await;

@@ -1,43 +1,46 @@
-//! How PostgreSQL is reached and used.
+//! How to connect to PostgreSQL, and how to use it.
 
 use std::fmt;
 use std::time::Duration;
 
-/// How PostgreSQL is reached and used.
+/// How to connect to PostgreSQL, and how to use it.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PostgresOptions {
-    /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, or `host=… user=…`. Several hosts may be given; with
-    /// `target_session_attrs=read-write` the one that takes writes is chosen.
+    /// The URL, `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `host=… user=…`. It may have several
+    /// hosts; with `target_session_attrs=read-write`, the host that accepts writes is chosen.
     pub url: String,
-    /// The password, instead of one in the URL.
+    /// The password, if it is not in the URL.
     pub password: Option<String>,
-    /// What the connections are called in `pg_stat_activity`.
+    /// The name of the connections in `pg_stat_activity`.
     pub application_name: String,
-    /// Most connections at a time. Each commit under way holds one, and so does each open snapshot.
+    /// Maximum number of connections. Each running commit holds one, and so does each open snapshot.
     pub pool_size: usize,
     /// How long a call waits for a free connection before it fails as
     /// [`Retriable`](feedkit_core::ErrorKind::Retriable).
     pub pool_wait: Duration,
     /// How long connecting may take.
     pub connect_timeout: Duration,
-    /// How long the server works on one statement before it gives up. The server ends a transaction whose client
-    /// says nothing for as long, so that a lost process holds no lock for longer.
+    /// How long the server works on one statement before it cancels it. The server also ends a
+    /// transaction whose client is silent for this long, so that a lost process does not hold locks.
     pub statement_timeout: Duration,
-    /// The same for recounts, rebuilds and retention, which read whole tables.
+    /// How long a statement of a recount, a rebuild or retention may take. They read whole tables.
     pub long_statement_timeout: Duration,
     /// Encryption.
     pub tls: TlsOptions,
-    /// Whether connecting brings the schema up to date, which needs its owner. Without it the schema is only checked.
-    /// Then reading needs no more than SELECT on its tables. Writing needs INSERT, UPDATE and DELETE too, and EXECUTE
-    /// on `feedkit_add_events_month` and `feedkit_add_journal_day`, which add time partitions with their owner's
-    /// rights; the new ones' rights come from ALTER DEFAULT PRIVILEGES. Retention, which drops them, needs the owner.
+    /// Whether connecting updates the schema, which only its owner may do. Otherwise the schema is only
+    /// checked.
+    ///
+    /// Reading then needs only SELECT on the tables. Writing also needs INSERT, UPDATE and DELETE, and
+    /// EXECUTE on `feedkit_add_events_month` and `feedkit_add_journal_day`. These functions add time
+    /// partitions with their owner's rights; ALTER DEFAULT PRIVILEGES gives the rights on the new tables.
+    /// Retention drops tables, so it needs the owner.
     pub migrate: bool,
 }
 
 impl PostgresOptions {
-    /// The defaults: 16 connections, 5 s to wait for one, 5 s to connect, 30 s a statement, an hour for the long
-    /// ones, no encryption, migrate.
+    /// The defaults: 16 connections, 5 s to wait for one, 5 s to connect, 30 s for a statement, an hour
+    /// for a long one, no encryption, and updating the schema.
     pub fn new(url: impl Into<String>) -> Self {
         PostgresOptions {
             url: url.into(),
@@ -55,7 +58,7 @@ impl PostgresOptions {
 }
 
 impl fmt::Debug for PostgresOptions {
-    /// Without the URL, which may hold a password.
+    /// Leaves out the URL, which may contain a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresOptions")
             .field("application_name", &self.application_name)
@@ -66,12 +69,13 @@ impl fmt::Debug for PostgresOptions {
     }
 }
 
-/// Whether connections are encrypted, and whom they trust.
+/// Whether connections are encrypted, and which authorities they trust.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct TlsOptions {
-    /// Whether.
+    /// Whether connections are encrypted.
     pub mode: TlsMode,
-    /// Certificates of the authorities trusted, as PEM. With them the server's certificate and name are checked.
+    /// The certificates of the trusted authorities, in PEM form. With them, the server's certificate and
+    /// name are checked.
     pub ca: Option<Vec<u8>>,
 }
 
@@ -81,28 +85,31 @@ impl fmt::Debug for TlsOptions {
     }
 }
 
-/// Whether connections are encrypted. It stands over `sslmode` in the URL.
+/// Whether connections are encrypted. It overrides `sslmode` in the URL.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TlsMode {
-    /// Never.
+    /// Connections are never encrypted.
     #[default]
     Off,
-    /// If the server offers it. Without authorities to trust nothing is checked, which protects against listeners
-    /// only.
+    /// Connections are encrypted if the server offers it. Without trusted authorities, nothing is
+    /// checked, which protects only against eavesdroppers.
     Prefer,
-    /// Always, and the server's certificate is checked; needs [`TlsOptions::ca`].
+    /// Connections are always encrypted, and the server's certificate is checked. This needs
+    /// [`TlsOptions::ca`].
     Require,
 }
 
-/// When rollups are written.
+/// When to write rollups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RollupOptions {
-    /// Effects held at most, over all partitions. Many at once cost little more than few: they touch the same posts.
+    /// Maximum number of effects to hold, over all partitions. Writing many at once costs little more
+    /// than writing few, because they touch the same posts.
     pub max_held: usize,
-    /// How long the first effect held waits for others. It waits longer, up to a second, where writing takes long:
-    /// rollups are to take a fifth of the time at most, and the more are written at once the less each costs.
+    /// How long to hold the first effect. If writing is slow, it is held longer, up to a second, so that
+    /// writing takes at most a fifth of the time. The more effects are written at once, the less each of
+    /// them costs.
     pub linger: Duration,
 }
 

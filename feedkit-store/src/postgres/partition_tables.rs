@@ -5,7 +5,8 @@ use feedkit_core::{Result, Timestamp};
 use super::database::{Database, transaction};
 use super::time_partition::Leaf;
 
-/// Makes those of `leaves` that are not there yet. Not within the caller's transaction: others must not wait for it.
+/// Makes the tables of those `leaves` that do not exist yet. It uses a transaction of its own, so that
+/// others need not wait for the caller's.
 pub(super) async fn ensure(database: &Database, leaves: &[Leaf]) -> Result<()> {
     let missing = database.leaves.missing(leaves);
     if missing.is_empty() {
@@ -23,7 +24,7 @@ pub(super) async fn ensure(database: &Database, leaves: &[Leaf]) -> Result<()> {
     Ok(())
 }
 
-/// Makes the partitions of the days and months to come.
+/// Makes the tables of the next days and months.
 pub(super) async fn make_ahead(database: &Database, now: Timestamp) -> Result<()> {
     let day = std::time::Duration::from_secs(86_400);
     let mut leaves = Vec::new();

@@ -1,4 +1,4 @@
-//! The stored positions: claimed, advanced, and moved over gaps.
+//! The stored positions: claiming and advancing them.
 
 use feedkit_core::backend::batch::{check_claim, check_group};
 use feedkit_core::history::{Claim, CommitBatch};
@@ -38,7 +38,7 @@ fn claim_of(row: &Row) -> Claim {
 
 /// Raises the partition's epoch, for the group that the history belongs to.
 ///
-/// It waits for a commit that is under way, which holds the row: what is read here is what that commit left.
+/// It waits for a running commit, which locks the row. So it reads what that commit left.
 pub(super) async fn claim(session: &Session, partition: Partition, group: &str) -> Sql<Claim> {
     session
         .execute("INSERT INTO meta (key, value) VALUES ('group', $1) ON CONFLICT DO NOTHING", &[&group])
@@ -53,20 +53,21 @@ pub(super) async fn claim(session: &Session, partition: Partition, group: &str) 
     Ok(claim_of(&session.query_one(&upsert, &[&number(partition)?]).await?))
 }
 
-/// Moves the partition from a batch's start to its end, if it stands there, and the epoch and the log are the
-/// batch's. The row stays locked until the transaction ends.
+/// Moves the partition from a batch's start to its end, if its position, epoch and log are the batch's.
+/// The row stays locked until the transaction ends.
 const ADVANCE: &str = "UPDATE positions SET position = $4, log = $5, last_offset = coalesce($6, last_offset), \
      last_time = CASE WHEN $6::bigint IS NULL THEN last_time ELSE $7 END, \
      last_hash = CASE WHEN $6::bigint IS NULL THEN last_hash ELSE $8 END \
      WHERE partition = $1 AND epoch = $2 AND position = $3 AND (log IS NULL OR log = $5) \
      RETURNING (SELECT value FROM meta WHERE key = 'dropped_until')";
 
-/// What moves a batch's partition.
+/// Prepares the statement that moves a batch's partition.
 pub(super) async fn prepare_advance(session: &Session) -> Sql<Statement> {
     Ok(session.prepare_cached(ADVANCE).await?)
 }
 
-/// Moves the partition; how far raw events have been dropped. `None`: it stands elsewhere; [`refusal`] says why.
+/// Moves the partition, and returns up to which time raw events have been dropped. `None` if the batch
+/// does not follow on what is stored; [`refusal`] says why.
 pub(super) async fn advance(
     session: &Session,
     statement: &Statement,
@@ -91,12 +92,12 @@ pub(super) async fn advance(
     Ok(row.map(|row| events::horizon(row.get(0))))
 }
 
-/// Why a batch does not follow on what is stored.
+/// The error of a batch that does not follow on what is stored.
 pub(super) async fn refusal(session: &Session, batch: &CommitBatch) -> Sql<Error> {
     let partition = batch.partition;
     Ok(match check_claim(&claimed(session, partition).await?, batch) {
         Err(refusal) => refusal,
-        Ok(()) => Error::retriable(format!("partition {partition} was moved while it was looked at")),
+        Ok(()) => Error::retriable(format!("partition {partition} was moved while it was being checked")),
     })
 }
 

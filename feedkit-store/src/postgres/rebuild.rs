@@ -1,4 +1,4 @@
-//! Totals computed anew from the raw events and the baseline.
+//! Computing the totals again from the raw events and the baseline.
 
 use feedkit_core::Result;
 use feedkit_core::failpoint::{self, stage};
@@ -10,14 +10,14 @@ use super::database::transaction;
 use super::failure::Sql;
 use super::sql_time::SqlTime;
 
-/// The start of the hour that an event's own time lies in.
+/// The start of the hour of an event's own time.
 pub(super) const HOUR: &str = "date_bin('1 hour', time, timestamptz 'epoch')";
-/// The counter that an event's effect moves.
+/// The kind of the counter that an event's effect changes.
 pub(super) const KIND: &str = "CASE kind WHEN 'unlike' THEN 'like' ELSE kind END";
-/// Likes read, and posts written, at a time.
+/// How many likes to read, and posts to write, at a time.
 const PAGE: usize = 20_000;
 
-/// A query for all net sums by hour, post and kind, from which the totals follow.
+/// The query for all net sums by hour, post and kind. The totals are sums of these.
 pub(super) fn all_sums() -> String {
     format!(
         "SELECT hour, post_id, kind, count AS n FROM event_baseline \
@@ -28,8 +28,8 @@ pub(super) fn all_sums() -> String {
 
 /// Replaces all totals, and sets the rollups' positions to the history's.
 ///
-/// The lock comes before the transaction's snapshot, so that nothing is applied between what is read and what is
-/// written; who applies waits, and finds the new positions.
+/// The lock is taken before the transaction's snapshot, so that nothing is applied between reading and
+/// writing. A follower that applies entries waits, and then finds the new positions.
 pub(super) async fn totals(database: &Database, trending: &Trending) -> Result<()> {
     transaction!(database, "BEGIN ISOLATION LEVEL REPEATABLE READ", session => {
         session.batch_execute("LOCK TABLE rollup_positions IN EXCLUSIVE MODE").await?;
@@ -43,7 +43,7 @@ pub(super) async fn totals(database: &Database, trending: &Trending) -> Result<(
             ))
             .await?;
         failpoint::reach(stage::REBUILD);
-        // Also those that came to nothing: a post that was liked once is a post.
+        // Sums of zero are written too: a post that was liked once is a post.
         session
             .batch_execute(&format!(
                 "INSERT INTO post_totals (post_id, kind, count, generation, score) \
@@ -62,7 +62,7 @@ pub(super) async fn totals(database: &Database, trending: &Trending) -> Result<(
     })
 }
 
-/// Trending scores from each like's own time; of likes in the baseline, from their hour.
+/// Computes trending scores from each like's own time; for likes in the baseline, from their hour.
 async fn scores(session: &Session, trending: &Trending) -> Sql<()> {
     session
         .batch_execute(
@@ -88,7 +88,7 @@ async fn scores(session: &Session, trending: &Trending) -> Sql<()> {
         }
         let last = rows.is_empty();
         if last || done.len() > PAGE {
-            // The last post may go on with the next rows.
+            // The next rows may continue the last post.
             let open = if last { None } else { done.pop() };
             store(session, &done).await?;
             done.clear();

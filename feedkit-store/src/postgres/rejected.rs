@@ -1,4 +1,4 @@
-//! Keeping records that are no events.
+//! Storing records that are not events.
 
 use feedkit_core::history::{CommitBatch, Rejected};
 use futures_util::future::try_join_all;
@@ -9,10 +9,11 @@ use super::failure::Sql;
 use super::numbers::number;
 use super::sql_time::SqlTime;
 
-/// About so many bytes of values are sent in one statement.
+/// About how many bytes of values to send in one statement.
 const BYTES: usize = 8 << 20;
 
-/// Keeps rejected records of a batch. The same offset comes up again where a partition went back in the same log.
+/// Stores the rejected records of a batch. An offset may be stored already, if its partition went back in
+/// the same log.
 pub(super) async fn insert(session: &Session, batch: &CommitBatch, rejected: &[Rejected]) -> Sql<()> {
     if rejected.is_empty() {
         return Ok(());
@@ -56,12 +57,12 @@ pub(super) async fn insert(session: &Session, batch: &CommitBatch, rejected: &[R
     Ok(())
 }
 
-/// Text in PostgreSQL takes no NUL, which what a message quotes may hold.
+/// Replaces NUL, which PostgreSQL's text does not allow. A message may quote one.
 fn printable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-/// Cuts a list so that no statement grows without bounds.
+/// Cuts a list into portions, so that statements stay bounded.
 fn portions(mut rejected: &[Rejected]) -> Vec<&[Rejected]> {
     let mut portions = Vec::new();
     while !rejected.is_empty() {

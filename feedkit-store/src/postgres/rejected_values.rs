@@ -1,4 +1,4 @@
-//! Rejected records, handed out to be tried again.
+//! Reading rejected records, to try them again.
 
 use bytes::Bytes;
 use feedkit_core::{Offset, Partition, Result, Timestamp};
@@ -9,7 +9,7 @@ use super::history::PostgresHistory;
 use super::numbers::{limited, number, partition_at};
 use super::sql_time::SqlTime;
 
-/// Where a rejected record lay.
+/// The place of a rejected record in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RejectedKey {
     /// Its partition.
@@ -20,14 +20,14 @@ pub struct RejectedKey {
     pub log: u128,
 }
 
-/// A rejected record with its bytes, to be looked at by another configuration.
+/// A rejected record with its bytes, which another configuration may accept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RejectedValue {
-    /// Where it lay.
+    /// Its place in the log.
     pub key: RejectedKey,
     /// Its time in the log.
     pub time: Timestamp,
-    /// The sort of fault.
+    /// The reason for which it was rejected.
     pub reason: String,
     /// Its first bytes.
     pub value: Bytes,
@@ -36,11 +36,11 @@ pub struct RejectedValue {
 }
 
 impl PostgresHistory {
-    /// Rejected records with their bytes, by partition, offset and log, those after `after`.
+    /// Returns rejected records with their bytes, by partition, offset and log, those after `after`.
     ///
-    /// To try one again: decode it at its own place, so that an event without an id gets the id that its place gives,
-    /// send the event encoded with that id, and only then [remove](Self::remove_rejected) the record. Cut off in
-    /// between and done again, it is a repeat.
+    /// To try one again, decode it with its own place: an event without an id gets its id from the place.
+    /// Send the event, encoded with that id, and only then [remove](Self::remove_rejected) the record. If
+    /// this is interrupted and done again, the second event is a repeat.
     pub async fn rejected_values(
         &self,
         after: Option<RejectedKey>,
@@ -76,7 +76,7 @@ impl PostgresHistory {
         })
     }
 
-    /// Forgets rejected records; how many there were.
+    /// Removes rejected records, and returns how many there were.
     pub async fn remove_rejected(&self, keys: &[RejectedKey]) -> Result<u64> {
         let partitions: Vec<i32> = keys.iter().map(|k| number(k.partition)).collect::<Result<_>>()?;
         let offsets: Vec<i64> = keys.iter().map(|k| k.offset as i64).collect();

@@ -1,4 +1,4 @@
-//! What is no longer kept: months of raw events, and days of the journal that nobody follows any more.
+//! Dropping months of raw events, and days of the journal that every follower has applied.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use super::sql_time::SqlTime;
 use super::time_partition::Leaf;
 use super::{events, positions, rollup_positions};
 
-/// How long the drop of a table waits for those who use it; they wait behind it meanwhile.
+/// How long dropping a table waits for its users. New users wait behind it in the meantime.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
-/// Drops what `policy` no longer keeps at `now`, each month and each day in a transaction of its own; and makes the
-/// time partitions to come.
+/// Drops what `policy` no longer keeps at `now`, each month and each day in a transaction of its own. Also
+/// makes the next time partitions.
 pub(super) async fn retain(store: &Handle, policy: &RetentionPolicy, now: Timestamp) -> Result<Retained> {
     let database = store.database();
     let mut retained = Retained::default();
@@ -34,7 +34,7 @@ pub(super) async fn retain(store: &Handle, policy: &RetentionPolicy, now: Timest
     let silent = SqlTime(now.saturating_sub(policy.follower_silence));
     retained.followers = transaction!(database, session => pass_over(session, silent).await)?;
 
-    // The rollups lie beside the journal and need never lose it.
+    // The rollups are in the same database, so they can take the entries that will be dropped.
     let trending = store.trending();
     for (partition, _) in reading!(database, session => positions::all(session).await)?.iter() {
         while transaction!(database, session => rollup_positions::take(session, partition, &trending).await)?
@@ -56,10 +56,10 @@ pub(super) async fn retain(store: &Handle, policy: &RetentionPolicy, now: Timest
     Ok(retained)
 }
 
-/// Adds a month's sums to the baseline, also those that come to nothing (a post that was liked once is a post), and
-/// drops it. How many events it held.
+/// Adds a month's sums to the baseline, drops the month, and returns how many events it had. Sums of zero
+/// are added too: a post that was liked once is a post.
 async fn drop_month(session: &Session, month: Leaf) -> Sql<u64> {
-    // Late events of the month wait; they will be too old.
+    // Late events of the month wait. They will be too old.
     session.batch_execute(&format!("LOCK TABLE {month} IN SHARE MODE")).await?;
     session
         .batch_execute(&format!(
@@ -93,8 +93,8 @@ async fn drop_leaf(session: &Session, parent: &str, leaf: Leaf) -> Sql<()> {
     Ok(())
 }
 
-/// Marks the followers that have noted nothing since `silent`; how many. Nothing is kept for them until they note
-/// something again.
+/// Marks the followers that have noted no position since `silent`, and returns how many there are.
+/// Nothing is kept for them until they note a position again.
 async fn pass_over(session: &Session, silent: SqlTime) -> Sql<u64> {
     let row = session
         .query_one(
@@ -107,8 +107,8 @@ async fn pass_over(session: &Session, silent: SqlTime) -> Sql<u64> {
     Ok(row.get::<_, i64>(0) as u64)
 }
 
-/// Drops a day of the journal if nobody needs an entry of it and no hole comes of it; how many entries it held. A
-/// follower that has not noted a partition stands at its beginning.
+/// Drops a day of the journal if nobody needs its entries and this leaves no hole. Returns how many
+/// entries it had. A follower that has not noted a partition is at its beginning.
 async fn drop_day(session: &Session, day: Leaf) -> Sql<Option<u64>> {
     session
         .batch_execute(&format!(
@@ -133,7 +133,7 @@ async fn drop_day(session: &Session, day: Leaf) -> Sql<Option<u64>> {
         return Ok(None);
     }
     let count = session.query_one(&format!("SELECT count(*) FROM {day}"), &[]).await?.get::<_, i64>(0);
-    // Where the journal begins is noted, so that it can be told from damage.
+    // The journal's new beginning is stored, so that it can be told apart from damage.
     session
         .batch_execute(&format!(
             "UPDATE positions p SET journal_from = greatest(p.journal_from, d.next) \

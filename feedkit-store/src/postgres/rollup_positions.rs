@@ -14,7 +14,7 @@ use super::journal;
 use super::numbers::{number, partition_at};
 use super::totals::Totals;
 
-/// Effects read from the journal at a time.
+/// How many effects to read from the journal at a time.
 const PAGE: usize = 50_000;
 
 /// Contiguous entries of one partition.
@@ -35,7 +35,7 @@ impl Run {
     }
 }
 
-/// Adds what lies behind the stored positions; where they stand then.
+/// Adds the entries after the stored positions, and returns the new positions.
 pub(super) async fn store(
     session: &Session,
     runs: &BTreeMap<Partition, Run>,
@@ -48,9 +48,9 @@ pub(super) async fn store(
         let position = stored.entry(*partition).or_default();
         for entry in run.entries.iter().filter(|entry| entry.to > *position).collect::<Vec<_>>() {
             if entry.from > *position {
-                // What is held does not follow any more: others have moved the partition.
+                // Others have moved the partition, so that the entries no longer follow on its position.
                 let message = format!(
-                    "the rollups of partition {partition} stand at {position}, what is held goes on at {}",
+                    "the rollups of partition {partition} stand at {position}, the held entries begin at {}",
                     entry.from
                 );
                 return Err(Error::gap(message).into());
@@ -64,7 +64,7 @@ pub(super) async fn store(
     Ok(stored)
 }
 
-/// Locks where partitions stand, in their order.
+/// Locks the positions of partitions, in their order.
 async fn lock(session: &Session, partitions: &[Partition]) -> Sql<BTreeMap<Partition, Offset>> {
     let numbers: Vec<i32> = partitions.iter().map(|p| number(*p)).collect::<Result<_>>()?;
     let add = session
@@ -95,13 +95,13 @@ async fn advance(session: &Session, positions: &BTreeMap<Partition, Offset>) -> 
     Ok(())
 }
 
-/// Takes all that the journal has of one partition, within the caller's transaction.
+/// Applies all entries that the journal has for one partition, within the caller's transaction.
 pub(super) async fn take_all(session: &Session, partition: Partition, trending: &Trending) -> Sql<()> {
     while take(session, partition, trending).await? {}
     Ok(())
 }
 
-/// Takes the next of what the journal has of one partition; whether there was any.
+/// Applies the next entries that the journal has for one partition. Returns whether there were any.
 pub(super) async fn take(session: &Session, partition: Partition, trending: &Trending) -> Sql<bool> {
     let at = lock(session, &[partition]).await?.get(&partition).copied().unwrap_or_default();
     match journal::read(session, partition, at, PAGE).await? {
@@ -114,7 +114,8 @@ pub(super) async fn take(session: &Session, partition: Partition, trending: &Tre
     }
 }
 
-/// Hands `with` what the rollups lack of `positions`, in portions, as the caller's transaction sees it.
+/// Hands `with` the totals that the rollups lack up to `positions`, in portions, as the caller's
+/// transaction sees them.
 pub(super) async fn lacking(
     session: &Session,
     positions: &Positions,

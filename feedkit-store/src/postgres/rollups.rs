@@ -19,18 +19,18 @@ use super::rollup_positions::{Run, store};
 use super::shared::Handle;
 use super::{rebuild, schema};
 
-/// Writes after so many ticks, however quickly they come.
+/// Maximum number of ticks before a write, however quickly they come.
 const MAX_TICKS: u32 = 10;
-/// Waits for so many times as long as the last write took,
+/// How long to hold effects, in multiples of the time that the last write took.
 const PAUSES: u32 = 4;
-/// but no longer than this.
+/// Maximum time for which a slow write makes effects wait.
 const LONGEST_LINGER: Duration = Duration::from_secs(1);
 
-/// Keeps `post_totals` and `post_hourly`, and in the same transaction how far they have come.
+/// Keeps `post_totals` and `post_hourly`, and moves their positions in the same transaction.
 ///
-/// It holds what it is handed until there is much of it or it has waited long enough, and writes it for all
-/// partitions at once. Two processes may do this at the same time: each locks the positions it moves, and takes
-/// only what lies behind them.
+/// It holds the entries until there are many of them or the first has waited long enough, and then writes
+/// those of all partitions at once. Two processes may do this at the same time: each locks the positions
+/// that it moves, and applies only the entries after them.
 pub struct PostgresRollups {
     store: Handle,
     options: RollupOptions,
@@ -40,7 +40,7 @@ pub struct PostgresRollups {
 #[derive(Default)]
 struct Held {
     runs: BTreeMap<Partition, Run>,
-    /// Where partitions of which nothing is held were seen to stand.
+    /// The last known positions of partitions without held entries.
     stored: BTreeMap<Partition, Offset>,
     effects: usize,
     since: Option<Instant>,
@@ -58,18 +58,18 @@ impl PostgresRollups {
         self.held.lock()
     }
 
-    /// Where `partition` stands, held or stored, as far as is known.
+    /// The position of `partition`, with the held entries, if it is known.
     fn known(&self, partition: Partition) -> Option<Offset> {
         let held = self.held();
         held.runs.get(&partition).and_then(Run::to).or_else(|| held.stored.get(&partition).copied())
     }
 
-    /// Writes all that is held.
+    /// Writes all held entries.
     async fn flush(&self) -> Result<()> {
         let runs = {
             let mut held = self.held();
             (held.effects, held.since, held.ticks) = (0, None, 0);
-            // Until it is known how this ends, positions have to be asked.
+            // Until the outcome is known, positions must be read from the database.
             held.stored.clear();
             std::mem::take(&mut held.runs)
         };
@@ -94,11 +94,11 @@ impl PostgresRollups {
         }
     }
 
-    /// Holds again what could not be written.
+    /// Holds entries again that could not be written.
     fn put_back(&self, runs: BTreeMap<Partition, Run>) {
         let mut held = self.held();
         for (partition, run) in runs {
-            // Something newer may be held meanwhile; then the journal has what is lost here.
+            // Newer entries may be held in the meantime. Then these are read from the journal again.
             if !held.runs.contains_key(&partition) {
                 held.effects += run.effects();
                 held.since = held.since.or(Some(Instant::now()));
@@ -131,7 +131,7 @@ impl Follower for PostgresRollups {
         let follows = |run: &Run| {
             run.entries.first().is_none_or(|e| e.from <= stored) && run.to().is_none_or(|to| to > stored)
         };
-        // The partition may have been moved by others: what does not follow on it any more is not held on to.
+        // Others may have moved the partition. Entries that no longer follow on its position are dropped.
         if let Some(run) = held.runs.remove(&partition) {
             if follows(&run) {
                 held.runs.insert(partition, run);
@@ -168,7 +168,7 @@ impl Follower for PostgresRollups {
             let run = runs.entry(partition).or_default();
             let mut next = run.to().unwrap_or(at);
             for entry in entries.iter().filter(|entry| entry.to > at) {
-                // Two callers at once: what the other has put there already is passed over.
+                // With two callers at once, entries that the other has already added are skipped.
                 if entry.to > next && entry.from <= next {
                     *effects += entry.effects.len();
                     run.entries.push(Arc::clone(entry));
@@ -188,12 +188,12 @@ impl Follower for PostgresRollups {
         Ok(next)
     }
 
-    /// Computes the sums anew from the raw events of its own history. Those of another cannot be had.
+    /// Computes the sums again from the raw events of its own history. It cannot read another history's.
     async fn rebuild(&self, history: &dyn History) -> Result<()> {
         let own = reading!(self.store.database(), session => schema::incarnation(session).await)?;
         if history.incarnation().await? != own {
             return Err(Error::fatal(
-                "rollups in PostgreSQL are those of the history beside them, of no other",
+                "rollups in PostgreSQL can follow only the history in the same database",
             ));
         }
         {

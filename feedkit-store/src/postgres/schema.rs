@@ -1,4 +1,4 @@
-//! Versions of the schema, and how to get from one to the next.
+//! The versions of the schema, and updating it from one to the next.
 
 use feedkit_core::failpoint::{self, stage};
 use feedkit_core::{Error, Result};
@@ -9,8 +9,8 @@ use super::failure::{Sql, damaged};
 
 use super::connection::Session;
 
-/// One script a version: the first makes version 1 out of an empty schema. Scripts only add (tables, columns that
-/// may be left out, indexes), so that the release before can go on beside them.
+/// The scripts, one for each version. The first makes version 1 from an empty schema. Scripts only add
+/// tables, optional columns and indexes, so that the previous release can work with the new schema.
 const VERSIONS: [Version; 1] = [Version { script: include_str!("schema_1.sql"), min_compatible: 1 }];
 
 struct Version {
@@ -19,23 +19,23 @@ struct Version {
     min_compatible: i32,
 }
 
-/// "feedkit" in a lock's number.
+/// The number of the advisory lock: the bytes of "feedkit".
 const LOCK: i64 = i64::from_be_bytes(*b"feedkit\0");
 
-/// Brings the schema up to this program's version, or only checks that it can work with it.
+/// Updates the schema to this program's version, or only checks that the program can work with it.
 pub(super) async fn prepare(database: &Database, migrate: bool) -> Result<()> {
     if !migrate {
         return match reading!(database, session => stored(session).await)? {
             Some(found) if found.version < newest() => Err(Error::fatal(format!(
-                "PostgreSQL: the schema is of an older feedkit (version {}, this program needs {}); let one that may \
-                 migrate start first",
+                "PostgreSQL: the schema was made by an older feedkit (version {}, this program needs {}); first start \
+                 a program that may migrate",
                 found.version,
                 newest()
             ))),
             Some(found) => found.check(),
             None => Err(Error::fatal(
-                "PostgreSQL: the database has no feedkit schema, and this program may not make it; let one that may \
-                 migrate start first",
+                "PostgreSQL: the database has no feedkit schema, and this program may not make it; first start a \
+                 program that may migrate",
             )),
         };
     }
@@ -58,7 +58,7 @@ pub(super) async fn prepare(database: &Database, migrate: bool) -> Result<()> {
                     &[&number, &version.min_compatible],
                 )
                 .await?;
-            tracing::info!(version = number, "schema brought up to date");
+            tracing::info!(version = number, "schema updated");
         }
         Ok(())
     })
@@ -79,8 +79,8 @@ impl Stored {
             return Ok(());
         }
         Err(Error::fatal(format!(
-            "PostgreSQL: the schema is of a newer feedkit (version {}, which works with programs that know version {} \
-             or later; this one knows {}); use a newer release",
+            "PostgreSQL: the schema was made by a newer feedkit (version {}, which works with programs that know \
+             version {} or later; this one knows {}); use a newer release",
             self.version,
             self.min_compatible,
             newest()
@@ -99,14 +99,14 @@ async fn stored(session: &Session) -> Sql<Option<Stored>> {
     Ok(row.map(|row| Stored { version: row.get(0), min_compatible: row.get(1) }))
 }
 
-/// The incarnation of the database: drawn at random when it was made.
+/// The incarnation of the database, a random number from when it was made.
 pub(super) async fn incarnation(session: &Session) -> Sql<u128> {
     let text = meta(session, "incarnation").await?;
     let text = text.ok_or_else(|| damaged("incarnation is missing"))?;
     Ok(u128::from_str_radix(&text, 16).map_err(|e| damaged(format!("incarnation {text:?}: {e}")))?)
 }
 
-/// Draws another incarnation: what belongs to the one before can no longer be continued.
+/// Gives the database another incarnation, so that followers of the one before start over.
 pub(super) async fn renew_incarnation(session: &Session) -> Sql<()> {
     session
         .execute(
@@ -117,7 +117,7 @@ pub(super) async fn renew_incarnation(session: &Session) -> Sql<()> {
     Ok(())
 }
 
-/// A single value.
+/// Reads a value of the table `meta`.
 pub(super) async fn meta(session: &Session, key: &str) -> Sql<Option<String>> {
     let select = session.prepare_cached("SELECT value FROM meta WHERE key = $1").await?;
     Ok(session.query_opt(&select, &[&key]).await?.map(|row| row.get(0)))

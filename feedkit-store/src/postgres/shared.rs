@@ -1,4 +1,4 @@
-//! What everything made from one [`Postgres`](super::Postgres) shares.
+//! The state that all parts of one [`Postgres`](super::Postgres) share.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::database::Database;
 use super::options::PostgresOptions;
 use super::policy::Policy;
 
-/// The shared parts, and how effects are counted.
+/// The shared state, and how effects are counted.
 #[derive(Clone)]
 pub(super) struct Handle {
     pub(super) shared: Arc<Shared>,
@@ -23,7 +23,7 @@ impl Handle {
         &self.shared.database
     }
 
-    /// How scores fade here.
+    /// How trending scores fade.
     pub(super) fn trending(&self) -> Trending {
         self.policy.trending
     }
@@ -35,26 +35,26 @@ impl std::fmt::Debug for Handle {
     }
 }
 
-/// What everything made from one [`Postgres`] shares.
+/// The state that all parts of one [`Postgres`](super::Postgres) share.
 pub(super) struct Shared {
     pub(super) database: Database,
     pub(super) options: PostgresOptions,
     pub(super) clock: Arc<dyn Clock>,
-    /// Set by every commit, taken by the notifier.
+    /// Every commit sets it, and the notifier waits for it.
     pub(super) committed: Signal,
 }
 
-/// Something was committed here. Many at once are one.
+/// A signal that this process has committed. Several signals at once become one.
 #[derive(Debug, Default)]
 pub(super) struct Signal(Notify);
 
 impl Signal {
-    /// Something was committed.
+    /// Signals a commit.
     pub(super) fn set(&self) {
         self.0.notify_one();
     }
 
-    /// Waits until something was committed here since the last call.
+    /// Waits for a commit since the last call.
     pub(super) async fn wait(&self) {
         self.0.notified().await;
     }

@@ -1,4 +1,4 @@
-//! All totals as of one moment, read in portions.
+//! Reading all totals of one moment in portions.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -15,8 +15,8 @@ use super::numbers::limited;
 use super::totals::Totals;
 use super::{positions, rollup_positions};
 
-/// Holds one transaction open from beginning to end. What the rollups lack at its moment is read from the journal and
-/// added, so that the totals are those of the positions.
+/// Holds one transaction open from beginning to end. It reads the entries that the rollups lack from the
+/// journal and adds them, so that the totals are those of the positions.
 pub(super) struct PostgresSnapshot {
     session: Session,
     positions: Positions,
@@ -73,7 +73,8 @@ impl Snapshot for PostgresSnapshot {
 }
 
 async fn read(session: &Session, lacking: &Lacking, after: &str, limit: usize) -> Sql<Vec<PostTotals>> {
-    // A post has totals, an author, or both, or is new: the next of each, and then of all the first.
+    // A post has totals, an author, or both, or is new. So read the next posts of each sort, and take the
+    // first of them all.
     let mut posts: Vec<PostId> = Vec::new();
     for table in ["post_totals", "posts"] {
         let select =
@@ -85,7 +86,7 @@ async fn read(session: &Session, lacking: &Lacking, after: &str, limit: usize) -
     }
     let later = match PostId::new(after) {
         Ok(after) => lacking.range((Bound::Excluded(after), Bound::Unbounded)),
-        // The beginning: no post has an empty name.
+        // Only at the beginning: no post has an empty name.
         Err(_) => lacking.range::<PostId, _>(..),
     };
     posts.extend(later.take(limit).map(|(post, _)| post.clone()));

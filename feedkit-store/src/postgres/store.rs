@@ -1,4 +1,4 @@
-//! A PostgreSQL database, connected.
+//! A PostgreSQL database, from which all parts are made.
 
 use std::fmt;
 use std::sync::Arc;
@@ -44,14 +44,15 @@ impl fmt::Debug for Postgres {
 }
 
 impl Postgres {
-    /// Connects and brings the schema up to date, with the time partitions of the days and months to come, or only
-    /// checks it. `clock` says when followers note their positions.
+    /// Connects, and updates the schema and makes the time partitions of the next days and months, or
+    /// only checks the schema. `clock` gives the time at which followers note their positions.
     ///
     /// # Errors
     ///
-    /// [`Retriable`](feedkit_core::ErrorKind::Retriable) when the server cannot be reached or is starting;
-    /// [`Fatal`](feedkit_core::ErrorKind::Fatal) when it refuses the role or its certificate is not trusted, or the
-    /// schema is not there, too old, or too new; [`Invalid`](feedkit_core::ErrorKind::Invalid) for a URL that cannot be.
+    /// [`Retriable`](feedkit_core::ErrorKind::Retriable) if the server cannot be reached or is starting.
+    /// [`Fatal`](feedkit_core::ErrorKind::Fatal) if it refuses the role, if its certificate is not
+    /// trusted, or if the schema is missing, too old or too new.
+    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) if the URL is not valid.
     pub async fn connect(options: PostgresOptions, clock: Arc<dyn Clock>) -> Result<Postgres> {
         let mut database = Database::new(&options)?;
         schema::prepare(&database, options.migrate).await?;
@@ -59,7 +60,7 @@ impl Postgres {
         let seed = seed.as_deref().map(|text| u128::from_str_radix(text, 16));
         database.like_seed = match seed {
             Some(Ok(seed)) => (seed >> 64) as u64 ^ seed as u64,
-            _ => return Err(damaged("like_seed is no number").context("meta")),
+            _ => return Err(damaged("like_seed is not a number").context("meta")),
         };
         if options.migrate {
             partition_tables::make_ahead(&database, clock.now()).await?;
@@ -69,19 +70,20 @@ impl Postgres {
         Ok(Postgres { handle })
     }
 
-    /// Counts likes by `likes` instead of one a user. It must be the same for the life of a history.
+    /// Counts likes by `likes` instead of one for each user. It must stay the same for the life of a
+    /// history.
     pub fn with_like_policy(mut self, likes: LikePolicy) -> Self {
         self.handle.policy.likes = likes;
         self
     }
 
-    /// How trending scores fade. It must be the same for the life of a history.
+    /// Sets how trending scores fade. It must stay the same for the life of a history.
     pub fn with_trending(mut self, trending: Trending) -> Self {
         self.handle.policy.trending = trending;
         self
     }
 
-    /// The history, and the answers from it.
+    /// Returns the history, which also answers queries.
     pub fn history(&self) -> PostgresHistory {
         PostgresHistory::new(&self.handle)
     }
@@ -91,41 +93,42 @@ impl Postgres {
         PostgresHistory::new(&self.handle)
     }
 
-    /// The follower that keeps the totals and hourly sums, from which most answers come.
+    /// Returns the follower that keeps the totals and hourly sums. Most answers come from these.
     pub fn rollups(&self) -> PostgresRollups {
         self.rollups_with(RollupOptions::default())
     }
 
-    /// The same, with options of its own.
+    /// Returns the rollups with these options.
     pub fn rollups_with(&self, options: RollupOptions) -> PostgresRollups {
         PostgresRollups::new(&self.handle, options)
     }
 
-    /// Where alerts are kept.
+    /// Returns the alert log.
     pub fn alert_log(&self) -> PostgresAlertLog {
         PostgresAlertLog::new(&self.handle)
     }
 
-    /// What tells other processes of this one's commits, and this one of theirs.
+    /// Returns the notifier, which tells other processes about the commits of this one, and this one
+    /// about theirs.
     pub fn notifier(&self) -> Notifier {
         Notifier::new(&self.handle)
     }
 
-    /// Whether the database answers.
+    /// Checks that the database answers.
     ///
     /// # Errors
     ///
-    /// [`Retriable`](feedkit_core::ErrorKind::Retriable) when it does not.
+    /// [`Retriable`](feedkit_core::ErrorKind::Retriable) if it does not.
     pub async fn ping(&self) -> Result<()> {
         reading!(self.handle.database(), session => Ok(session.batch_execute("SELECT 1").await?))
     }
 
-    /// Connections in use, and those that are open.
+    /// Returns the number of connections in use, and of open connections.
     pub fn connections(&self) -> (usize, usize) {
         self.handle.database().connections()
     }
 
-    /// Lets all connections go. Calls that come later fail as [`Fatal`](feedkit_core::ErrorKind::Fatal).
+    /// Closes all connections. Later calls fail as [`Fatal`](feedkit_core::ErrorKind::Fatal).
     pub fn close(&self) {
         self.handle.database().close();
     }

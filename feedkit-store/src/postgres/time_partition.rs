@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use parking_lot::{Mutex, MutexGuard};
 
-/// A month of raw events or a day of the journal (UTC), named by a number: 202611, or 20261124.
+/// A month of raw events or a day of the journal, in UTC. Its number is 202611 or 20261124.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Leaf {
     kind: Kind,
@@ -25,7 +25,7 @@ enum Kind {
 }
 
 impl Leaf {
-    /// The month that the ids of `time` lie in.
+    /// The month of the ids that were made at `time`.
     pub(super) fn month_of(time: Timestamp) -> Result<Leaf> {
         let first = date_of(time)?.first_of_month();
         Self::between(Kind::EventsMonth, first, first.last_of_month().tomorrow().ok())
@@ -54,7 +54,7 @@ impl Leaf {
     }
 
     fn between(kind: Kind, first: Date, next: Option<Date>) -> Result<Leaf> {
-        let outside = || Error::data(format!("{first} lies outside the calendar"));
+        let outside = || Error::data(format!("{first} is outside the calendar"));
         let millis = |date: Date| {
             let start = TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0));
             start.map(|t| t.as_millisecond()).map_err(|_| outside())
@@ -74,7 +74,7 @@ impl Leaf {
         (self.start..self.end).contains(&time.as_millis())
     }
 
-    /// The first instant after it.
+    /// The first instant after the month or day.
     pub(super) fn end(self) -> Timestamp {
         Timestamp::from_millis(self.end)
     }
@@ -106,16 +106,16 @@ impl fmt::Display for Leaf {
 
 fn date_of(time: Timestamp) -> Result<Date> {
     let instant = jiff::Timestamp::from_millisecond(time.as_millis())
-        .map_err(|_| Error::data(format!("the time {time} lies outside the calendar")))?;
+        .map_err(|_| Error::data(format!("the time {time} is outside the calendar")))?;
     Ok(TimeZone::UTC.to_datetime(instant).date())
 }
 
-/// The time partitions known to be there, so that the database is asked once for each.
+/// The time partitions that are known to exist, so that the database is asked only once for each.
 #[derive(Debug, Default)]
 pub(super) struct Leaves(Mutex<HashSet<Leaf>>);
 
 impl Leaves {
-    /// Forgets all: one that was known is gone.
+    /// Forgets all of them, after one was dropped.
     pub(super) fn forget(&self) {
         self.lock().clear();
     }

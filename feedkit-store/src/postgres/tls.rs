@@ -1,4 +1,4 @@
-//! Encrypted connections, by rustls with ring.
+//! Encrypted connections, with rustls and ring.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::options::{TlsMode, TlsOptions};
 
-/// What tokio-postgres is told of encryption, and the connector; none when it is off.
+/// The mode for tokio-postgres, and the connector; `None` if encryption is off.
 pub(super) fn connector(options: &TlsOptions) -> Result<(SslMode, Option<MakeRustlsConnect>)> {
     let mode = match options.mode {
         TlsMode::Off => return Ok((SslMode::Disable, None)),
@@ -23,7 +23,7 @@ pub(super) fn connector(options: &TlsOptions) -> Result<(SslMode, Option<MakeRus
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|e| Error::fatal(format!("TLS cannot be set up: {e}")))?;
+        .map_err(|e| Error::fatal(format!("cannot set up TLS: {e}")))?;
     let config = match &options.ca {
         Some(pem) => builder.with_root_certificates(roots(pem)?).with_no_client_auth(),
         None if mode == SslMode::Prefer => builder
@@ -44,15 +44,15 @@ fn roots(pem: &[u8]) -> Result<RootCertStore> {
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let added =
             certificate.map_err(|e| e.to_string()).and_then(|c| roots.add(c).map_err(|e| e.to_string()));
-        added.map_err(|e| Error::fatal(format!("the CA certificates cannot be read: {e}")))?;
+        added.map_err(|e| Error::fatal(format!("cannot read the CA certificates: {e}")))?;
     }
     if roots.is_empty() {
-        return Err(Error::fatal("the file of CA certificates holds none"));
+        return Err(Error::fatal("the file of CA certificates contains no certificate"));
     }
     Ok(roots)
 }
 
-/// Takes any server for the right one: for [`TlsMode::Prefer`] with nothing to check against.
+/// Accepts any certificate, for [`TlsMode::Prefer`] without trusted authorities.
 #[derive(Debug)]
 struct AnyServer(Arc<CryptoProvider>);
 

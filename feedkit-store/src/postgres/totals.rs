@@ -1,4 +1,4 @@
-//! What effects come to by post and by hour, summed up and added to what is stored.
+//! Summing up effects by post and by hour, and adding the sums to what is stored.
 
 use feedkit_core::effect::Effect;
 use feedkit_core::trending::{Score, Trending};
@@ -9,10 +9,10 @@ use super::connection::{STATEMENT_ROWS, Session};
 use super::failure::Sql;
 use super::sql_time::SqlTime;
 
-/// 64 half-lives: what a score fades by from one landmark to the next.
+/// The factor by which a score fades from one landmark to the next: 64 half-lives.
 const GENERATION_FACTOR: &str = "5.421010862427522e-20";
 
-/// Sums of effects: one write a post and kind, one a post, kind and hour.
+/// Sums of effects, by post and kind, and by hour, post and kind. Each needs one write.
 #[derive(Default)]
 pub(super) struct Totals<'e> {
     pub(super) by_post: HashMap<Counter<'e>, (i64, Score)>,
@@ -23,7 +23,7 @@ pub(super) struct Totals<'e> {
 pub(super) type Counter<'e> = (&'e PostId, &'e str);
 
 impl<'e> Totals<'e> {
-    /// Takes effects in.
+    /// Adds effects to the sums.
     pub(super) fn add(&mut self, effects: impl IntoIterator<Item = &'e Effect>, trending: &Trending) {
         for effect in effects {
             let Some((kind, by)) = effect.kind.delta() else { continue };
@@ -37,10 +37,10 @@ impl<'e> Totals<'e> {
         }
     }
 
-    /// Adds the sums to what is stored, in the order of the tables' keys: writers of one post wait for each other in
-    /// one order only.
+    /// Adds the sums to what is stored, in the order of the tables' keys, so that writers of the same
+    /// posts cannot deadlock.
     pub(super) async fn store(self, session: &Session) -> Sql<()> {
-        // A sum of nothing is kept by post: one that was liked once is a post.
+        // A post's sum of zero is stored too: a post that was liked once is a post.
         let mut by_post: Vec<_> = self.by_post.into_iter().collect();
         let mut by_hour: Vec<_> = self.by_hour.into_iter().filter(|(_, by)| *by != 0).collect();
         by_post.sort_unstable_by(|a, b| a.0.cmp(&b.0));
@@ -73,8 +73,9 @@ impl<'e> Totals<'e> {
     }
 }
 
-/// A score of another generation is moved to the later landmark; two generations apart, the older one is too small to
-/// be seen beside any like of the newer. (PostgreSQL refuses a product that is too small to be written.)
+/// A score of another generation is moved to the later landmark. If the generations are two apart, the
+/// older score is too small to matter beside a like of the newer one. (PostgreSQL fails on a product that
+/// is too small for its type.)
 fn add_totals() -> String {
     format!(
         "INSERT INTO post_totals AS t (post_id, kind, count, generation, score) \

@@ -1,4 +1,4 @@
-//! Recounts everything from the raw events and the baseline, and compares.
+//! Counting everything again from the raw events and the baseline, and comparing.
 
 use feedkit_core::backend::verification::{Differences, MAX_DIFFERENCES, Sum};
 use feedkit_core::effect::LikePolicy;
@@ -13,7 +13,7 @@ use super::rebuild::all_sums;
 use super::sql_time::SqlTime;
 use super::{positions, rollup_positions, schema};
 
-/// What the rollups lack of the positions: parameters that stand for the rows to come.
+/// The sums that the rollups lack, as parameters that stand for rows.
 #[derive(Default)]
 struct Lacking {
     hours: Vec<SqlTime>,
@@ -25,8 +25,8 @@ struct Lacking {
 const LACKING: &str =
     "unnest($1::timestamptz[], $2::text[], $3::text[], $4::bigint[]) AS l (hour, post_id, kind, n)";
 
-/// Compares totals, hourly sums, likes, authors and the journal's run with what the raw events say, all as of one
-/// moment, which is the transaction's.
+/// Compares totals, hourly sums, likes, authors and the journal with what the raw events say. All are
+/// those of one moment, which is the transaction's.
 pub(super) async fn verify(session: &Session, likes: LikePolicy, trending: &Trending) -> Sql<Verification> {
     let mut differences = Differences::default();
     let positions = positions::all(session).await?;
@@ -68,7 +68,7 @@ pub(super) async fn verify(session: &Session, likes: LikePolicy, trending: &Tren
             ),
         ),
     ];
-    // Where every like counts, nobody is kept as liking anything.
+    // If every like counts, the table of likes is not used.
     if likes == LikePolicy::Unique {
         checks.push((
             Sum::Likers,
@@ -87,7 +87,7 @@ pub(super) async fn verify(session: &Session, likes: LikePolicy, trending: &Tren
     Ok(differences.into_verification(events, posts))
 }
 
-/// Tells where two lists of (k, n) differ in the sum of a k; what is missing in one is 0.
+/// Reports where the sums by k of two lists of (k, n) differ. A k that is missing in one list is 0 there.
 async fn compare(
     session: &Session,
     differences: &mut Differences,
@@ -111,7 +111,8 @@ async fn compare(
     Ok(())
 }
 
-/// Each post's author is who sent the event that took effect; older ones than the raw events have only the author.
+/// Checks that each post's author sent the event that had an effect. For posts older than the raw events
+/// only the author is stored.
 async fn authors(session: &Session, differences: &mut Differences) -> Sql<()> {
     let dropped = schema::meta(session, "dropped_until").await?.is_some();
     let select = format!(
@@ -129,7 +130,7 @@ async fn authors(session: &Session, differences: &mut Differences) -> Sql<()> {
     Ok(())
 }
 
-/// Each partition's journal reaches from where it begins to the position, without a hole.
+/// Checks that each partition's journal reaches from its beginning to the position, without a hole.
 async fn journal(session: &Session, differences: &mut Differences) -> Sql<()> {
     let select = format!(
         "WITH runs AS ( \
@@ -149,7 +150,7 @@ async fn journal(session: &Session, differences: &mut Differences) -> Sql<()> {
     Ok(())
 }
 
-/// Counts the differences that were not told; each row bears how many there are.
+/// Counts the differences that were not read. Each row has their number.
 fn add_untold(differences: &mut Differences, rows: &[tokio_postgres::Row], column: usize) {
     let all = rows.first().map_or(0, |row| row.get::<_, i64>(column) as u64);
     differences.untold(all.saturating_sub(rows.len() as u64));

@@ -1,18 +1,22 @@
-/// Who uses Redis.
+//! The rights that the users of Redis need.
+
+/// A program that uses Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Role {
-    /// Counts, and rebuilds the counters.
+    /// It counts, and rebuilds the counters.
     Processor,
-    /// Reads counters, limits rates, caches answers.
+    /// It reads counters, limits rates and caches answers.
     Gateway,
 }
 
-/// The rules of an ACL user with no more rights than `role` needs, to be put behind its name and password in
-/// `ACL SETUSER` or an ACL file; `cluster` says for which of the two.
+/// Returns the rules of an ACL user that has only the rights that `role` needs. Put them behind the
+/// user's name and password in `ACL SETUSER` or in an ACL file. `cluster` says whether they are for a
+/// Redis Cluster.
 ///
-/// The processor cannot touch limits and cached answers, the gateway cannot change a counter, and neither can change
-/// the server's configuration, load modules, remove everything, or see what others send.
+/// The processor cannot touch limits and cached answers. The gateway cannot change a counter. Neither
+/// can change the server's configuration, load modules, remove everything, or see the commands of
+/// others.
 ///
 /// ```
 /// use feedkit_store::redis::{Role, acl_rules};
@@ -55,7 +59,7 @@ const COUNTER_KEYS: [&str; 9] = [
     "feedkit:trending:rest",
 ];
 
-/// What connecting and looking at the server takes.
+/// The commands that connecting to the server and checking it need.
 const COMMON: [&str; 4] = ["ping", "info", "select", "time"];
 
 const PROCESSOR: [&str; 23] = [

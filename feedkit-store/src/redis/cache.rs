@@ -9,7 +9,7 @@ use redis::Value;
 use super::failure::unexpected;
 use super::shared::Shared;
 
-/// Answers kept for a while, for all gateways that use one Redis.
+/// A cache of answers that all gateways on one Redis share.
 #[derive(Debug, Clone)]
 pub struct RedisCache {
     shared: Arc<Shared>,

@@ -1,16 +1,17 @@
-//! Changes of counters as the scripts take them: one argument of MessagePack.
+//! Changes of counters in the form that the scripts take: one argument of MessagePack.
 //!
-//! The server reads one argument of 30 KB faster than 4,000 small ones, and nothing is allocated here for a delta.
+//! The server reads one argument of 30 KB faster than 4,000 small ones, and encoding a delta needs no
+//! allocation.
 
 use feedkit_core::counters::CounterDelta;
 use feedkit_core::history::PostTotals;
 use feedkit_core::trending::Score;
 use feedkit_core::{Error, Result};
 
-/// Numbers are doubles in Lua: up to here each one has its own.
+/// Maximum integer that Lua represents exactly. Numbers in Lua are doubles.
 const EXACT: u64 = (1 << 53) - 1;
 
-/// What changes in one shard.
+/// The changes to one shard.
 #[derive(Debug, Default)]
 pub(super) struct Changes<'a> {
     likes: Vec<(&'a str, i64, Score)>,
@@ -20,7 +21,7 @@ pub(super) struct Changes<'a> {
 }
 
 impl<'a> Changes<'a> {
-    /// Adds what a chunk changes of one counter.
+    /// Adds the change to one counter.
     pub(super) fn add(&mut self, delta: &'a CounterDelta) -> Result<()> {
         self.push(delta.post.as_str(), &delta.kind, delta.by, delta.score)?;
         if let Some(author) = &delta.author {
@@ -29,7 +30,7 @@ impl<'a> Changes<'a> {
         Ok(())
     }
 
-    /// Adds all that is counted of one post.
+    /// Adds all counts of one post.
     pub(super) fn set(&mut self, totals: &'a PostTotals) -> Result<()> {
         let post = totals.post.as_str();
         for (kind, count) in &totals.counts {
@@ -41,7 +42,7 @@ impl<'a> Changes<'a> {
         Ok(())
     }
 
-    /// How many counters change.
+    /// The number of counters that change.
     pub(super) fn len(&self) -> usize {
         self.likes.len() + self.others.len()
     }
@@ -68,10 +69,10 @@ impl<'a> Changes<'a> {
         Ok(())
     }
 
-    /// As the scripts read it.
+    /// Encodes the changes for the scripts.
     pub(super) fn encode(&self) -> Vec<u8> {
         let scored = || self.likes.iter().map(|(_, _, score)| *score).filter(|score| score.value != 0.0);
-        // One generation for all, so that a script has one landmark to compare with.
+        // All scores get one generation, so that a script compares with one landmark.
         let generation = scored().map(|score| score.generation).max();
         let mut pack = Pack(Vec::with_capacity(64 + self.likes.len() * 40 + self.others.len() * 32));
         pack.array(8);
@@ -102,7 +103,7 @@ impl<'a> Changes<'a> {
     }
 }
 
-/// MessagePack, as far as it is needed.
+/// A writer of the part of MessagePack that is needed here.
 struct Pack(Vec<u8>);
 
 impl Pack {
@@ -111,7 +112,7 @@ impl Pack {
         self.0.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
     }
 
-    /// The parts as one string.
+    /// Writes the parts as one string.
     fn text(&mut self, parts: &[&str]) {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         match u8::try_from(len) {

@@ -1,6 +1,6 @@
-//! Counting over many shards: what is known of their fences, and the way of a chunk.
+//! Counting in a cluster: how a chunk is applied to many shards.
 
-use feedkit_core::counters::{ChunkOutcome, CounterChunk};
+use feedkit_core::counters::{ChunkOutcome, CounterChunk, Fence};
 use feedkit_core::{Partition, Result};
 use futures_util::future::{join_all, try_join_all};
 
@@ -13,12 +13,13 @@ use super::shard::{Applied, Part};
 use super::view::View;
 
 impl RedisCounters {
-    /// Where all shards together stand, asked of all of them.
+    /// Asks all shards for their fences, and returns the fence of all of them together.
     pub(super) async fn fence_of_all(&self, partition: Partition) -> Result<Option<Fence>> {
         Ok(self.view(partition).await?.and_then(|view| view.fence()))
     }
 
-    /// Applies each shard's part, then notes at the partition's home that all is counted.
+    /// Applies each shard's part, then records at the partition's home that all shards have counted
+    /// the chunk.
     pub(super) async fn apply_by_shard(&self, chunk: &CounterChunk) -> Result<ChunkOutcome> {
         let (partition, from) = (chunk.partition, Mark::of(&chunk.fence));
         let known = self.known(partition).filter(|view| view.at >= from);
@@ -47,7 +48,7 @@ impl RedisCounters {
                 Part { chunk, generation: &view.generation, least, changes: &parts[shard] },
             )
         });
-        // All of them, also when one fails: what is sent is sent.
+        // Wait for all of them, even if one fails: all commands have been sent.
         for outcome in join_all(apply).await {
             if let Applied::Gap(..) = outcome? {
                 return self.gap(partition).await;
@@ -62,7 +63,7 @@ impl RedisCounters {
         }
     }
 
-    /// Notes a chunk at its partition's home.
+    /// Records a chunk at its partition's home.
     async fn advance(&self, view: &View, chunk: &CounterChunk, touched: &[usize]) -> Result<Applied> {
         let partition = chunk.partition;
         let home = &self.shared.keys.shards()[self.shared.keys.home_of(partition)];
@@ -75,7 +76,7 @@ impl RedisCounters {
         Applied::read(ADVANCE.doing(), self.shared.run(&ADVANCE, &home.state, arguments).await?)
     }
 
-    /// Something is not as it was seen last: where does it stand now?
+    /// A shard has another fence than was last seen: asks all shards again.
     async fn gap(&self, partition: Partition) -> Result<ChunkOutcome> {
         Ok(ChunkOutcome::Gap(self.view(partition).await?.and_then(|view| view.fence())))
     }
@@ -84,7 +85,7 @@ impl RedisCounters {
         self.shared.views.lock().get(&partition).cloned()
     }
 
-    /// Asks all shards, and keeps the answer.
+    /// Asks all shards, and remembers the answer.
     async fn view(&self, partition: Partition) -> Result<Option<View>> {
         let home = self.shared.keys.home_of(partition);
         let look = |shard| self.look(shard, partition, if shard == home { SHARDS } else { 0 });
@@ -97,11 +98,11 @@ impl RedisCounters {
         Ok(view)
     }
 
-    /// A chunk is counted everywhere.
+    /// Remembers that all shards have counted a chunk.
     fn advanced(&self, chunk: &CounterChunk, touched: &[usize]) {
         let (from, upto) = (Mark::of(&chunk.fence), Mark::of(&chunk.next));
         let mut views = self.shared.views.lock();
-        // Unless it was read anew meanwhile, and stands elsewhere.
+        // The view may have been replaced in the meantime by one with another fence.
         if let Some(view) = views.get_mut(&chunk.partition).filter(|view| view.at == from) {
             view.at = upto;
             view.begun = true;

@@ -1,4 +1,4 @@
-//! Connections that come back by themselves.
+//! Connections that are opened again when they break.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -24,10 +24,10 @@ use redis::{
 use super::failure::{explain, is_lost, is_worth_another_try};
 use super::options::RedisOptions;
 
-/// Tries over a new connection when one turns out to be lost.
+/// How often a call is repeated over a new connection when its connection is lost.
 const RETRIES: usize = 2;
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(10), most: Duration::from_millis(100) };
-/// Calls that wait for their turn to be written; beyond that callers wait.
+/// Maximum number of calls in a connection's queue. More callers wait for a place.
 const QUEUE: usize = 256;
 
 /// All connections to one Redis, or one cluster.
@@ -37,29 +37,30 @@ pub(super) struct Connections {
     deadline: Duration,
 }
 
-/// Which node of a cluster a command is for. A single Redis takes them all.
+/// The node of a cluster that a command is for. A single Redis takes all commands.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum To<'a> {
     /// The master that has this key.
     Key(&'a str),
-    /// All masters; the answer is a map by address.
+    /// All masters. The answer is a map by address.
     Masters,
 }
 
-/// One connection, or the way there.
+/// One connection, or the attempt to open it.
 struct Slot {
     endpoint: Endpoint,
     current: Mutex<Option<Connecting>>,
-    /// When an answer last came, or the connection was made: milliseconds after `started`.
+    /// When the last answer came, or the connection was opened, in milliseconds after `started`.
     heard: AtomicU64,
     started: Instant,
-    /// A connection on which no answer came for so long, while answers were waited for, is given up. A host that
-    /// is gone does not say so; and a cluster's connection (redis 1.8) can lock itself up while a master fails
-    /// over, after which it answers nothing any more.
+    /// How long a connection may send no answer while callers wait for one. After that it is closed. A
+    /// host that has gone does not say so. A cluster's connection (redis 1.8) can also lock up while a
+    /// master fails over, and then never answers again.
     silence: Duration,
 }
 
-/// Whoever waits for a connection drives it on; what all have given up waits for the next.
+/// The callers that wait for a connection drive its opening. If all of them give up, the next caller
+/// continues it.
 type Connecting = Shared<BoxFuture<'static, RedisResult<Connection>>>;
 
 #[derive(Clone)]
@@ -75,11 +76,11 @@ enum Connection {
 }
 
 impl Connections {
-    /// Connects with the first call.
+    /// Does not connect: the first call does.
     pub(super) fn new(options: &RedisOptions) -> Result<Self> {
         options.check()?;
         let endpoint = Endpoint::new(options).map_err(|error| explain("redis", error))?;
-        // A cluster's connection has one for each node inside.
+        // A cluster's connection contains one connection for each node.
         let count = if options.cluster { 1 } else { options.connections };
         let slot = || Slot {
             endpoint: endpoint.clone(),
@@ -95,12 +96,13 @@ impl Connections {
         })
     }
 
-    /// Sends a command and waits for its answer, as long as the options say.
+    /// Sends a command and waits for its answer, at most for the time in the options.
     pub(super) async fn send(&self, doing: &str, command: Cmd, to: To<'_>) -> Result<Value> {
         self.send_raw(command, to, self.deadline).await.map_err(|error| explain(doing, error))
     }
 
-    /// The same with Redis's own error, and no longer than `deadline`.
+    /// Sends a command and waits for its answer, at most for `deadline`. The error is that of the
+    /// client library.
     pub(super) async fn send_raw(&self, command: Cmd, to: To<'_>, deadline: Duration) -> RedisResult<Value> {
         let slot = &self.slots[self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len()];
         let tries = async {
@@ -148,7 +150,7 @@ impl Slot {
         current.get_or_insert_with(connect).clone()
     }
 
-    /// The next call connects anew, unless another has done so meanwhile.
+    /// Makes the next call open a new connection, unless another call has opened one in the meantime.
     fn forget(&self, connecting: &Connecting) {
         let mut current = self.current.lock();
         if current.as_ref().is_some_and(|now| now.ptr_eq(connecting)) {
@@ -185,7 +187,8 @@ impl Endpoint {
             })
             .collect::<RedisResult<_>>()?;
         if options.urls.iter().any(|url| url.starts_with("rediss:")) {
-            // With two providers built in, rustls asks which; feedkit's is ring. A program may have chosen before.
+            // If two providers are built in, rustls needs a choice. feedkit uses ring, unless the program
+            // has chosen already.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let certificates =
@@ -234,7 +237,7 @@ impl Endpoint {
     }
 }
 
-/// Nagle's algorithm is on by default, and holds small commands back.
+/// Turns off Nagle's algorithm, which is on by default and delays small commands.
 fn tcp(options: &RedisOptions) -> TcpSettings {
     TcpSettings::default()
         .set_nodelay(true)
@@ -268,7 +271,7 @@ impl fmt::Debug for Connections {
     }
 }
 
-/// An error for a setting that cannot be right.
+/// The error of an option that cannot be right.
 pub(super) fn misconfigured(message: impl Into<String>) -> Error {
     Error::fatal(message)
 }

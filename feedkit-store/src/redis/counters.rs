@@ -13,7 +13,8 @@ use super::script::{APPLY, LOOK};
 use super::shard::{Applied, Part, Standing};
 use super::shared::Shared;
 
-/// A [`CounterStore`] on Redis. Each chunk is one script; in a cluster, one for each shard that it touches.
+/// A [`CounterStore`] on Redis. One script applies a chunk; in a cluster, one for each shard that the
+/// chunk touches.
 #[derive(Debug, Clone)]
 pub struct RedisCounters {
     pub(super) shared: Arc<Shared>,
@@ -25,18 +26,18 @@ impl RedisCounters {
         RedisCounters { shared, trending }
     }
 
-    /// How trending scores fade. It must be how the chunks' scores were made.
+    /// Sets how trending scores fade. The scores in the chunks must be made with the same `trending`.
     pub fn with_trending(mut self, trending: Trending) -> Self {
         self.trending = trending;
         self
     }
 
-    /// Applies to the only shard.
+    /// Applies a chunk to the only shard.
     async fn apply_whole(&self, chunk: &CounterChunk) -> Result<ChunkOutcome> {
         let mut changes = Changes::default();
         chunk.deltas.iter().try_for_each(|delta| changes.add(delta))?;
         let from = Mark::of(&chunk.fence);
-        // A fence before the chunk's is one that misses something.
+        // If the stored fence is before the chunk's, a chunk is missing.
         let part = Part { chunk, generation: "", least: from, changes: &changes };
         match self.apply_part(0, part).await? {
             Applied::Done => Ok(ChunkOutcome::Applied),
@@ -47,7 +48,7 @@ impl RedisCounters {
         }
     }
 
-    /// Applies what belongs to one shard.
+    /// Applies the part of a chunk that belongs to one shard.
     pub(super) async fn apply_part(&self, shard: usize, part: Part<'_>) -> Result<Applied> {
         let shard = &self.shared.keys.shards()[shard];
         let Part { chunk, generation, least, changes } = part;
@@ -61,7 +62,7 @@ impl RedisCounters {
         Applied::read(APPLY.doing(), self.shared.run(&APPLY, &shard.state, arguments).await?)
     }
 
-    /// Where one shard stands.
+    /// Asks one shard for its fences.
     pub(super) async fn look(&self, shard: usize, partition: Partition, notes: usize) -> Result<Standing> {
         let shard = &self.shared.keys.shards()[shard];
         let arguments = |command: &mut redis::Cmd| {
@@ -99,7 +100,7 @@ impl CounterStore for RedisCounters {
     async fn apply(&self, chunk: &CounterChunk) -> Result<ChunkOutcome> {
         if chunk.deltas.len() > MAX_CHUNK {
             let len = chunk.deltas.len();
-            return Err(Error::invalid(format!("a chunk of {len} deltas; the most is {MAX_CHUNK}")));
+            return Err(Error::invalid(format!("a chunk has {len} deltas; the maximum is {MAX_CHUNK}")));
         }
         match self.shared.keys.is_single() {
             true => self.apply_whole(chunk).await,

@@ -6,24 +6,25 @@ use async_trait::async_trait;
 use feedkit_core::Result;
 use feedkit_core::access::{RateLimiter, Spending};
 
-/// Asks a shared limiter, and one of this process while that is away.
+/// A limiter that asks a shared limiter, and a local one while the shared one cannot be reached.
 ///
-/// What was spent at one is not known to the other: after a change a key may have its allowance again. For a second
-/// after a failure the shared one is not asked, so that requests do not wait for it one after another.
+/// Neither knows what was spent at the other: when it switches, each key may have its whole allowance
+/// again. After a failure it does not ask the shared limiter for a second, so that requests do not wait
+/// for it one after another.
 #[derive(Debug)]
 pub struct FallbackLimiter<S, L> {
     shared: S,
     local: L,
     started: Instant,
-    /// Milliseconds after `started` from which the shared limiter is asked again.
+    /// When to ask the shared limiter again, in milliseconds after `started`.
     again: AtomicU64,
 }
 
-/// How long the shared limiter is left alone after a failure.
+/// How long the shared limiter is not asked after a failure.
 const COOLDOWN: Duration = Duration::from_secs(1);
 
 impl<S: RateLimiter, L: RateLimiter> FallbackLimiter<S, L> {
-    /// Asks `shared` as long as it answers.
+    /// A limiter that asks `shared` while it answers.
     pub fn new(shared: S, local: L) -> Self {
         FallbackLimiter { shared, local, started: Instant::now(), again: AtomicU64::new(0) }
     }
@@ -42,12 +43,12 @@ impl<S: RateLimiter, L: RateLimiter> RateLimiter for FallbackLimiter<S, L> {
                     let before =
                         self.again.swap(self.millis() + COOLDOWN.as_millis() as u64, Ordering::Relaxed);
                     if before == 0 {
-                        tracing::warn!(%error, "the shared rate limiter is away: each process limits for itself");
+                        tracing::warn!(%error, "the shared rate limiter cannot be reached; each process limits by itself");
                     }
                 }
                 answer => {
                     if self.again.swap(0, Ordering::Relaxed) != 0 {
-                        tracing::info!("the shared rate limiter is back");
+                        tracing::info!("the shared rate limiter can be reached again");
                     }
                     return answer;
                 }

@@ -1,4 +1,4 @@
-//! Fences as Redis keeps them.
+//! Fences in the form in which Redis stores them.
 
 use feedkit_core::counters::Fence;
 use feedkit_core::{Error, Offset, Result};
@@ -18,18 +18,19 @@ impl Mark {
         Mark { position: fence.position, chunk: fence.chunk }
     }
 
-    /// Digits of fixed width: scripts compare them as text, where Lua's numbers would not be exact.
+    /// Encodes the mark in digits of fixed width. Scripts compare them as text, because Lua's numbers
+    /// would not be exact.
     pub(super) fn encode(self) -> String {
         format!("{:020}.{:010}", self.position, self.chunk)
     }
 
-    /// `None` for nil.
+    /// Decodes a mark; `None` for nil.
     pub(super) fn decode(value: Option<&Value>) -> Result<Option<Self>> {
         let Some(text) = value.and_then(reply::text) else { return Ok(None) };
         let parts = text.split_once('.').and_then(|(p, c)| Some((p.parse().ok()?, c.parse().ok()?)));
         match parts {
             Some((position, chunk)) => Ok(Some(Mark { position, chunk })),
-            None => Err(Error::corrupt(format!("Redis holds the fence {text:?}, which is none"))),
+            None => Err(Error::corrupt(format!("Redis holds {text:?} in place of a fence"))),
         }
     }
 
@@ -42,12 +43,12 @@ pub(super) fn encode_incarnation(incarnation: u128) -> String {
     format!("{incarnation:032x}")
 }
 
-/// `None` for nil.
+/// Decodes an incarnation; `None` for nil.
 pub(super) fn decode_incarnation(value: Option<&Value>) -> Result<Option<u128>> {
     let Some(text) = value.and_then(reply::text) else { return Ok(None) };
     match u128::from_str_radix(&text, 16) {
         Ok(incarnation) => Ok(Some(incarnation)),
-        Err(_) => Err(Error::corrupt(format!("Redis holds the incarnation {text:?}, which is none"))),
+        Err(_) => Err(Error::corrupt(format!("Redis holds {text:?} in place of an incarnation"))),
     }
 }
 

@@ -1,10 +1,11 @@
-//! Names of keys, and which shard a post belongs to.
+//! The names of keys, and the shard that a post belongs to.
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use feedkit_core::{Partition, PostId};
 
-/// Virtual shards of a cluster. Part of what is stored: another number would look for posts elsewhere.
+/// The number of virtual shards in a cluster. Stored data depends on it: with another number, posts
+/// would not be found.
 pub(super) const SHARDS: usize = 64;
 
 /// The shards of a store, each with the prefix of its keys.
@@ -13,12 +14,12 @@ pub(super) struct Keyspace {
     shards: Vec<Shard>,
 }
 
-/// One shard: all its keys lie on one server.
+/// One shard. All its keys are on one server.
 #[derive(Debug)]
 pub(super) struct Shard {
-    /// Before each of its keys.
+    /// The prefix of its keys.
     pub(super) prefix: String,
-    /// The hash that says whose effects are counted, and whether they are complete.
+    /// The hash that says which history's effects are counted, and whether they are complete.
     pub(super) state: String,
 }
 
@@ -36,7 +37,7 @@ impl Keyspace {
         &self.shards
     }
 
-    /// Whether there is one shard only, so that one step changes everything.
+    /// Whether there is only one shard, so that one script changes everything.
     pub(super) fn is_single(&self) -> bool {
         self.shards.len() == 1
     }
@@ -49,7 +50,7 @@ impl Keyspace {
         }
     }
 
-    /// The shard where is noted up to where all shards have counted a partition.
+    /// The shard that records how far all shards have counted a partition.
     pub(super) fn home_of(&self, partition: Partition) -> usize {
         partition.0 as usize % self.shards.len()
     }
@@ -91,7 +92,7 @@ mod tests {
 
     #[test]
     fn posts_stay_where_they_are() {
-        // Stored data depends on it.
+        // Stored data depends on these numbers.
         let cluster = Keyspace::new("", true);
         let shards: Vec<_> =
             ["1", "2", "p9"].iter().map(|id| cluster.shard_of(&PostId::new(id).unwrap())).collect();

@@ -12,10 +12,12 @@ use super::reply;
 use super::script::SPEND;
 use super::shared::Shared;
 
-/// A [`RateLimiter`] that all who use one Redis share (GCRA, by the server's clock, one script a call).
+/// A [`RateLimiter`] that all users of one Redis share. Each call runs one script, which computes GCRA
+/// with the server's clock.
 ///
-/// Its keys expire when an allowance is whole again. It answers within 100 ms (the first call, which looks at the server, may take three times that) or fails as
-/// [`Retriable`](feedkit_core::ErrorKind::Retriable); see [`FallbackLimiter`](super::FallbackLimiter) for what then.
+/// Its keys expire when the allowance is whole again. It answers within 100 ms, or fails as
+/// [`Retriable`](feedkit_core::ErrorKind::Retriable). The first call, which checks the server, may take
+/// three times as long. [`FallbackLimiter`](super::FallbackLimiter) handles the failure.
 #[derive(Debug, Clone)]
 pub struct RedisRateLimiter {
     shared: Arc<Shared>,
@@ -24,7 +26,7 @@ pub struct RedisRateLimiter {
     patience: Duration,
 }
 
-/// Requests wait for the limiter; it must not become what they wait for.
+/// How long a request waits for the limiter.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 impl RedisRateLimiter {
@@ -35,7 +37,7 @@ impl RedisRateLimiter {
         Ok(RedisRateLimiter { shared, limit, period, patience: PATIENCE })
     }
 
-    /// How long an answer may take.
+    /// Sets how long an answer may take.
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self

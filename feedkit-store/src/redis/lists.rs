@@ -13,9 +13,9 @@ use super::failure::unexpected;
 use super::reply;
 use super::script::{POSTS, RANKED};
 
-/// Posts asked of one script at most, so that it holds others up for a millisecond, not more.
+/// Maximum number of posts that one script reads, so that it blocks other calls for about a millisecond.
 const POSTS_A_CALL: usize = 500;
-/// Nobody reads further down a list; keeps the number exact in Lua.
+/// Maximum length of a list. Lua represents it exactly.
 const LONGEST: usize = 1 << 40;
 
 /// One shard's part of a list.
@@ -27,7 +27,7 @@ struct Ranked {
 }
 
 impl RedisCounters {
-    /// All at once: one round trip however many shards are asked.
+    /// Asks all shards at once, which takes one round trip.
     pub(super) async fn read_posts(&self, posts: &[PostId]) -> Result<Vec<PostView>> {
         let shards = self.shared.keys.shards();
         let mut places: Vec<Vec<usize>> = vec![Vec::new(); shards.len()];
@@ -72,7 +72,8 @@ impl RedisCounters {
         for shard in self.ranked("trending", limit).await? {
             let landmark = shard.landmark.unwrap_or(generation);
             list.extend(shard.rows.into_iter().map(|(post_id, value, likes)| {
-                // By way of the present landmark: from an old one, `now` may be too far for a double.
+                // The score is first moved to the current landmark: from an old one, `now` may be too far
+                // away for a double.
                 let score = Score { generation: landmark, value }.in_generation(generation);
                 RankedPost { post_id, likes, score: self.trending.at(score, now) }
             }));
@@ -89,7 +90,8 @@ impl RedisCounters {
             Ranked::read(self.shared.run(&RANKED, &shard.state, arguments).await?)
         });
         let shards = try_join_all(calls).await?;
-        // While a rebuild ends, some shards are done and others are not, or one was set back behind it.
+        // While a rebuild ends, some shards have finished it and others have not. A failover may also have
+        // set one back to before the rebuild.
         if shards.iter().any(|shard| shard.generation != shards[0].generation) {
             return Err(rebuilding());
         }
@@ -112,7 +114,7 @@ impl Ranked {
         );
         let mut rows = Vec::with_capacity(listed.len() / 2);
         for (place, pair) in listed.chunks_exact(2).enumerate() {
-            // What is no post was put there by somebody else.
+            // A member that is not a post was added by another program.
             let post = reply::text(&pair[0]).and_then(|m| PostId::new(m.strip_prefix("post:")?).ok());
             let score = reply::number::<f64>(&pair[1]);
             let likes = likes.get(place).map_or(score, reply::number::<f64>);
@@ -124,7 +126,7 @@ impl Ranked {
     }
 }
 
-/// The highest scores, equal ones by the post's id.
+/// The posts with the highest scores; equal scores are in the order of the posts' ids.
 fn first(mut list: Vec<RankedPost>, limit: usize) -> Vec<RankedPost> {
     let order = |a: &RankedPost, b: &RankedPost| -> Ordering {
         b.score.total_cmp(&a.score).then_with(|| a.post_id.cmp(&b.post_id))
@@ -138,7 +140,7 @@ fn rebuilding() -> Error {
     Error::retriable("the counters in Redis are being rebuilt")
 }
 
-/// The views of these posts, from what a shard answers about them.
+/// The views of these posts, from a shard's answer.
 fn views<'a>(answer: Value, posts: impl ExactSizeIterator<Item = &'a PostId>) -> Result<Vec<PostView>> {
     let doing = POSTS.doing();
     let (name, mut rest) = reply::named(answer).ok_or_else(|| unexpected(doing, &Value::Nil))?;
@@ -153,7 +155,10 @@ fn views<'a>(answer: Value, posts: impl ExactSizeIterator<Item = &'a PostId>) ->
         .chain(kinds.iter().filter_map(reply::text))
         .collect();
     if values.len() != posts.len() * kinds.len() || authors.len() != posts.len() {
-        return Err(Error::corrupt(format!("{doing}: it answers {} values", values.len())));
+        return Err(Error::corrupt(format!(
+            "{doing}: Redis sent {} values, which is not what was asked for",
+            values.len()
+        )));
     }
     let view = |((post, author), values): ((&PostId, &Value), &[Value])| {
         let author = reply::text(author).and_then(|author| UserId::new(author).ok());

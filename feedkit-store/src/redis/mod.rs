@@ -1,48 +1,54 @@
 //! Counters, a shared rate limiter and a cache on Redis 7 or a Redis Cluster.
 //!
-//! What makes position and change one step here: a Lua script, which the server runs with nothing between. It
-//! compares the chunk's fence with the stored one, looks at the types of all keys that it will touch, and only
-//! then writes (a script that fails half-way is not rolled back). A reply that is lost does no harm: the script,
-//! sent again, finds the fence beyond its chunk.
+//! A Lua script changes the position and the counts in one step: the server runs nothing else in
+//! between. The script compares the chunk's fence with the stored one, checks the types of all keys
+//! that it will touch, and only then writes, because Redis does not roll back a script that fails
+//! half-way. A lost reply does no harm: when the script is sent again, it finds that the fence is
+//! already after its chunk.
 //!
 //! # Keys
 //!
 //! | key | type | holds |
 //! |---|---|---|
 //! | `post:ID:likes`, `post:ID:comments`, `post:ID:KINDs` | string | the count |
-//! | `top_posts` | sorted set | `post:ID` by likes; posts with none are left out |
+//! | `top_posts` | sorted set | `post:ID` by likes; posts without likes are left out |
 //! | `trending_posts` | sorted set | `post:ID` by trending score, relative to the landmark's generation |
-//! | `feedkit:state` | hash | incarnation of the history, generation of the data, landmark, a rebuild going on |
+//! | `feedkit:state` | hash | incarnation of the history, generation of the data, landmark, running rebuild |
 //! | `feedkit:fences` | hash | next fence by partition: `OFFSET.CHUNK`, in digits of fixed width |
 //! | `feedkit:authors` | hash | author by post |
-//! | `feedkit:kinds` | set | kinds counted, besides `like` and `comment` |
+//! | `feedkit:kinds` | set | kinds that are counted, besides `like` and `comment` |
 //! | `feedkit:trending:rest` | sorted set | trending scores of posts that have no likes now |
-//! | `feedkit:home` | hash | cluster only: up to where all shards have counted a partition |
-//! | `feedkit:limit:KEY` | string, expires | when an allowance will be whole again |
+//! | `feedkit:home` | hash | cluster only: how far all shards have counted a partition |
+//! | `feedkit:limit:KEY` | string, expires | when the allowance will be whole again |
 //! | `feedkit:cache:KEY` | string, expires | an answer |
 //!
-//! In a cluster each post belongs to one of 64 virtual shards, by a hash of its id, and each of these keys (but
-//! limits and the cache) is there once for each shard, after a hash tag: `{fk00}:post:ID:likes`,
-//! `{fk00}:top_posts`, to `{fk63}:…`. So each shard lies whole on one server, and moves whole when slots do.
+//! In a cluster, a hash of a post's id assigns the post to one of 64 virtual shards. Each shard has its
+//! own set of these keys, except limits and the cache, behind a hash tag: `{fk00}:post:ID:likes`,
+//! `{fk00}:top_posts`, up to `{fk63}:…`. So all keys of a shard are on one server, and move together
+//! when slots move.
 //!
-//! # A cluster counts exactly, too
+//! # Exact counts in a cluster
 //!
-//! A chunk touches some shards; each counts its part in one step, with a fence of its own, and those that it does
-//! not touch are not written to. How is an old fence of such a shard told from one that a failover brought back?
-//! Whoever applies walks a partition's chunks in order, and names the fence it last saw at each shard. A shard
-//! takes a part only if its fence lies between that one and the chunk's: then nothing that touches it is
-//! missing. When all shards have counted a chunk, the partition's *home* shard notes that, and the fences of the
-//! shards just touched. Who starts anew reads all shards: one whose fence lies before the noted one has lost
-//! something, and counting goes on from there; the others skip what they have. A home that was set back does
-//! no more harm, as it was set back together with its notes. A shard that fell back behind a rebuild bears another
-//! generation, and asks for another rebuild.
+//! A chunk touches some of the shards. Each of them counts its part in one step, with a fence of its
+//! own; the other shards are not written to. So their fences are old, and an old fence must be told
+//! apart from one that a failover has brought back. To that end the applier applies a partition's
+//! chunks in order, and sends each shard the fence that it last saw there. A shard takes its part only
+//! if its fence lies between that one and the chunk's: then it has missed nothing.
 //!
-//! # What Redis has to be
+//! When all shards have counted a chunk, the partition's *home* shard records this, together with the
+//! fences of the shards that the chunk touched. An applier that starts reads all shards. If a shard's
+//! fence is before the recorded one, the shard has lost chunks: the applier continues from there, and
+//! the other shards skip what they have. A failover may also set the home back, which does no harm,
+//! because its records go back with it. A shard that falls back to before a rebuild has another
+//! generation, and so asks for a new rebuild.
 //!
-//! Version 7 or newer; `maxmemory-policy` must not be `allkeys-*`, which takes counters away when memory is short:
-//! [`Redis::connect`] refuses it. `volatile-*` is accepted, as only limits and cached answers expire. Redis may lose
-//! all it holds without harm: the counters are then counted again from the journal, or rebuilt from the history.
-//! See [`acl_rules`] for users with no more rights than they need.
+//! # What Redis must be
+//!
+//! Redis must be of version 7 or newer. Its `maxmemory-policy` must not be `allkeys-*`, because that
+//! removes counters when memory is short; [`Redis::connect`] refuses it. `volatile-*` is accepted, as
+//! only limits and cached answers expire. Redis may lose all its data: the counters are then counted
+//! again from the journal, or rebuilt from the history. [`acl_rules`] gives the rights that each
+//! program needs.
 
 mod acl;
 mod cache;

@@ -1,8 +1,9 @@
 //! Rebuilding the counters in place.
 //!
-//! Marked as being rebuilt, the shards refuse appliers and readers; then old keys are removed, totals written, and
-//! the fences set with which the shards take part again. Each step names the rebuild's token, so that one that was
-//! replaced changes nothing more; each shard counts its loads, so that one that lost some at a failover is noticed.
+//! The shards are first marked as being rebuilt, and refuse appliers and readers. Then the old keys are
+//! removed, the totals are written, and the fences are set, with which the shards work again. Each step
+//! contains the rebuild's token, so that a rebuild that was replaced changes nothing more. Each shard
+//! counts its loads, so that a shard that lost some in a failover is noticed.
 
 use feedkit_core::counters::RebuildToken;
 use feedkit_core::failpoint::{self, stage};
@@ -23,11 +24,11 @@ use super::script::{BEGIN, FINISH, LOAD, Script, WIPE};
 use super::shard::misfit;
 use super::shared::OwnRebuild;
 
-/// Counters set by one script.
+/// Maximum number of counters that one script sets.
 const LOAD_KEYS: usize = 1000;
-/// Keys looked at in one step while old ones are removed.
+/// How many keys to scan in one step when old ones are removed.
 const SCAN_KEYS: usize = 1000;
-/// Shards worked on at the same time.
+/// How many shards to work on at the same time.
 const AT_ONCE: usize = 8;
 
 impl RedisCounters {
@@ -46,7 +47,7 @@ impl RedisCounters {
     }
 
     pub(super) async fn load_totals(&self, token: RebuildToken, totals: &[PostTotals]) -> Result<()> {
-        // What this program does not know of was replaced, or is over.
+        // A rebuild that this program does not know was replaced, or has ended.
         self.loads(token, None)?;
         let mut parts: Vec<Vec<Changes<'_>>> = Vec::new();
         parts.resize_with(self.shared.keys.shards().len(), Vec::new);
@@ -76,7 +77,7 @@ impl RedisCounters {
         incarnation: u128,
     ) -> Result<()> {
         let all = self.loads(token, None)?;
-        // The first shard last: while it says that a rebuild runs, there is one.
+        // The first shard is the last to finish: as long as it says that a rebuild runs, one does.
         let others = 1..all.len();
         try_join_all(others.map(|shard| self.finish_shard(shard, token, all[shard], positions, incarnation)))
             .await?;
@@ -98,7 +99,7 @@ impl RedisCounters {
         match (name.as_str(), rest.first().and_then(reply::number)) {
             ("begun", Some(token)) => Ok(token),
             ("busy", since) => Err(Error::retriable(format!(
-                "another process is rebuilding the counters in Redis, and was at work {} ms ago",
+                "another process is rebuilding the counters in Redis; its last sign of life was {} ms ago",
                 since.unwrap_or(0)
             ))),
             ("fenced", _) => Err(over(RebuildToken(token.unwrap_or(0)))),
@@ -106,7 +107,7 @@ impl RedisCounters {
         }
     }
 
-    /// Removes all counters of a shard, whatever their keys hold.
+    /// Removes all counters of a shard, whatever type their keys have.
     async fn wipe(&self, number: usize, token: u64) -> Result<()> {
         let shard = &self.shared.keys.shards()[number];
         let members = self.shared.send(
@@ -124,7 +125,7 @@ impl RedisCounters {
             let is_ours = |key: &Vec<u8>| shard.is_counter(key, |kind| kinds.contains(kind));
             let ours: Vec<_> = found.into_iter().filter(is_ours).collect();
             scan.kept = looked - ours.len();
-            // Also when there are none: it is a sign of life.
+            // The script runs even without keys to remove, as a sign of life.
             let arguments = |command: &mut redis::Cmd| {
                 command.arg(&shard.prefix).arg(token).arg(&ours);
             };
@@ -136,7 +137,7 @@ impl RedisCounters {
         Ok(())
     }
 
-    /// The next keys of a shard, and how many were looked at.
+    /// The next keys of a shard, and how many were scanned.
     async fn scan(&self, number: usize, scan: &mut Scan) -> Result<Option<(Vec<Vec<u8>>, usize)>> {
         if scan.done {
             return Ok(None);
@@ -158,7 +159,7 @@ impl RedisCounters {
             let looked = found.len();
             return Ok(Some((found, looked)));
         }
-        // A cluster lists the keys of a slot: always from the first, so that what stays has to be passed over.
+        // A cluster lists the keys of a slot, always from the first. So the keys that stay must be skipped.
         let wanted = scan.kept + SCAN_KEYS;
         let mut command = redis::cmd("CLUSTER");
         command.arg("GETKEYSINSLOT").arg(slot_of(&shard.state)).arg(wanted);
@@ -195,7 +196,7 @@ impl RedisCounters {
         let shard = &self.shared.keys.shards()[number];
         let cluster = !self.shared.keys.is_single();
         let is_home = |partition| cluster && self.shared.keys.home_of(partition) == number;
-        // Those at home here come first.
+        // The partitions whose home is here come first.
         let mut fences: Vec<_> = positions.iter().collect();
         fences.sort_by_key(|(partition, _)| !is_home(*partition));
         let homes = fences.iter().filter(|(partition, _)| is_home(*partition)).count();
@@ -225,7 +226,8 @@ impl RedisCounters {
         reply::named(answer).ok_or_else(|| unexpected(script.doing(), &Value::Nil))
     }
 
-    /// How many loads each shard has had in the rebuild of this token, `done` being one more.
+    /// How many loads each shard has had in the rebuild with this token, after adding one to the shard
+    /// `done`.
     fn loads(&self, token: RebuildToken, done: Option<usize>) -> Result<Vec<u64>> {
         let mut own = self.own();
         let own = own.as_mut().filter(|own| own.token == token.0).ok_or_else(|| over(token))?;
@@ -240,7 +242,7 @@ impl RedisCounters {
     }
 }
 
-/// How far the keys of a shard have been looked through.
+/// How far the keys of a shard have been scanned.
 #[derive(Debug)]
 struct Scan {
     cursor: String,
@@ -255,7 +257,7 @@ impl Default for Scan {
     }
 }
 
-/// A slot's number, which the client keeps to itself.
+/// The number of a key's slot. The client library does not give it.
 fn slot_of(key: &str) -> u16 {
     let slot = Slot::for_key(key);
     (0..u16::MAX).find(|number| Slot::new(*number) == Some(slot)).unwrap_or(0)
@@ -276,10 +278,10 @@ fn bytes(values: Vec<Value>) -> Vec<Vec<u8>> {
 }
 
 fn over(token: RebuildToken) -> Error {
-    Error::fenced(format!("rebuild {} is over or was begun anew", token.0))
+    Error::fenced(format!("rebuild {} has ended, or another one has begun", token.0))
 }
 
-/// Begun anew, it may succeed.
+/// The error of a rebuild that lost data. A new rebuild may succeed.
 fn lost(token: RebuildToken) -> Error {
     Error::retriable(format!("Redis lost part of what rebuild {} had written", token.0))
 }

@@ -1,8 +1,8 @@
-//! Reading what scripts answer.
+//! Reading the replies of scripts.
 
 use redis::Value;
 
-/// An array, its first member taken off as the answer's name.
+/// Splits an array into its first member, which is the reply's name, and the rest.
 pub(super) fn named(answer: Value) -> Option<(String, Vec<Value>)> {
     let Value::Array(mut members) = answer else { return None };
     if members.is_empty() {
@@ -12,7 +12,7 @@ pub(super) fn named(answer: Value) -> Option<(String, Vec<Value>)> {
     Some((text(&members.pop()?)?, rest))
 }
 
-/// A string; `None` for nil, and what is none.
+/// Reads a string; `None` for nil and for anything else.
 pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
@@ -22,12 +22,12 @@ pub(super) fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// The string at a place of an array; `None` for nil, and beyond its end.
+/// Reads the string at a place of an array; `None` for nil and beyond the end.
 pub(super) fn text_at(values: &[Value], place: usize) -> Option<String> {
     values.get(place).and_then(text)
 }
 
-/// The array at a place of an array.
+/// Takes the array at a place of an array.
 pub(super) fn array_at(values: &mut [Value], place: usize) -> Option<Vec<Value>> {
     match values.get_mut(place).map(|value| std::mem::replace(value, Value::Nil)) {
         Some(Value::Array(members)) => Some(members),
@@ -35,7 +35,7 @@ pub(super) fn array_at(values: &mut [Value], place: usize) -> Option<Vec<Value>>
     }
 }
 
-/// A number written as a string; `None` for nil, and what is none.
+/// Reads a number that is written as a string; `None` for nil and for anything else.
 pub(super) fn number<T: std::str::FromStr>(value: &Value) -> Option<T> {
     match value {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).ok()?.parse().ok(),

@@ -1,4 +1,4 @@
-//! Lua scripts, called by their hash.
+//! Lua scripts, which are called by their hashes.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use redis::{Cmd, ErrorKind, RedisResult, ServerErrorKind, Value};
 use super::connection::{Connections, To};
 use super::failure::explain;
 
-/// A script that knows its hash.
+/// A script and its hash.
 pub(super) struct Script {
     doing: &'static str,
     text: String,
     hash: String,
-    /// Called so that the server lets it write nothing.
+    /// Whether to call it so that the server does not let it write.
     only_reads: bool,
 }
 
@@ -49,13 +49,13 @@ impl Script {
         Script { doing, text: text.to_owned(), hash, only_reads }
     }
 
-    /// What it is for, in words.
+    /// What it does, for messages.
     pub(super) fn doing(&self) -> &'static str {
         self.doing
     }
 
-    /// Runs the script on the server that has `key`, its only declared key, in one round trip; a server that does
-    /// not know it yet is sent the text, in another.
+    /// Runs the script on the server that has `key`, its only declared key. It takes one round trip, and
+    /// another one if the server does not know the script yet and needs its text.
     pub(super) async fn run(
         &self,
         connections: &Connections,

@@ -1,4 +1,4 @@
-//! Whether a server keeps what it is given.
+//! Checking that a server is new enough and does not remove counters.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use super::connection::{Connections, To, misconfigured};
 use super::failure::explain;
 use super::reply;
 
-/// The scripts need `EVALSHA_RO`.
+/// The oldest version that works: the scripts need `EVALSHA_RO`.
 const OLDEST: u32 = 7;
 
-/// Asks every master; fails with the reason when one is not to be trusted with counters.
+/// Checks every master. The error says why one of them cannot hold counters.
 pub(super) async fn check(connections: &Connections, cluster: bool, deadline: Duration) -> Result<()> {
     let mut info = redis::cmd("INFO");
     info.arg("server").arg("memory");
@@ -36,20 +36,16 @@ fn check_one(info: &str, cluster: bool) -> Result<()> {
         |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
     let version = field("redis_version").unwrap_or("unknown");
     if version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|v| v < OLDEST) {
-        return Err(misconfigured(format!(
-            "Redis is of version {version}; feedkit needs {OLDEST}.0 or newer"
-        )));
+        return Err(misconfigured(format!("Redis has version {version}; feedkit needs {OLDEST}.0 or newer")));
     }
     match (field("redis_mode"), cluster) {
         (Some("cluster"), false) => {
             return Err(misconfigured(
-                "this Redis is part of a cluster, but the settings are for a single one: set `cluster`",
+                "this Redis is part of a cluster, but the options are for a single one: set `cluster`",
             ));
         }
         (Some("standalone"), true) => {
-            return Err(misconfigured(
-                "the settings are for a Redis Cluster, but this Redis is a single one",
-            ));
+            return Err(misconfigured("the options are for a Redis Cluster, but this Redis is a single one"));
         }
         _ => {}
     }

@@ -1,4 +1,4 @@
-//! One shard: what it is given to count, and what it answers.
+//! One shard: the part of a chunk that it counts, and its replies.
 
 use feedkit_core::counters::CounterChunk;
 use feedkit_core::{Error, Result};
@@ -10,22 +10,22 @@ use super::fence::{Mark, decode_incarnation};
 use super::reply;
 use super::script::LOOK;
 
-/// What one shard is to count of a chunk.
+/// The part of a chunk that one shard counts.
 pub(super) struct Part<'a> {
     pub(super) chunk: &'a CounterChunk,
-    /// The generation that the shard's data must be of; empty for any.
+    /// The generation that the shard's data must have; empty for any.
     pub(super) generation: &'a str,
-    /// The shard has counted up to here at least, or misses something.
+    /// The least fence that the shard may have. With a lower one it has missed a chunk.
     pub(super) least: Mark,
     pub(super) changes: &'a Changes<'a>,
 }
 
-/// What a shard did.
+/// What a shard did with its part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Applied {
     Done,
     Skipped,
-    /// Where it stands, in which incarnation of the history.
+    /// Its fence, and the incarnation of the history.
     Gap(Option<Mark>, Option<u128>),
 }
 
@@ -42,24 +42,25 @@ impl Applied {
     }
 }
 
-/// A key holds what is not feedkit's. As a gap it asks for a rebuild, which removes it.
+/// The error of a key with a value that is not feedkit's. It is a gap, which asks for a rebuild, and a
+/// rebuild removes the key.
 pub(super) fn misfit(rest: &[Value]) -> Error {
     let at = |place| reply::text_at(rest, place).unwrap_or_default();
-    Error::gap(format!("Redis holds a {} at {}: the counters have to be rebuilt", at(1), at(0)))
+    Error::gap(format!("Redis holds a {} at {}; the counters must be rebuilt", at(1), at(0)))
 }
 
-/// Where a shard stands.
+/// How far a shard has counted.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
-    /// Of the shard's data: the token of the rebuild that it comes from.
+    /// The generation of the shard's data: the token of the rebuild that wrote it.
     pub(super) generation: String,
     pub(super) incarnation: Option<u128>,
     pub(super) fence: Option<Mark>,
-    /// Up to where all shards have counted the partition, if this is its home.
+    /// How far all shards have counted the partition, if this shard is its home.
     pub(super) home: Option<Mark>,
-    /// The fences noted there, by shard.
+    /// The fences that the home has recorded, by shard.
     pub(super) noted: Vec<Option<Mark>>,
-    /// It is being rebuilt, or its own keys hold something else: it will have to be.
+    /// Whether it is being rebuilt, or must be because its keys hold something else.
     pub(super) unusable: bool,
 }
 
@@ -70,7 +71,7 @@ impl Standing {
         if name == "misfit" {
             return Ok(Standing { unusable: true, ..Standing::default() });
         }
-        // A rebuild's token stands here.
+        // The token of a running rebuild is here.
         if rest.get(1).and_then(reply::text).is_some() {
             return Ok(Standing { unusable: true, ..Standing::default() });
         }

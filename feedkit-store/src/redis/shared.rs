@@ -1,4 +1,4 @@
-//! What all parts of one Redis share: connections, names of keys, and what is known of the server.
+//! The connections, key names and knowledge that all parts of one Redis share.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
@@ -16,19 +16,19 @@ use super::script::Script;
 use super::server_check;
 use super::view::View;
 
-/// What all parts of one [`Redis`](super::Redis) share.
+/// The state that all parts of one [`Redis`](super::Redis) share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) options: RedisOptions,
     pub(super) keys: Keyspace,
     pub(super) connections: Connections,
-    /// Set when the server was found to be one that keeps what it is given.
+    /// Set when the server has passed the check.
     checked: OnceCell<()>,
-    /// Tells this program's rebuilds from those of others.
+    /// Distinguishes this program's rebuilds from those of others.
     pub(super) owner: String,
     /// The rebuild that this program runs.
     pub(super) rebuild: Mutex<Option<OwnRebuild>>,
-    /// How far a cluster's shards have counted, as last seen, by partition.
+    /// The last known fences of a cluster's shards, by partition.
     pub(super) views: Mutex<HashMap<Partition, View>>,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct OwnRebuild {
     pub(super) token: u64,
-    /// Loads by shard.
+    /// The number of loads by shard.
     pub(super) loads: Vec<u64>,
 }
 
@@ -48,14 +48,14 @@ impl Shared {
             keys: Keyspace::new(&options.prefix, options.cluster),
             options,
             checked: OnceCell::new(),
-            // The keys of a hasher are random.
+            // A hasher's keys are random.
             owner: format!("{:016x}", std::hash::RandomState::new().build_hasher().finish()),
             rebuild: Mutex::default(),
             views: Mutex::default(),
         })
     }
 
-    /// Looks at the server once.
+    /// Checks the server once.
     pub(super) async fn check(&self, deadline: Duration) -> Result<()> {
         if self.checked.initialized() {
             return Ok(());
@@ -63,10 +63,10 @@ impl Shared {
         let look = self
             .checked
             .get_or_try_init(|| server_check::check(&self.connections, self.options.cluster, deadline));
-        // Another who looks may have more patience.
+        // Another caller, whose check this one waits for, may have a longer deadline.
         match tokio::time::timeout(2 * deadline, look).await {
             Ok(looked) => looked.map(drop),
-            Err(_) => Err(Error::retriable("looking at Redis: it does not answer in time")),
+            Err(_) => Err(Error::retriable("checking Redis: it did not answer in time")),
         }
     }
 
@@ -86,7 +86,7 @@ impl Shared {
         self.run_within(script, key, self.options.response_timeout, arguments).await
     }
 
-    /// The same, waiting no longer than `deadline` for an answer.
+    /// Runs a script on the server that has `key`, and waits for its answer at most for `deadline`.
     pub(super) async fn run_within(
         &self,
         script: &Script,

@@ -1,28 +1,28 @@
-//! What is known of a partition's fences over all shards of a cluster.
+//! The fences of one partition over all shards of a cluster.
 
 use feedkit_core::counters::Fence;
 
 use super::fence::Mark;
 use super::shard::Standing;
 
-/// What is known of a partition's fences.
+/// The last known fences of one partition.
 #[derive(Debug, Clone)]
 pub(super) struct View {
     pub(super) generation: String,
     pub(super) incarnation: Option<u128>,
-    /// Whether anything of it was ever counted.
+    /// Whether any chunk of it was ever counted.
     pub(super) begun: bool,
-    /// The chunk to go on with: all before it is counted everywhere.
+    /// The chunk to continue with. All shards have counted everything before it.
     pub(super) at: Mark,
-    /// Each shard's fence as last seen. No chunk from there up to `at` touches the shard.
+    /// The last known fence of each shard. No chunk from there up to `at` touches the shard.
     pub(super) seen: Vec<Mark>,
 }
 
 impl View {
-    /// Puts together what the shards say; `None` when they have no common state and must be rebuilt.
+    /// Puts the answers of all shards together. `None` if they have no common state and must be rebuilt.
     ///
-    /// They are read one beside the other while others may count. That does no harm: a shard read before its home
-    /// may seem to miss something, and is then given again what it has.
+    /// The shards are read at slightly different times, while others may count. This does no harm: a
+    /// shard that was read before its home may seem to have missed a chunk, and then gets it again.
     pub(super) fn new(shards: &[Standing], home: usize) -> Option<View> {
         let generation = &shards[0].generation;
         if shards.iter().any(|shard| shard.unusable || shard.generation != *generation) {
@@ -41,7 +41,7 @@ impl View {
         Some(View { generation: generation.clone(), incarnation, begun: home.home.is_some(), at, seen })
     }
 
-    /// The chunk to go on with, if anything was counted.
+    /// The chunk to continue with, if any was counted.
     pub(super) fn fence(&self) -> Option<Fence> {
         self.incarnation.filter(|_| self.begun).map(|incarnation| self.at.fence(incarnation))
     }

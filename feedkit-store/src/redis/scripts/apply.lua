@@ -1,5 +1,6 @@
--- Counts one chunk, or the part of it that belongs to this shard. ARGV: prefix, partition, generation (empty: any),
--- incarnation, the least fence that may be stored, the fence that the chunk has, the fence after it, the changes.
+-- Counts one chunk, or the part of it that belongs to this shard. ARGV: prefix, partition, generation
+-- (empty: any), incarnation, the least fence that may be stored, the chunk's fence, the fence after it,
+-- the changes.
 local partition, generation, incarnation = ARGV[2], ARGV[3], ARGV[4]
 local least, from, upto = ARGV[5], ARGV[6], ARGV[7]
 local refused = misfits()
@@ -9,7 +10,7 @@ local stored = redis.call('HGET', FENCES, partition)
 if state[2] then return {'gap'} end
 if generation ~= '' and generation ~= (state[1] or '0') then return {'gap'} end
 if state[3] and state[3] ~= incarnation then return {'gap', stored, state[3]} end
--- Fences are digits of fixed width: they compare as text.
+-- Fences are digits of fixed width, so they compare as text.
 local at = stored or '00000000000000000000.0000000000'
 if at > from then return {'skipped'} end
 if at < least then return {'gap', stored, state[3]} end

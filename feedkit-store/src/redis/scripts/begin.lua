@@ -1,5 +1,6 @@
--- Begins a rebuild: forgets what is counted and takes nothing more. ARGV: prefix, token (empty: a new one), owner,
--- for how many milliseconds another owner's rebuild is left alone after its last sign of life.
+-- Begins a rebuild: removes the counts, and refuses chunks until the rebuild ends. ARGV: prefix, token
+-- (empty: a new one), owner, how many milliseconds to wait for another owner's rebuild after its last
+-- sign of life.
 local token, owner, patience = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -10,7 +11,7 @@ local last = tonumber(state[1] or '0')
 if token == '' then
   local silent = now - tonumber(state[4] or '0')
   if state[2] and state[3] ~= owner and silent >= 0 and silent < patience then return {'busy', tostring(silent)} end
-  -- By the clock, so that a token given before all was lost is not given again.
+  -- The token comes from the clock, so that it differs from those before all data was lost.
   token = string.format('%.0f', math.max(last + 1, time[1] * 1000000 + time[2]))
 elseif last > tonumber(token) then
   return {'fenced'}

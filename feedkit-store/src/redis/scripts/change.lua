@@ -1,10 +1,11 @@
--- Changing counts, lists and authors. `packed` holds, as MessagePack: ids of posts whose likes change, by how
--- much, what is added to their trending scores; names 'ID:KINDs' of other counters, by how much; authors as
--- pairs of post and author; other kinds than 'like' and 'comment'; the generation of the scores, if there are any.
+-- Changes counts, lists and authors. `packed` is MessagePack. It holds the ids of posts whose likes
+-- change, by how much they change, and what to add to their trending scores; the names 'ID:KINDs' of
+-- other counters, and by how much they change; pairs of post and author; the kinds other than 'like'
+-- and 'comment'; and the generation of the scores, if there are any.
 
--- Between two landmarks of successive generations lie 2^64.
+-- The weights at the landmarks of successive generations differ by the factor 2^64.
 local STEP = 64
--- Scores of up to so many generations ahead are kept relative to the landmark as it is: all are within a double.
+-- Maximum number of generations that a score may be ahead of the landmark: a double can hold it.
 local AHEAD = 4
 
 local function power(exponent) return 2 ^ math.max(exponent, -1070) end
@@ -13,7 +14,7 @@ local function scale(key, factor)
   if redis.call('EXISTS', key) == 1 then redis.call('ZUNIONSTORE', key, 1, key, 'WEIGHTS', factor) end
 end
 
--- What scores of `generation` are multiplied with; moves the landmark when they are too far ahead of it.
+-- Returns the factor for scores of `generation`. Moves the landmark if they are too far ahead of it.
 local function align(landmark, generation)
   if not landmark then
     redis.call('HSET', STATE, 'landmark', generation)
@@ -29,21 +30,21 @@ local function align(landmark, generation)
   return power(STEP * (generation - landmark))
 end
 
--- Reads what is there of the counters named, or says which of them is none. A missing one counts 0.
+-- Reads these counters, or returns which key is not a counter. A missing counter is 0.
 local function counts(keys)
   if #keys == 0 then return {} end
   local values, missing = redis.call('MGET', unpack(keys)), {}
   for i, value in ipairs(values) do
     if value then
       local count = tonumber(value)
-      if not count or count % 1 ~= 0 then return nil, {'misfit', keys[i], 'string that is no count'} end
+      if not count or count % 1 ~= 0 then return nil, {'misfit', keys[i], 'string that is not a count'} end
       values[i] = count
     else
       missing[#missing + 1] = keys[i]
       values[i] = 0
     end
   end
-  -- MGET has nothing for a key of another type either.
+  -- MGET also returns nothing for a key of another type.
   if #missing > 0 and redis.call('EXISTS', unpack(missing)) > 0 then
     for _, key in ipairs(missing) do
       local found = misfit(key, 'string')
@@ -53,7 +54,8 @@ local function counts(keys)
   return values
 end
 
--- Makes the changes, or returns why nothing was changed. With `fresh` the counters are set, whatever was there.
+-- Makes the changes, or returns why it changed nothing. With `fresh` it sets the counters, and ignores
+-- their old values.
 local function change(packed, landmark, fresh)
   local ids, bys, weights, names, others, authors, kinds, generation = unpack(cmsgpack.unpack(packed))
   local likes, keys = #ids, {}
@@ -82,7 +84,7 @@ local function change(packed, landmark, fresh)
     set[2 * i - 1], set[2 * i] = keys[i], count
   end
 
-  -- From here on there are writes, and nothing that could fail half-way.
+  -- From here on the script writes, and cannot fail half-way.
   if #set > 0 then redis.call('MSET', unpack(set)) end
   if likes > 0 then
     local factor = 1
@@ -102,7 +104,7 @@ local function change(packed, landmark, fresh)
         trending[#trending + 1], trending[#trending + 2] = score, member
         if slept then woken[#woken + 1] = member end
       else
-        -- No likes: in no list, but the score is wanted again with the next like.
+        -- Without likes the post is in no list, but the next like needs its score.
         gone[#gone + 1] = member
         if score ~= 0 then
           rest[#rest + 1], rest[#rest + 2] = score, member

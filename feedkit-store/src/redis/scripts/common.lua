@@ -1,11 +1,12 @@
--- What every script of the counters begins with. ARGV[1] is the prefix of all keys of the shard, KEYS[1] its state;
--- the other keys are named from the prefix, and share the state's hash tag in a cluster.
+-- Every script of the counters begins with this. ARGV[1] is the prefix of all keys of the shard, and
+-- KEYS[1] its state. The other keys' names begin with the prefix, and so have the state's hash tag in a
+-- cluster.
 local P, STATE = ARGV[1], KEYS[1]
 local FENCES, HOME = P .. 'feedkit:fences', P .. 'feedkit:home'
 local AUTHORS, KINDS, REST = P .. 'feedkit:authors', P .. 'feedkit:kinds', P .. 'feedkit:trending:rest'
 local TOP, TRENDING = P .. 'top_posts', P .. 'trending_posts'
 
--- What comes back when a key holds something of another type, so that nothing was touched.
+-- The reply if a key has another type. The script then changes nothing.
 local function misfit(key, wanted)
   local found = redis.call('TYPE', key).ok
   if found ~= 'none' and found ~= wanted then return {'misfit', key, found} end

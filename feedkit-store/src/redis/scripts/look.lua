@@ -1,4 +1,5 @@
--- Where a shard stands. ARGV: prefix, partition, how many shards to say the noted fences of (0: none).
+-- Returns how far a shard has counted. ARGV: prefix, partition, and for how many shards to return the
+-- recorded fences (0: none).
 local partition, shards = ARGV[2], tonumber(ARGV[3])
 local refused = misfits()
 if refused then return refused end

@@ -1,4 +1,4 @@
--- The counts of some posts. ARGV: prefix, then the posts' ids.
+-- Returns the counts of some posts. ARGV: prefix, then the posts' ids.
 local state = redis.call('HMGET', STATE, 'generation', 'rebuilding')
 if state[2] then return {'rebuilding'} end
 local kinds = redis.call('SMEMBERS', KINDS)
