@@ -15,3 +15,5 @@ mod redis;
 mod sqlite;
 #[cfg(feature = "sqlite")]
 mod sync;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod upgrade;

@@ -13,3 +13,4 @@ mod operation;
 mod retention;
 mod support;
 mod tls;
+mod upgrade;

@@ -13,3 +13,4 @@ mod read_only;
 mod retention;
 mod support;
 mod torn_wal;
+mod upgrade;
