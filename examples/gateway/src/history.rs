@@ -54,13 +54,13 @@ impl LateHistory {
 #[async_trait]
 impl Queries for LateHistory {
     async fn post(&self, post: &PostId) -> Result<Option<PostView>> {
-        self.postgres().await?.queries().post(post).await
+        self.postgres().await?.history().post(post).await
     }
     async fn top(&self, since: Option<Timestamp>, limit: usize) -> Result<Vec<RankedPost>> {
-        self.postgres().await?.queries().top(since, limit).await
+        self.postgres().await?.history().top(since, limit).await
     }
     async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>> {
-        self.postgres().await?.queries().trending(now, limit).await
+        self.postgres().await?.history().trending(now, limit).await
     }
     async fn activity(
         &self,
@@ -69,7 +69,7 @@ impl Queries for LateHistory {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<Activity>> {
-        self.postgres().await?.queries().activity(post, by, from, to).await
+        self.postgres().await?.history().activity(post, by, from, to).await
     }
     async fn comments(
         &self,
@@ -77,10 +77,10 @@ impl Queries for LateHistory {
         before: Option<CommentCursor>,
         limit: usize,
     ) -> Result<Vec<Comment>> {
-        self.postgres().await?.queries().comments(post, before, limit).await
+        self.postgres().await?.history().comments(post, before, limit).await
     }
     async fn liked(&self, user: &UserId, posts: &[PostId]) -> Result<Vec<PostId>> {
-        self.postgres().await?.queries().liked(user, posts).await
+        self.postgres().await?.history().liked(user, posts).await
     }
 }
 

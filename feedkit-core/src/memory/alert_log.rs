@@ -11,10 +11,11 @@ use crate::alert_log::{
     AlertLog, AlertSnapshot, AlertStep, ExactState, RecordedStep, Recovered, RuleStates, WholeStates,
 };
 use crate::alerts::Alerts;
+use crate::backend::alert_log as backend;
 use crate::lease::Lease;
 use crate::notification::Notification;
 use crate::outbox::{Outbox, OutboxRow};
-use crate::{Epoch, Error, Positions, Result, Timestamp};
+use crate::{Positions, Result, Timestamp};
 
 /// An alert log that lives as long as the process.
 #[derive(Debug, Default)]
@@ -22,9 +23,8 @@ pub struct MemoryAlertLog(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// The lease last given; `None` when it was given back.
+    /// The last lease, without an owner once it was given back; `None` before the first.
     lease: Option<Lease>,
-    epoch: Epoch,
     snapshot: Option<AlertSnapshot>,
     /// Those after the snapshot.
     steps: Vec<RecordedStep>,
@@ -50,13 +50,8 @@ impl MemoryAlertLog {
 
     fn held(&self, lease: &Lease) -> Result<MutexGuard<'_, State>> {
         let state = self.state();
-        match &state.lease {
-            Some(held) if held.epoch == lease.epoch && held.owner == lease.owner => Ok(state),
-            _ => Err(Error::fenced(format!(
-                "the alert lease of {:?} (epoch {}) is no longer valid, the epoch is {}",
-                lease.owner, lease.epoch, state.epoch
-            ))),
-        }
+        backend::check_lease(state.lease.as_ref(), lease)?;
+        Ok(state)
     }
 }
 
@@ -64,30 +59,23 @@ impl MemoryAlertLog {
 impl AlertLog for MemoryAlertLog {
     async fn acquire(&self, owner: &str, now: Timestamp, ttl: Duration) -> Result<Option<Lease>> {
         let mut state = self.state();
-        let until = now.saturating_add(ttl);
-        match &mut state.lease {
-            Some(held) if held.owner == owner => {
-                held.until = until;
-                return Ok(Some(held.clone()));
-            }
-            Some(held) if held.until > now => return Ok(None),
-            _ => {}
+        let acquired = backend::acquire(state.lease.as_ref(), owner, now, ttl)?;
+        if acquired.is_some() {
+            state.lease.clone_from(&acquired);
         }
-        state.epoch += 1;
-        let lease = Lease { owner: owner.to_owned(), epoch: state.epoch, until };
-        state.lease = Some(lease.clone());
-        Ok(Some(lease))
+        Ok(acquired)
     }
 
     async fn renew(&self, lease: &Lease, now: Timestamp, ttl: Duration) -> Result<Lease> {
-        let mut state = self.held(lease)?;
-        let renewed = Lease { until: now.saturating_add(ttl), ..lease.clone() };
+        let mut state = self.state();
+        let renewed = backend::renew(state.lease.as_ref(), lease, now, ttl)?;
         state.lease = Some(renewed.clone());
         Ok(renewed)
     }
 
     async fn release(&self, lease: &Lease) -> Result<()> {
-        self.held(lease)?.lease = None;
+        let mut state = self.state();
+        state.lease = Some(backend::release(state.lease.as_ref(), lease)?);
         Ok(())
     }
 
@@ -98,10 +86,7 @@ impl AlertLog for MemoryAlertLog {
 
     async fn step(&self, lease: &Lease, step: &AlertStep) -> Result<()> {
         let mut state = self.held(lease)?;
-        if step.number != state.last_step + 1 {
-            let last = state.last_step;
-            return Err(Error::gap(format!("alert step {} does not follow on step {last}", step.number)));
-        }
+        backend::check_step(state.last_step, step.number)?;
         state.last_step = step.number;
         state.steps.push(RecordedStep {
             number: step.number,
@@ -127,11 +112,7 @@ impl AlertLog for MemoryAlertLog {
     ) -> Result<()> {
         let mut state = self.held(lease)?;
         let before = state.snapshot.as_ref().map_or(0, |s| s.step);
-        if !(before..=state.last_step).contains(&step) {
-            let last = state.last_step;
-            let detail = format!("a snapshot of step {step}; kept are {before} to {last}");
-            return Err(Error::gap(detail));
-        }
+        backend::check_snapshot(before, state.last_step, step)?;
         let WholeStates { states, exact } = WholeStates::of(states)?;
         state.steps.retain(|recorded| recorded.number > step);
         state.snapshot = Some(AlertSnapshot { step, positions: positions.clone(), states });

@@ -1,18 +1,19 @@
-//! The alert follower's lease, steps, snapshots, alerts and outbox.
+//! The alert follower's steps, snapshots and alerts.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use feedkit_core::alert_log::{AlertStep, RecordedStep, Recovered, RuleStates};
+use feedkit_core::backend::alert_log as backend;
 use feedkit_core::failpoint::{self, stage};
 use feedkit_core::lease::Lease;
 use feedkit_core::notification::Notification;
-use feedkit_core::{AlertLog, Epoch, Error, Positions, Result, Timestamp};
+use feedkit_core::{AlertLog, Positions, Result, Timestamp};
 use hashbrown::{HashMap, HashSet};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio_postgres::Row;
 
+use super::alert_json::{json, stored, word};
+use super::alert_lease::{SHARD, hold_lease, hold_lease_shared, lock_lease, set_lease};
 use super::alert_snapshot;
 use super::connection::Session;
 use super::database::{reading, transaction};
@@ -28,8 +29,6 @@ pub struct PostgresAlertLog {
     pub(super) store: Handle,
 }
 
-/// There is one shard of rules so far; rows bear its number for the day there are more.
-pub(super) const SHARD: i32 = 0;
 /// Alerts written by one statement.
 const ALERTS: usize = 500;
 
@@ -67,37 +66,26 @@ impl PostgresAlertLog {
 #[async_trait]
 impl AlertLog for PostgresAlertLog {
     async fn acquire(&self, owner: &str, now: Timestamp, ttl: Duration) -> Result<Option<Lease>> {
-        if owner.is_empty() {
-            return Err(Error::invalid("the owner of a lease needs a name"));
-        }
-        let until = now.saturating_add(ttl);
         transaction!(self.store.database(), session => {
-            let held = lock_lease(session).await?;
-            let epoch: Epoch = match &held {
-                held if held.owner == owner => held.epoch,
-                // One that was given back has no owner.
-                held if held.until > now && !held.owner.is_empty() => return Ok(None),
-                held => held.epoch + 1,
-            };
-            let lease = Lease { owner: owner.to_owned(), epoch, until };
-            set_lease(session, &lease).await?;
-            Ok(Some(lease))
+            let acquired = backend::acquire(Some(&lock_lease(session).await?), owner, now, ttl)?;
+            if let Some(lease) = &acquired {
+                set_lease(session, lease).await?;
+            }
+            Ok(acquired)
         })
     }
 
     async fn renew(&self, lease: &Lease, now: Timestamp, ttl: Duration) -> Result<Lease> {
-        let renewed = Lease { until: now.saturating_add(ttl), ..lease.clone() };
         transaction!(self.store.database(), session => {
-            check_lease(&lock_lease(session).await?, lease)?;
-            set_lease(session, &renewed).await
-        })?;
-        Ok(renewed)
+            let renewed = backend::renew(Some(&lock_lease(session).await?), lease, now, ttl)?;
+            set_lease(session, &renewed).await?;
+            Ok(renewed)
+        })
     }
 
     async fn release(&self, lease: &Lease) -> Result<()> {
-        let free = Lease { owner: String::new(), until: Timestamp::EPOCH, ..lease.clone() };
         transaction!(self.store.database(), session => {
-            check_lease(&lock_lease(session).await?, lease)?;
+            let free = backend::release(Some(&lock_lease(session).await?), lease)?;
             set_lease(session, &free).await
         })
     }
@@ -105,7 +93,7 @@ impl AlertLog for PostgresAlertLog {
     async fn recover(&self, lease: &Lease) -> Result<Recovered> {
         transaction!(self.store.database(), session => {
             // With the lease's row held nobody writes between one read and the next.
-            check_lease(&lock_lease(session).await?, lease)?;
+            hold_lease(session, lease).await?;
             Ok(Recovered { snapshot: alert_snapshot::load(session).await?, steps: load_steps(session).await? })
         })
     }
@@ -113,12 +101,9 @@ impl AlertLog for PostgresAlertLog {
     async fn step(&self, lease: &Lease, step: &AlertStep) -> Result<()> {
         let consumed = json(&step.consumed)?;
         transaction!(self.store.database(), session => {
-            check_lease(&lock_lease(session).await?, lease)?;
+            hold_lease(session, lease).await?;
             let (last, _) = alert_snapshot::last_steps(session).await?;
-            if step.number != last + 1 {
-                let message = format!("alert step {} does not follow on step {last}", step.number);
-                return Err(Error::gap(message).into());
-            }
+            backend::check_step(last, step.number)?;
             let insert = session
                 .prepare_cached("INSERT INTO alert_steps (number, watermark, consumed) VALUES ($1, $2, $3)")
                 .await?;
@@ -137,7 +122,7 @@ impl AlertLog for PostgresAlertLog {
         states: &dyn RuleStates,
     ) -> Result<()> {
         transaction!(self.store.database(), session => {
-            check_lease(&share_lease(session).await?, lease)?;
+            hold_lease_shared(session, lease).await?;
             alert_snapshot::save(session, step, positions, states).await
         })
     }
@@ -157,45 +142,6 @@ impl AlertLog for PostgresAlertLog {
         }
         Ok(states)
     }
-}
-
-/// The lease as it stands; nobody else changes it, or anything under it, until the transaction ends.
-async fn lock_lease(session: &Session) -> Sql<Lease> {
-    read_lease(session, "SELECT owner, epoch, until FROM alert_lease WHERE shard = $1 FOR UPDATE").await
-}
-
-async fn set_lease(session: &Session, lease: &Lease) -> Sql<()> {
-    let update = session
-        .prepare_cached("UPDATE alert_lease SET owner = $2, epoch = $3, until = $4 WHERE shard = $1")
-        .await?;
-    let (epoch, until) = (lease.epoch as i64, SqlTime(lease.until));
-    session.execute(&update, &[&SHARD, &lease.owner, &epoch, &until]).await?;
-    Ok(())
-}
-
-/// The lease as it stands; nobody changes it until the transaction ends, but others may read it so, too.
-pub(super) async fn share_lease(session: &Session) -> Sql<Lease> {
-    read_lease(session, "SELECT owner, epoch, until FROM alert_lease WHERE shard = $1 FOR SHARE").await
-}
-
-async fn read_lease(session: &Session, select: &str) -> Sql<Lease> {
-    let select = session.prepare_cached(select).await?;
-    let row = session.query_opt(&select, &[&SHARD]).await?;
-    let row = row.ok_or_else(|| Error::corrupt("the row of the alerts' lease is missing"))?;
-    Ok(Lease { owner: row.get(0), epoch: row.get::<_, i64>(1) as Epoch, until: row.get::<_, SqlTime>(2).0 })
-}
-
-/// Refuses who no longer holds the lease, as it was read.
-pub(super) fn check_lease(held: &Lease, lease: &Lease) -> Sql<()> {
-    if held.epoch == lease.epoch && held.owner == lease.owner {
-        return Ok(());
-    }
-    let holder = if held.owner.is_empty() { "nobody" } else { &held.owner };
-    let message = format!(
-        "the lease of {} (epoch {}) is over: {holder} holds it (epoch {})",
-        lease.owner, lease.epoch, held.epoch
-    );
-    Err(Error::fenced(message).into())
 }
 
 /// Keeps those alerts whose ids are not kept already.
@@ -245,20 +191,4 @@ async fn load_steps(session: &Session) -> Sql<Vec<RecordedStep>> {
         })
     };
     rows.iter().map(step).collect()
-}
-
-pub(super) fn json<T: serde::Serialize>(value: &T) -> Result<Value> {
-    let written = serde_json::to_value(value);
-    written.map_err(|e| Error::data(format!("an alert cannot be written down: {e}")).with_source(e))
-}
-
-/// The word that stands for a value without fields.
-fn word<T: serde::Serialize>(value: &T) -> Result<String> {
-    Ok(json(value)?.as_str().unwrap_or_default().to_owned())
-}
-
-pub(super) fn stored<T: DeserializeOwned>(value: Value) -> Sql<T> {
-    serde_json::from_value(value).map_err(|e| {
-        Error::corrupt(format!("what is stored of the alerts cannot be read: {e}")).with_source(e).into()
-    })
 }

@@ -1,10 +1,12 @@
 //! Snapshots of the rules' states.
 
 use feedkit_core::alert_log::{AlertSnapshot, RuleStates};
+use feedkit_core::backend::alert_log::check_snapshot;
 use feedkit_core::failpoint::{self, stage};
 use feedkit_core::{Error, Positions};
 
-use super::alert_log::{SHARD, json, stored};
+use super::alert_json::{json, stored};
+use super::alert_lease::SHARD;
 use super::connection::{STATEMENT_ROWS, Session};
 use super::copy::Copying;
 use super::failure::Sql;
@@ -18,10 +20,7 @@ pub(super) async fn save(
     states: &dyn RuleStates,
 ) -> Sql<()> {
     let (last, before) = last_steps(session).await?;
-    if step > last || step < before {
-        let message = format!("a snapshot of alert step {step} does not lie between {before} and {last}");
-        return Err(Error::gap(message).into());
-    }
+    check_snapshot(before, last, step)?;
     let (step, positions) = (step as i64, json(positions)?);
     session
         .execute(

@@ -5,7 +5,8 @@ use feedkit_core::notification::Notification;
 use feedkit_core::{Alerts, Result};
 use tokio_postgres::Row;
 
-use super::alert_log::{PostgresAlertLog, stored};
+use super::alert_json::stored;
+use super::alert_log::PostgresAlertLog;
 use super::database::reading;
 use super::failure::Sql;
 use super::numbers::limited;

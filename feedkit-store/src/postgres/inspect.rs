@@ -9,8 +9,8 @@ use super::connection::Session;
 use super::database::{reading, transaction};
 use super::failure::Sql;
 use super::history::PostgresHistory;
-use super::numbers::partition_at;
 use super::numbers::limited;
+use super::numbers::partition_at;
 use super::sql_time::SqlTime;
 use super::verify;
 

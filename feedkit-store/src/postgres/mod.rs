@@ -9,6 +9,8 @@
 //! partition's writer came first, the transaction is rolled back and repeated. So the usual case needs no
 //! lock.
 
+mod alert_json;
+mod alert_lease;
 mod alert_log;
 mod alert_snapshot;
 mod alerts;

@@ -5,7 +5,9 @@ use feedkit_core::lease::Lease;
 use feedkit_core::outbox::OutboxRow;
 use feedkit_core::{Outbox, Positions, Result};
 
-use super::alert_log::{PostgresAlertLog, SHARD, check_lease, json, share_lease, stored};
+use super::alert_json::{json, stored};
+use super::alert_lease::{SHARD, hold_lease_shared};
+use super::alert_log::PostgresAlertLog;
 use super::alerts::load_notifications;
 use super::database::{reading, transaction};
 use super::numbers::limited;
@@ -26,7 +28,7 @@ impl Outbox for PostgresAlertLog {
         let positions = json(positions)?;
         let seq = i64::try_from(seq).unwrap_or(i64::MAX);
         transaction!(self.store.database(), session => {
-            check_lease(&share_lease(session).await?, lease)?;
+            hold_lease_shared(session, lease).await?;
             let upsert = session
                 .prepare_cached(
                     "INSERT INTO alert_published AS p (shard, seq, positions) VALUES ($1, $2, $3) \

@@ -88,11 +88,6 @@ impl Postgres {
         PostgresHistory::new(&self.handle)
     }
 
-    /// Answers from the history: the same as [`history`](Self::history).
-    pub fn queries(&self) -> PostgresHistory {
-        PostgresHistory::new(&self.handle)
-    }
-
     /// Returns the follower that keeps the totals and hourly sums. Most answers come from these.
     pub fn rollups(&self) -> PostgresRollups {
         self.rollups_with(RollupOptions::default())

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use feedkit_core::notification::Notification;
 use feedkit_core::{Alerts, Result};
 
-use super::alert_log::{SqliteAlertLog, limited, stored};
+use super::alert_json::{limited, stored};
+use super::alert_log::SqliteAlertLog;
 use super::failure::Sql;
 
 #[async_trait]

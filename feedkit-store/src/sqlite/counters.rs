@@ -20,11 +20,12 @@ use super::totals::Tables;
 /// The counters' own tables.
 const COUNTERS: Tables = Tables { totals: "counter_totals", authors: "counter_authors" };
 
-/// A [`CounterStore`] for a history that is kept elsewhere. Each chunk is one transaction; those that wait at the
-/// same time share its sync.
+/// A [`CounterStore`] for a history that is kept elsewhere. Each chunk is one transaction. Chunks that wait at
+/// the same time share a sync of the disk.
 ///
-/// A [`SqliteHistory`](super::SqliteHistory) moves its totals in its own commits: asked through
-/// [`Queries`](feedkit_core::Queries), it needs no counters beside it.
+/// A program whose history is in PostgreSQL, or in a store of its own, uses it to count without Redis. A
+/// [`SqliteHistory`](super::SqliteHistory) does not need it: it keeps its totals in its own commits, and
+/// [`SqliteCounts`](super::SqliteCounts) reads them.
 #[derive(Debug, Clone)]
 pub struct SqliteCounters {
     state: Arc<Database>,

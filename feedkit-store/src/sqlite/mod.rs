@@ -3,7 +3,10 @@
 //! Two files: `log.db` takes records in, `state.db` keeps what was made of them. Each has one thread that writes,
 //! commits whatever waits in one transaction, and syncs it before it answers; readers never wait for it.
 
+mod alert_json;
+mod alert_lease;
 mod alert_log;
+mod alert_snapshot;
 mod alerts;
 mod checkpoint;
 mod commit;

@@ -6,7 +6,9 @@ use feedkit_core::outbox::OutboxRow;
 use feedkit_core::{Outbox, Positions, Result};
 use rusqlite::{OptionalExtension, params};
 
-use super::alert_log::{SHARD, SqliteAlertLog, check_lease, json, limited, stored};
+use super::alert_json::{json, limited, stored};
+use super::alert_lease::{SHARD, check_lease};
+use super::alert_log::SqliteAlertLog;
 use super::alerts::load_notifications;
 
 #[async_trait]

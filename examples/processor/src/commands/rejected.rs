@@ -17,7 +17,7 @@ const PAGE: usize = 500;
 
 /// Shows the rejected records.
 pub async fn list(count: usize, json: bool, config: &Config) -> Result<ExitCode> {
-    let found = super::postgres(config).await?.queries().rejected(None, count).await?;
+    let found = super::postgres(config).await?.history().rejected(None, count).await?;
     if json {
         output::json(&found)?;
         return Ok(ExitCode::SUCCESS);

@@ -23,7 +23,7 @@ const SHOWN: usize = 100;
 /// Recounts and compares. The exit code is 1 if anything differs.
 pub async fn verify(json: bool, config: &Config) -> Result<ExitCode> {
     let postgres = super::postgres(config).await?;
-    let found = postgres.queries().verify().await?;
+    let found = postgres.history().verify().await?;
     let counters = compare_counters(&postgres, &config.services.redis()?.counters()).await?;
     if json {
         output::json(&json!({ "history": found, "counters": counters.as_json() }))?;

@@ -1,19 +1,17 @@
 //! What an operator asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 
 use super::commit::add;
 use super::queries::likes;
-use super::{Counts, MemoryHistory, State};
+use super::{Counts, MemoryHistory, PostState, State};
+use crate::backend::verification::{Differences, Sum};
 use crate::effect::LikePolicy;
 use crate::history::Rejected;
 use crate::inspect::{Inspect, RejectedRecord, Verification};
 use crate::{Offset, Partition, PostId, Result};
-
-/// Maximum number of differences that are put in words.
-const MAX_DIFFERENCES: usize = 100;
 
 #[async_trait]
 impl Inspect for MemoryHistory {
@@ -54,32 +52,21 @@ impl State {
                 add(sums.entry(&kept.event.post).or_default(), kind, by);
             }
         }
-        let mut result = Verification {
-            events: self.events.len() as u64,
-            posts: sums.len() as u64,
-            ..Verification::default()
-        };
-        let mut differ = |detail: String| {
-            result.difference_count += 1;
-            if result.differences.len() < MAX_DIFFERENCES {
-                result.differences.push(detail);
+        let mut differences = Differences::default();
+        let posts = sums.len() as u64;
+        for (id, sum) in sums {
+            let none = PostState::default();
+            let post = self.posts.get(id).unwrap_or(&none);
+            let kinds: BTreeSet<&String> = sum.keys().chain(post.counts.keys()).collect();
+            for kind in kinds {
+                let [counted, stored] = [&sum, &post.counts].map(|counts| counts.get(kind).copied());
+                let key = format_args!("{id} {kind}");
+                differences.sum(Sum::Total, key, counted.unwrap_or(0), stored.unwrap_or(0));
             }
-        };
-        for (id, mut sum) in sums {
-            sum.retain(|_, n| *n != 0);
-            let Some(post) = self.posts.get(id) else {
-                differ(format!("post {id} has events, but no totals"));
-                continue;
-            };
-            let mut counts = post.counts.clone();
-            counts.retain(|_, n| *n != 0);
-            if counts != sum {
-                differ(format!("post {id} has totals {counts:?}, its events come to {sum:?}"));
-            }
-            if policy == LikePolicy::Unique && likes(&counts) != post.likers.len() as i64 {
-                differ(format!("post {id} has {} likes and {} likers", likes(&counts), post.likers.len()));
+            if policy == LikePolicy::Unique {
+                differences.sum(Sum::Likers, id, post.likers.len() as i64, likes(&post.counts));
             }
         }
-        result
+        differences.into_verification(self.events.len() as u64, posts)
     }
 }

@@ -88,7 +88,7 @@ impl FollowerHarness for Rollups {
         let store = self.stores.lock().unwrap().last().unwrap().clone();
         let mut counts = BTreeMap::new();
         for name in ["other", "p", "q"] {
-            let view = store.queries().post(&post(name)).await.unwrap();
+            let view = store.history().post(&post(name)).await.unwrap();
             for (kind, n) in view.into_iter().flat_map(|view| view.counts) {
                 counts.insert((name.to_owned(), kind), n);
             }

@@ -104,8 +104,8 @@ async fn a_role_that_may_create_nothing_goes_on_over_the_turn_of_a_month() {
             .await
             .unwrap();
         let reader = connect(limited.clone()).await;
-        assert_eq!(reader.queries().post(&post("p")).await?.unwrap().likes, 1);
-        assert_eq!(reader.queries().verify().await?.differences, NONE);
+        assert_eq!(reader.history().post(&post("p")).await?.unwrap().likes, 1);
+        assert_eq!(reader.history().verify().await?.differences, NONE);
         assert!(reader.alert_log().alerts(None, 9).await?.is_empty());
         one.from = 10;
         one.to = 20;

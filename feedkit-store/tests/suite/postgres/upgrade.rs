@@ -1,7 +1,6 @@
 //! A database of version 0.1.0.
 
 use std::fs;
-use std::sync::Arc;
 
 use feedkit_core::Inspect;
 use feedkit_test_services::Database;
