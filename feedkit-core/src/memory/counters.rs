@@ -79,7 +79,7 @@ impl State {
 
     fn rebuild(&mut self, token: RebuildToken) -> Result<()> {
         if !self.rebuilding || token.0 != self.token {
-            return Err(Error::fenced(format!("rebuild {} is over or was begun anew", token.0)));
+            return Err(Error::fenced(format!("rebuild {} has ended, or another one has begun", token.0)));
         }
         Ok(())
     }

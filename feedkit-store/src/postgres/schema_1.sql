@@ -2,11 +2,11 @@
 
 CREATE TABLE schema_version (
     version integer PRIMARY KEY,
-    min_compatible integer NOT NULL,    -- the oldest version whose programs can work with this one
+    min_compatible integer NOT NULL,    -- the oldest version whose programs work with this one
     applied_at timestamptz NOT NULL DEFAULT now()
 );
 
--- Single values: incarnation, consumer group, how far raw events were dropped.
+-- Single values: the incarnation, the consumer group, and up to when raw events were dropped.
 CREATE TABLE meta (
     key text COLLATE "C" PRIMARY KEY,
     value text NOT NULL
@@ -16,19 +16,19 @@ INSERT INTO meta (key, value) VALUES
     ('incarnation', replace(gen_random_uuid()::text, '-', '')),
     ('like_seed', replace(gen_random_uuid()::text, '-', ''));
 
--- Where each partition of the log has been committed up to, and under which claim.
+-- How far each partition of the log has been committed, and under which claim.
 CREATE TABLE positions (
     partition integer PRIMARY KEY,
     position bigint NOT NULL,           -- the next offset to commit
     epoch bigint NOT NULL,              -- raised by every claim
     log uuid,                           -- the log's incarnation
-    last_offset bigint,                 -- the last record committed: its offset,
+    last_offset bigint,                 -- the offset of the last record committed,
     last_time bigint,                   -- its time in the log, in milliseconds since 1970,
     last_hash bigint,                   -- and the XXH3 hash of its value
-    journal_from bigint NOT NULL DEFAULT 0 -- where the journal begins; from there to the position it has no holes
+    journal_from bigint NOT NULL DEFAULT 0 -- the journal's beginning; it has no holes up to the position
 ) WITH (fillfactor = 30);
 
--- Raw events, in one partition a month (UTC) of their id's time.
+-- Raw events, with one partition for each month (UTC) of their ids' times.
 CREATE TABLE events (
     event_id uuid NOT NULL,             -- UUIDv7
     user_id text COLLATE "C" NOT NULL,
@@ -46,7 +46,8 @@ CREATE TABLE events (
 
 CREATE INDEX events_comments ON events (post_id, time, event_id, user_id) WHERE kind = 'comment';
 
--- Who likes what, now. The key is a hash of the post, then of the user: those of one post lie together.
+-- The likes that stand now. The key is a hash of the post, then of the user, so that the likes of one post
+-- are together.
 CREATE TABLE likes (
     key uuid PRIMARY KEY,
     post_id text COLLATE "C" NOT NULL,
@@ -54,7 +55,7 @@ CREATE TABLE likes (
     since timestamptz NOT NULL
 );
 
--- Who published what: the first to do so.
+-- The authors of posts: the first user who published each of them.
 CREATE TABLE posts (
     post_id text COLLATE "C" PRIMARY KEY,
     author text COLLATE "C" NOT NULL,
@@ -67,7 +68,7 @@ CREATE TABLE post_totals (
     kind text COLLATE "C" NOT NULL,
     count bigint NOT NULL,
     generation bigint NOT NULL,         -- of the landmark that the score is relative to
-    score double precision NOT NULL,    -- trending: likes that fade
+    score double precision NOT NULL,    -- the trending score: likes that fade
     PRIMARY KEY (post_id, kind)
 ) WITH (fillfactor = 70);
 
@@ -80,13 +81,13 @@ CREATE TABLE post_hourly (
     PRIMARY KEY (hour, post_id, kind)
 ) WITH (fillfactor = 70);
 
--- How far post_totals and post_hourly have come.
+-- The positions of post_totals and post_hourly.
 CREATE TABLE rollup_positions (
     partition integer PRIMARY KEY,
     position bigint NOT NULL
 ) WITH (fillfactor = 30);
 
--- What the months dropped by retention held, in sums: baseline + raw events = totals.
+-- The sums of the months that retention has dropped: baseline + raw events = totals.
 CREATE TABLE event_baseline (
     hour timestamptz NOT NULL,
     post_id text COLLATE "C" NOT NULL,
@@ -95,12 +96,12 @@ CREATE TABLE event_baseline (
     PRIMARY KEY (hour, post_id, kind)
 );
 
--- Records that are no events.
+-- Records that are not events.
 CREATE TABLE rejected (
     partition integer NOT NULL,
     "offset" bigint NOT NULL,
     log uuid NOT NULL,
-    time timestamptz NOT NULL,          -- in the log
+    time timestamptz NOT NULL,          -- its time in the log
     reason text NOT NULL,
     field text,
     detail text NOT NULL,
@@ -110,55 +111,55 @@ CREATE TABLE rejected (
     PRIMARY KEY (partition, "offset", log)
 );
 
--- One row a commit: what it changed, in feedkit's own binary form. One partition a day (UTC) of commits.
+-- One row for each commit, with its effects in feedkit's own binary form. One partition for each day (UTC).
 CREATE TABLE journal (
     partition integer NOT NULL,
     first bigint NOT NULL,              -- the offset that the commit began at
     next bigint NOT NULL,               -- the position after it
-    at timestamptz NOT NULL,            -- when
+    at timestamptz NOT NULL,            -- when it was made
     entry bytea NOT NULL,               -- compressed by feedkit
     PRIMARY KEY (partition, first, at)
 ) PARTITION BY RANGE (at);
 
 ALTER TABLE journal ALTER COLUMN entry SET STORAGE EXTERNAL;
 
--- Who follows the journal, and how far they have come: it is kept for them.
+-- The followers of the journal, and their positions. The journal is kept for them.
 CREATE TABLE followers (
     name text COLLATE "C" NOT NULL,
     partition integer NOT NULL,
     position bigint NOT NULL,
     noted timestamptz NOT NULL,
-    needs_rebuild boolean NOT NULL DEFAULT false, -- silent for too long: nothing is kept for it any more
+    needs_rebuild boolean NOT NULL DEFAULT false, -- it was silent for too long, and nothing is kept for it
     PRIMARY KEY (name, partition)
 );
 
--- Records that the log lost before they were read, as an operator has accepted.
+-- Records that the log lost before they were read. An operator has accepted this.
 CREATE TABLE gaps (
     partition integer NOT NULL,
     at timestamptz NOT NULL,            -- when it was accepted
-    position bigint NOT NULL,           -- where the partition stood
-    went_on bigint NOT NULL,            -- where it went on,
-    log uuid NOT NULL                   -- and in which incarnation of the log
+    position bigint NOT NULL,           -- the partition's position before
+    went_on bigint NOT NULL,            -- its position after that,
+    log uuid NOT NULL                   -- in this incarnation of the log
 );
 
--- The alert follower's lease. The row stays when the lease is given back, so that epochs go on rising.
+-- The alert follower's lease. The row stays when the lease is given back, so that the epoch never falls.
 CREATE TABLE alert_lease (
     shard integer PRIMARY KEY,
-    owner text NOT NULL,                -- empty when it was given back
+    owner text NOT NULL,                -- empty after it was given back
     epoch bigint NOT NULL,
     until timestamptz NOT NULL
 ) WITH (fillfactor = 30);
 
 INSERT INTO alert_lease (shard, owner, epoch, until) VALUES (0, '', 0, '1970-01-01Z');
 
--- What was consumed together since the last snapshot, in order.
+-- The steps since the last snapshot: the records that were consumed together.
 CREATE TABLE alert_steps (
     number bigint PRIMARY KEY,
     watermark bigint NOT NULL,          -- in milliseconds since 1970
     consumed jsonb NOT NULL             -- [{"partition":0,"from":0,"to":10}]
 );
 
--- The last snapshot: one row, and one state a rule.
+-- The last snapshot: one row, and one state for each rule.
 CREATE TABLE alert_snapshot (
     shard integer PRIMARY KEY,
     step bigint NOT NULL,
@@ -179,7 +180,7 @@ CREATE TABLE alert_exact (
     PRIMARY KEY (rule, key)
 );
 
--- Everything ever raised; an id is kept once.
+-- All alerts that were ever raised, each id once.
 CREATE TABLE alerts (
     seq bigint PRIMARY KEY,
     id text COLLATE "C" NOT NULL UNIQUE,
@@ -191,19 +192,20 @@ CREATE TABLE alerts (
     notification jsonb NOT NULL         -- all of it
 );
 
--- How far the outbox is published, and where the notifications' log stood then.
+-- How far the outbox is published, and the end of the notifications' log at that time.
 CREATE TABLE alert_published (
     shard integer PRIMARY KEY,
     seq bigint NOT NULL,
     positions jsonb NOT NULL
 ) WITH (fillfactor = 30);
 
--- What lies behind that is still to be published.
+-- The alerts that are still to be published.
 CREATE VIEW outbox AS
     SELECT seq, notification FROM alerts
     WHERE seq > coalesce((SELECT seq FROM alert_published WHERE shard = 0), 0);
 
--- A post's likes by day (UTC), added up, ranked among the posts of the day, and against the day before.
+-- The likes of each post by day (UTC), with a running total, the rank among the posts of the day, and the
+-- change from the day before.
 CREATE VIEW likes_per_day AS
     SELECT day, post_id, likes,
         (sum(likes) OVER post)::bigint AS running_total,
@@ -215,7 +217,7 @@ CREATE VIEW likes_per_day AS
     ) AS days
     WINDOW post AS (PARTITION BY post_id ORDER BY day);
 
--- The posts by likes within each month (UTC).
+-- The posts ranked by likes within each month (UTC).
 CREATE VIEW top_posts_month AS
     SELECT month, rank() OVER (PARTITION BY month ORDER BY likes DESC) AS rank, post_id, likes
     FROM (
@@ -229,9 +231,10 @@ CREATE FUNCTION feedkit_uuid_at(at timestamptz) RETURNS uuid LANGUAGE sql IMMUTA
     SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
 $$;
 
--- Adds the partition of a month (202611) or a day (20261124) if it is not there. Attached rather than created in
--- place, which needs no lock that readers and writers would wait for. They work with their owner's rights, so that
--- a program without the right to create tables can go on over the turn of a month.
+-- Adds the partition of a month (202611) or a day (20261124) if it does not exist. It is attached rather than
+-- created in place, because that needs no lock for which readers and writers would wait. The two functions
+-- below have their owner's rights, so that a program that may not create tables can work across the turn of
+-- a month.
 CREATE FUNCTION feedkit_add_partition(parent text, leaf text, low text, high text) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -263,7 +266,7 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    -- A function with its owner's rights must not look where its caller says.
+    -- A function with its owner's rights must not use its caller's search path.
     FOREACH name IN ARRAY ARRAY['feedkit_add_events_month(integer)', 'feedkit_add_journal_day(integer)'] LOOP
         EXECUTE format('ALTER FUNCTION %s SET search_path = %I, pg_temp', name, current_schema());
         EXECUTE format('ALTER FUNCTION %s SET timezone = ''UTC''', name);

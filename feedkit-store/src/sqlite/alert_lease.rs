@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::Sql;
 
-/// There is one shard of rules so far; rows bear its number for the day there are more.
+/// The only shard of rules so far. Rows have its number, so that there can be more later.
 pub(super) const SHARD: i64 = 0;
 
 /// The lease as it is stored.

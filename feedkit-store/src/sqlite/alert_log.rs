@@ -17,7 +17,7 @@ use super::alert_snapshot;
 use super::database::Database;
 use super::failure::Sql;
 
-/// Keeps alerts in `state.db`, each call that changes something in one transaction.
+/// An alert log in `state.db`. Each call that changes something is one transaction.
 #[derive(Debug, Clone)]
 pub struct SqliteAlertLog {
     pub(super) state: Arc<Database>,
@@ -135,7 +135,7 @@ impl AlertLog for SqliteAlertLog {
 }
 
 impl SqliteAlertLog {
-    /// How many alerts are kept. (Their numbers may have holes.)
+    /// Returns the number of stored alerts. (Their numbers may have holes.)
     pub async fn count(&self) -> Result<u64> {
         let count = |connection: &Connection| -> Sql<u64> {
             Ok(connection.query_row("SELECT count(*) FROM alerts", [], |row| row.get(0))?)

@@ -38,7 +38,7 @@ pub(super) fn save(connection: &Connection, snapshot: &AlertSnapshot, exact: &[E
     Ok(())
 }
 
-/// The number of the last step, and of the one that the snapshot ends with.
+/// The number of the last step, and the last step that the snapshot includes.
 pub(super) fn last_steps(connection: &Connection) -> Sql<(u64, u64)> {
     let mut select = connection.prepare_cached(
         "SELECT coalesce((SELECT max(number) FROM alert_steps), 0),

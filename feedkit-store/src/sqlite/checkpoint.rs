@@ -1,4 +1,4 @@
-//! Moving the write-ahead log into the database, beside the writer and not in its commits.
+//! Moving the write-ahead log (WAL) into the database, outside the writer's commits.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -7,29 +7,30 @@ use std::thread::{self, JoinHandle};
 use feedkit_core::{Error, Result};
 use rusqlite::Connection;
 
-/// Moves WAL pages into the database on a thread of its own, when the writer says so.
+/// Moves WAL pages into the database on a thread of its own, when the writer asks for it.
 ///
-/// A WAL is begun anew only when all of it was moved, which a thread beside a busy writer never sees. So that thread
-/// moves the bulk, and the writer itself the little that has come meanwhile.
+/// SQLite begins a WAL again only when all of it was moved. While the writer is busy, a second thread can
+/// never move all of it. So the thread moves most of the pages, and the writer moves the few that it has
+/// written in the meantime.
 #[derive(Debug)]
 pub(crate) struct Checkpointer {
-    /// `None` once closing.
+    /// `None` when it is closing.
     requests: Option<Sender<()>>,
     done: Receiver<()>,
-    /// Whether a request is under way.
+    /// Whether the thread is working on a request.
     pending: bool,
     limits: Limits,
     thread: Option<JoinHandle<()>>,
 }
 
-/// When WAL pages are moved.
+/// When to move WAL pages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Pages in the WAL from which they are moved.
+    /// How many pages the WAL must have before they are moved.
     pub(crate) due: i64,
-    /// So many the writer moves itself.
+    /// Maximum number of pages that the writer moves itself.
     pub(crate) rest: i64,
-    /// The WAL grows no larger while the thread moves pages: the writer waits.
+    /// Maximum number of pages in the WAL while the thread moves pages. With more, the writer waits.
     pub(crate) most: i64,
 }
 
@@ -41,7 +42,7 @@ impl Default for Limits {
 }
 
 impl Checkpointer {
-    /// Starts the thread `name`, which owns `connection`, a second one to the writer's file.
+    /// Starts the thread `name`, which owns `connection`, a second connection to the writer's file.
     pub(crate) fn start(
         name: &str,
         path: &Path,
@@ -62,11 +63,11 @@ impl Checkpointer {
         let thread = thread::Builder::new()
             .name(name.to_owned())
             .spawn(work)
-            .map_err(|e| Error::fatal(format!("the thread {name} cannot be started: {e}")).with_source(e))?;
+            .map_err(|e| Error::fatal(format!("cannot start the thread {name}: {e}")).with_source(e))?;
         Ok(Checkpointer { requests: Some(requests), done, pending: false, limits, thread: Some(thread) })
     }
 
-    /// Called by the writer between two transactions on its own connection.
+    /// Moves pages if there are enough. The writer calls it between two transactions.
     pub(crate) fn run_if_due(&mut self, connection: &Connection, path: &Path) {
         let Ok(wal) = Wal::ask(connection, "PRAGMA wal_checkpoint(NOOP)") else { return };
         if wal.pages < self.limits.due {
@@ -99,9 +100,9 @@ impl Drop for Checkpointer {
 }
 
 struct Wal {
-    /// In the WAL.
+    /// The pages in the WAL.
     pages: i64,
-    /// Of those, moved into the database.
+    /// The pages that have been moved into the database.
     moved: i64,
 }
 
@@ -113,11 +114,12 @@ impl Wal {
     }
 }
 
-/// Moves what no reader needs in the WAL any more.
+/// Moves the pages that no reader needs in the WAL.
 fn move_pages(connection: &Connection, path: &Path) {
     if let Err(error) = Wal::ask(connection, "PRAGMA wal_checkpoint(PASSIVE)") {
-        // On a full disk the pages stay in the WAL, where they are as safe; it is tried again.
-        tracing::warn!(file = %path.display(), %error, "the write-ahead log could not be moved into the database");
+        // If the disk is full, the pages stay in the WAL, where they are just as safe. A later call tries
+        // again.
+        tracing::warn!(file = %path.display(), %error, "the write-ahead log could not be moved into the database; trying again later");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The history's one transaction: position, raw events, effects, totals and journal together.
+//! The transaction that commits a batch: position, raw events, effects, totals and journal.
 
 use std::sync::Arc;
 
@@ -16,12 +16,12 @@ use super::policy::Policy;
 use super::totals::Totals;
 use super::{journal, positions, retention};
 
-/// Commits `batch`, whose repeats within itself (`repeats` of them) have been removed from it.
+/// Commits `batch`. The `repeats` events that repeated others of the batch were removed before.
 ///
-/// Events newer than `newest` are taken to be new. Without it, the newest of all that are kept is looked up: none
-/// newer can be kept. When an event taken to be new is kept already (the log was given more partitions, and its
-/// user moved), this fails with a constraint error, and the caller does it again without `newest`.
-/// `tell` is told of the totals before they are stored.
+/// Events newer than `newest` are assumed to be new. Without `newest`, the newest stored id is looked up:
+/// no newer event can be stored. An event that is assumed to be new may be stored already, if the log got
+/// more partitions and its user moved. Then this fails with a constraint error, and the caller repeats it
+/// without `newest`. `tell` gets the totals before they are stored.
 pub(super) fn commit(
     connection: &Connection,
     batch: &CommitBatch,
@@ -55,7 +55,7 @@ pub(super) fn commit(
     tables.insert(batch.partition, events, &effective)?;
 
     let changed = events.iter().zip(&effective).filter(|(_, effective)| **effective);
-    // Of the exact size: the entry stays in memory until every follower has taken it.
+    // The vector has the exact size, because the entry stays in memory until every follower has it.
     let mut effects = Vec::with_capacity(effective.iter().filter(|effective| **effective).count());
     effects.extend(changed.map(|(logged, _)| logged.effect()));
     let totals = Totals::of(&effects, &policy.trending);
@@ -77,7 +77,7 @@ pub(super) fn commit(
     Ok(Committed { entry: Arc::new(entry), counts })
 }
 
-/// The places of the events that are kept already; only those not newer than `newest` can be.
+/// The indexes of the events that are stored already. Only events not newer than `newest` can be.
 fn known(
     tables: &mut EventTables<'_>,
     events: &[LoggedEvent],
@@ -92,9 +92,9 @@ fn known(
     Ok(known)
 }
 
-/// Writes who likes what and who published what; which events have an effect.
+/// Writes likes and authors, and returns which events have an effect.
 fn effects(connection: &Connection, events: &[LoggedEvent], likes: LikePolicy) -> Sql<Vec<bool>> {
-    // One statement a pair both asks and writes: whether it changed a row tells what was there before.
+    // One statement for each pair reads and writes: whether it changed a row tells what was stored before.
     let mut like = connection.prepare_cached("INSERT OR IGNORE INTO likes (post, user) VALUES (?1, ?2)")?;
     let mut unlike = connection.prepare_cached("DELETE FROM likes WHERE post = ?1 AND user = ?2")?;
     let mut publish =
@@ -119,7 +119,7 @@ fn reject(connection: &Connection, batch: &CommitBatch, rejected: &[Rejected]) -
     if rejected.is_empty() {
         return Ok(());
     }
-    // The same offset comes up again where a partition went back in the same log.
+    // An offset may be stored already, if its partition went back in the same log.
     let mut insert = connection.prepare_cached(
         "INSERT OR REPLACE INTO rejected (partition, offset, time, reason, field, detail, value, size, hash, log) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
@@ -141,7 +141,7 @@ fn reject(connection: &Connection, batch: &CommitBatch, rejected: &[Rejected]) -
     Ok(())
 }
 
-/// The consumer group that this history belongs to; the first that claims.
+/// Checks that the history belongs to this consumer group. It belongs to the first that claims.
 pub(super) fn belong_to(connection: &Connection, group: &str) -> Sql<()> {
     connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('group', ?1)", [group])?;
     let owner: Option<String> = connection

@@ -1,4 +1,4 @@
-//! Connections to a database file: the writer's one, and the readers beside it.
+//! Connections to a database file: one for the writer, and a pool for readers.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,27 +13,27 @@ use tokio::task::JoinHandle;
 use super::failure::{Failure, Sql, primary};
 use super::schema::Schema;
 
-/// How a database file is used.
+/// How to use a database file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tuning {
-    /// Page cache of the writer, in KiB.
+    /// The writer's page cache, in KiB.
     pub(crate) writer_cache_kib: u32,
-    /// Page cache of each reader, in KiB.
+    /// The page cache of each reader, in KiB.
     pub(crate) reader_cache_kib: u32,
-    /// Most readers at once.
+    /// Maximum number of readers at the same time.
     pub(crate) readers: usize,
-    /// Bytes of a page; counts when the file is made.
+    /// The size of a page in bytes. It is used when the file is made.
     pub(crate) page_size: u32,
 }
 
-/// Another program may hold a lock for a moment (a backup, a command line).
+/// How long to wait for another program's lock, such as a backup's.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// A WAL that grew beyond this under a long read is cut back when it is reused.
+/// Maximum size of a WAL when it is used again. A long read can make it grow beyond this.
 const WAL_KEPT_BYTES: u32 = 64 << 20;
-/// Statements kept prepared by each connection.
+/// How many prepared statements each connection keeps.
 const STATEMENTS: usize = 128;
 
-/// The connection that writes, the file made and brought up to date if need be.
+/// Opens the connection that writes. Makes the file, or updates its schema, if necessary.
 pub(crate) fn open_writer(path: &Path, schema: &Schema, tuning: &Tuning) -> Result<Connection> {
     let open = || -> Sql<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -42,7 +42,7 @@ pub(crate) fn open_writer(path: &Path, schema: &Schema, tuning: &Tuning) -> Resu
         let mut connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        // Before anything is changed: somebody else's file stays as it is.
+        // The version is checked before anything is changed, so that another program's file stays as it is.
         schema.version(&connection, path)?;
         connection.pragma_update(None, "page_size", tuning.page_size)?;
         let mode: String =
@@ -55,7 +55,8 @@ pub(crate) fn open_writer(path: &Path, schema: &Schema, tuning: &Tuning) -> Resu
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)?;
         connection.pragma_update(None, "cache_size", -i64::from(tuning.writer_cache_kib))?;
-        // Not in memory: the pages that a savepoint may have to restore would stay there until the group's commit.
+        // The pages that a savepoint may have to restore stay until the group's commit. They would need
+        // too much memory.
         connection.pragma_update(None, "temp_store", "FILE")?;
         connection.pragma_update(None, "foreign_keys", false)?;
         schema.migrate(&mut connection, path)?;
@@ -64,7 +65,7 @@ pub(crate) fn open_writer(path: &Path, schema: &Schema, tuning: &Tuning) -> Resu
     open().map_err(|e| e.into_error(path))
 }
 
-/// A second connection to a file opened for writing, to move its WAL into the database beside the writer.
+/// Opens a second connection to the writer's file, which moves its WAL into the database.
 pub(crate) fn open_checkpointer(path: &Path) -> Result<Connection> {
     let open = || -> Sql<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -87,13 +88,13 @@ struct Pool {
     path: PathBuf,
     schema: &'static Schema,
     tuning: Tuning,
-    /// Connections not in use; `None` once closed.
+    /// The connections that are not in use; `None` once closed.
     idle: Mutex<Option<Vec<Connection>>>,
     permits: Arc<Semaphore>,
 }
 
 impl Readers {
-    /// Readers of the file at `path`, which must be there in this program's version.
+    /// Opens readers of the file at `path`, which must exist and have this program's version.
     pub(crate) fn open(path: &Path, schema: &'static Schema, tuning: Tuning) -> Result<Readers> {
         let first = open_reader(path, schema, &tuning).map_err(|e| e.into_error(path))?;
         let pool = Pool {
@@ -106,9 +107,10 @@ impl Readers {
         Ok(Readers { pool: Arc::new(pool) })
     }
 
-    /// Runs `read` on a connection of its own thread, inside one read transaction: all it sees is of one moment.
+    /// Runs `read` on a thread where it may block, in one read transaction: it sees the data of one
+    /// moment.
     ///
-    /// Waits while the most readers allowed are at work. Dropped, it changes nothing.
+    /// It waits while the maximum number of readers are at work. Dropping it changes nothing.
     pub(crate) async fn read<T, F>(&self, read: F) -> Result<T>
     where
         F: FnOnce(&Connection) -> Sql<T> + Send + 'static,
@@ -117,7 +119,7 @@ impl Readers {
         let permit = Arc::clone(&self.pool.permits).acquire_owned().await.map_err(|_| self.pool.closed())?;
         let pool = Arc::clone(&self.pool);
         let work = tokio::task::spawn_blocking(move || {
-            // Held until the connection is back, also when nobody waits any more.
+            // The permit is held until the connection is back, even if the caller is gone.
             let _permit = permit;
             let result = pool.take().and_then(|connection| {
                 let result = in_transaction(&connection, read);
@@ -129,7 +131,8 @@ impl Readers {
         work.await.map_err(|e| stopped(&self.pool.path, &e))?
     }
 
-    /// A connection of the caller's own, outside the pool's limit, for reads that go on over several calls.
+    /// Opens a connection for the caller alone, outside the pool's limit. It is for reads that take several
+    /// calls.
     pub(crate) async fn hold(&self) -> Result<HeldReader> {
         let pool = Arc::clone(&self.pool);
         let open = tokio::task::spawn_blocking(move || {
@@ -140,7 +143,7 @@ impl Readers {
         open.await.map_err(|e| stopped(&self.pool.path, &e))?
     }
 
-    /// Closes the connections; those in use close when they are done. Reads fail from now on.
+    /// Closes the connections. Those in use are closed when their reads end. Later reads fail.
     pub(crate) fn close(&self) {
         self.pool.permits.close();
         self.pool.idle.lock().take();
@@ -157,7 +160,7 @@ impl Pool {
     }
 
     fn put_back(&self, connection: Connection) {
-        // One left inside a transaction (its rollback failed) is not fit for another.
+        // If its rollback failed, the connection is still in a transaction and cannot be used again.
         if !connection.is_autocommit() {
             return;
         }
@@ -171,7 +174,7 @@ impl Pool {
     }
 }
 
-/// A reading connection of its holder's own.
+/// A reading connection that belongs to one holder.
 #[derive(Debug)]
 pub(crate) struct HeldReader {
     connection: Connection,
@@ -179,8 +182,8 @@ pub(crate) struct HeldReader {
 }
 
 impl HeldReader {
-    /// Runs `read` on a thread where it may block; gives the connection back with the result. No transaction is
-    /// opened: what `read` begins goes on in the next call.
+    /// Runs `read` on a thread where it may block, and returns the connection with the result. It opens no
+    /// transaction: one that `read` begins continues in the next call.
     pub(crate) fn start<T, F>(self, read: F) -> JoinHandle<(HeldReader, Result<T>)>
     where
         F: FnOnce(&Connection) -> Sql<T> + Send + 'static,
@@ -192,7 +195,7 @@ impl HeldReader {
         })
     }
 
-    /// As [`start`](Self::start), inside one read transaction.
+    /// The same as [`start`](Self::start), in one read transaction.
     pub(crate) fn start_consistent<T, F>(self, read: F) -> JoinHandle<(HeldReader, Result<T>)>
     where
         F: FnOnce(&Connection) -> Sql<T> + Send + 'static,
@@ -206,13 +209,13 @@ impl HeldReader {
 fn in_transaction<T>(connection: &Connection, read: impl FnOnce(&Connection) -> Sql<T>) -> Sql<T> {
     let transaction = connection.unchecked_transaction()?;
     let result = read(&transaction)?;
-    // Nothing was written: this only ends the view.
+    // Nothing was written, so this only ends the read transaction.
     transaction.finish()?;
     Ok(result)
 }
 
 fn stopped(path: &Path, error: &tokio::task::JoinError) -> Error {
-    Error::fatal(format!("a read of {} did not end: {error}", path.display()))
+    Error::fatal(format!("a read of {} was interrupted: {error}", path.display()))
 }
 
 fn open_reader(path: &Path, schema: &Schema, tuning: &Tuning) -> Sql<Connection> {
@@ -230,8 +233,8 @@ fn open_reader(path: &Path, schema: &Schema, tuning: &Tuning) -> Sql<Connection>
         Ok(connection) => return Ok(connection),
         Err(failure) => failure,
     };
-    // A WAL needs an index file beside it, which a directory that is read-only may not have. Without changes in
-    // a WAL the database alone is the whole truth, and nobody can be changing it.
+    // A WAL needs an index file beside it, which a read-only directory may not have. If the WAL has no
+    // changes, the database file is complete, and nobody can be changing it.
     let code = failure.code().map(primary);
     if !matches!(code, Some(ffi::SQLITE_CANTOPEN | ffi::SQLITE_READONLY)) || !path.exists() {
         return Err(failure);
@@ -254,7 +257,7 @@ fn wal_bytes(path: &Path) -> u64 {
     std::fs::metadata(wal).map_or(0, |m| m.len())
 }
 
-/// The URI that opens `path` as a file that nobody changes.
+/// The URI that opens `path` as a file that does not change.
 fn immutable(path: &Path) -> String {
     let mut uri = "file:".to_owned();
     for byte in path.as_os_str().as_encoded_bytes() {

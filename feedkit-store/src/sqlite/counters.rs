@@ -1,4 +1,4 @@
-//! Counters that follow a history kept elsewhere, in `state.db`.
+//! Counters in `state.db` that follow a history in another store.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl SqliteCounters {
         SqliteCounters { state, trending: Trending::default() }
     }
 
-    /// How trending scores fade. It must be how the chunks' scores were made.
+    /// Sets how trending scores fade. The scores in the chunks must be made with the same `trending`.
     pub fn with_trending(mut self, trending: Trending) -> Self {
         self.trending = trending;
         self
@@ -47,7 +47,7 @@ impl SqliteCounters {
         self.read(move |connection| COUNTERS.ranked(connection, &order, limit)).await
     }
 
-    /// Reads what is complete: fails while a rebuild runs.
+    /// Reads complete counters. Fails while a rebuild runs.
     async fn read<T, F>(&self, read: F) -> Result<T>
     where
         F: FnOnce(&Connection) -> Sql<T> + Send + 'static,
@@ -146,12 +146,12 @@ impl CounterStore for SqliteCounters {
     }
 }
 
-/// Whose effects are counted, and whether they are complete.
+/// Which history's effects are counted, and whether they are complete.
 #[derive(Debug, Clone, Copy)]
 struct Standing {
-    /// Unknown before the first chunk or rebuild.
+    /// The history's incarnation. It is unknown before the first chunk or rebuild.
     incarnation: Option<u128>,
-    /// The last rebuild begun.
+    /// The token of the last rebuild that began.
     token: u64,
     rebuilding: bool,
 }
@@ -172,11 +172,11 @@ impl Standing {
     fn check(self, token: RebuildToken) -> Result<()> {
         match self.rebuilding && token.0 == self.token {
             true => Ok(()),
-            false => Err(Error::fenced(format!("rebuild {} is over or was begun anew", token.0))),
+            false => Err(Error::fenced(format!("rebuild {} has ended, or another one has begun", token.0))),
         }
     }
 
-    /// The partition's fence; all belong to one incarnation.
+    /// The partition's fence. All fences belong to one incarnation.
     fn fence(self, connection: &Connection, partition: Partition) -> Sql<Option<Fence>> {
         let Some(incarnation) = self.incarnation else { return Ok(None) };
         let mut select =
@@ -218,8 +218,9 @@ fn apply(connection: &Connection, chunk: &CounterChunk) -> Sql<ChunkOutcome> {
 }
 
 fn set_fence(connection: &Connection, partition: Partition, fence: Fence) -> Sql<()> {
-    let position = i64::try_from(fence.position)
-        .map_err(|_| Error::invalid(format!("partition {partition}: no offset is {}", fence.position)))?;
+    let position = i64::try_from(fence.position).map_err(|_| {
+        Error::invalid(format!("partition {partition}: the offset {} is too large", fence.position))
+    })?;
     connection
         .prepare_cached(
             "INSERT OR REPLACE INTO counter_fences (partition, position, chunk) VALUES (?1, ?2, ?3)",
@@ -241,7 +242,7 @@ fn set_author(connection: &Connection, post: &PostId, author: &str) -> Sql<()> {
     Ok(())
 }
 
-/// Sets all that is counted of one post.
+/// Sets all counts of one post.
 fn set(connection: &Connection, totals: &PostTotals) -> Sql<()> {
     let PostTotals { post, author, counts, score } = totals;
     connection.prepare_cached("DELETE FROM counter_totals WHERE post = ?1")?.execute([post.as_str()])?;

@@ -8,15 +8,15 @@ use rusqlite::Connection;
 use super::history::SqliteHistory;
 use super::totals::HISTORY;
 
-/// [`Counts`] from the totals that a [`SqliteHistory`] moves in its own commits. They are always as far as the history,
-/// and no follower feeds them.
+/// [`Counts`] from the totals that a [`SqliteHistory`] changes in its own commits. They are never behind
+/// the history, and no follower feeds them.
 #[derive(Debug, Clone)]
 pub struct SqliteCounts {
     history: SqliteHistory,
 }
 
 impl SqliteHistory {
-    /// This history's totals as counts.
+    /// Returns this history's totals as counts.
     pub fn counts(&self) -> SqliteCounts {
         SqliteCounts { history: self.clone() }
     }

@@ -1,4 +1,4 @@
-//! A database file, opened.
+//! An open database file.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use super::failure::Sql;
 use super::schema::Schema;
 use super::writer::{CommitStats, GROUP_WEIGHT, Writer};
 
-/// A database file: its writer, if this process may write, and its readers.
+/// An open database file: its writer, if this process may write, and its readers.
 #[derive(Debug)]
 pub(crate) struct Database {
-    /// First to go: when the last connection closes, SQLite moves the WAL into the database.
+    /// Dropped first: when the last connection closes, SQLite moves the WAL into the database.
     readers: Readers,
     /// `None` in a process that only reads.
     writer: Option<Writer>,
-    /// Holds the lock as long as anything may write.
+    /// Holds the directory's lock while anything may write.
     dir: Arc<DataDir>,
 }
 
@@ -46,7 +46,7 @@ impl Database {
         Ok(Database { readers, writer, dir })
     }
 
-    /// Runs `job` in a transaction and waits until it is durable; see [`Writer::run`].
+    /// Runs `job` in a transaction and waits until it is durable. See [`Writer::run`].
     pub(crate) async fn write<T, F>(&self, weight: usize, job: F) -> Result<T>
     where
         F: FnOnce(&Connection) -> Sql<T> + Send + 'static,
@@ -54,11 +54,11 @@ impl Database {
     {
         match &self.writer {
             Some(writer) => writer.run(weight, job).await,
-            None => Err(Error::fatal(format!("{} is opened for reading only", self.dir.path().display()))),
+            None => Err(Error::fatal(format!("{} is open for reading only", self.dir.path().display()))),
         }
     }
 
-    /// Runs `read` in one read transaction; see [`Readers::read`].
+    /// Runs `read` in one read transaction. See [`Readers::read`].
     pub(crate) async fn read<T, F>(&self, read: F) -> Result<T>
     where
         F: FnOnce(&Connection) -> Sql<T> + Send + 'static,
@@ -67,12 +67,12 @@ impl Database {
         self.readers.read(read).await
     }
 
-    /// A reading connection of the caller's own; see [`Readers::hold`].
+    /// Opens a reading connection for the caller alone. See [`Readers::hold`].
     pub(crate) async fn hold(&self) -> Result<HeldReader> {
         self.readers.hold().await
     }
 
-    /// Changes with every commit of this process; `None` when only others write.
+    /// Changes with every commit of this process. `None` if another process writes.
     pub(crate) fn committed(&self) -> Option<watch::Receiver<u64>> {
         self.writer.as_ref().map(Writer::committed)
     }
@@ -87,7 +87,7 @@ impl Database {
         self.writer.as_ref().map(Writer::stats)
     }
 
-    /// Works off what is queued and closes the file.
+    /// Finishes the queued jobs and closes the file.
     pub(crate) async fn close(&self) {
         self.readers.close();
         if let Some(writer) = &self.writer {

@@ -1,4 +1,4 @@
-//! The directory that holds a feed's data, and who may write in it.
+//! The directory with a feed's data, and its lock.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind as IoErrorKind, Read, Seek, Write};
@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use feedkit_core::{Error, Result};
 
-/// A directory with a feed's log and state. A writer's holds the lock until it is dropped.
+/// A directory with a feed's log and state. If it was opened for writing, it holds the lock until it is
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
-    /// Locked as long as it is open; the operating system unlocks it also when the process dies.
+    /// The file is locked while it is open. The operating system also unlocks it when the process dies.
     lock: Option<File>,
 }
 
@@ -19,7 +20,8 @@ const STATE: &str = "state.db";
 const LOCK: &str = "lock";
 
 impl DataDir {
-    /// The directory for writing, made if it is not there. One process at a time can have it.
+    /// Opens the directory for writing. Makes it if it does not exist. Only one process at a time can have
+    /// it open for writing.
     pub(crate) fn open_writer(path: impl Into<PathBuf>) -> Result<DataDir> {
         let path = path.into();
         make(&path).map_err(|e| fault(&path, "cannot be made", e))?;
@@ -39,7 +41,7 @@ impl DataDir {
         Ok(DataDir { path, lock: Some(lock) })
     }
 
-    /// The directory for reading, also beside a process that writes.
+    /// Opens the directory for reading. Another process may be writing in it.
     pub(crate) fn open_reader(path: impl Into<PathBuf>) -> Result<DataDir> {
         let dir = DataDir { path: path.into(), lock: None };
         let exists = |file: PathBuf| file.try_exists().map_err(|e| fault(&dir.path, "cannot be read", e));
@@ -48,18 +50,18 @@ impl DataDir {
             (true, true) => {}
             (false, false) => {
                 return Err(Error::fatal(format!(
-                    "there is no feedkit data in {shown}: `feedkit replay FILE --data {shown}` makes some"
+                    "there is no feedkit data in {shown}: run `feedkit replay FILE --data {shown}` to write some"
                 )));
             }
             (true, false) => {
                 return Err(Error::fatal(format!(
                     "{shown} has log.db but no state.db: put it back, or run `feedkit replay FILE --data {shown}`, \
-                     which first counts anew what the log still holds"
+                     which first counts the records in the log again"
                 )));
             }
             (false, true) => {
                 return Err(Error::fatal(format!(
-                    "{shown} has state.db but no log.db: put it back, or move state.db away, too, and replay anew"
+                    "{shown} has state.db but no log.db: put it back, or move state.db away too and replay again"
                 )));
             }
         }
@@ -87,7 +89,8 @@ impl DataDir {
     }
 }
 
-/// Makes the directory and what is missing above it, so that they are there after a crash of the machine too.
+/// Makes the directory and those above it that are missing, and syncs them, so that they survive a crash
+/// of the machine.
 fn make(path: &Path) -> std::io::Result<()> {
     let missing = path.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists());
     let missing: Vec<_> = missing.collect();
@@ -99,7 +102,7 @@ fn make(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The process id is for the message to others only; the lock is what counts.
+/// Writes the process id, for the messages of other processes. Only the lock protects the directory.
 fn note_pid(lock: &mut File) -> std::io::Result<()> {
     lock.set_len(0)?;
     lock.rewind()?;
@@ -108,7 +111,8 @@ fn note_pid(lock: &mut File) -> std::io::Result<()> {
 
 fn in_use(path: &Path, lock: &mut File) -> Error {
     let mut pid = String::new();
-    // Between taking the lock and writing the id the file may hold nothing, or the id of the one before.
+    // Between taking the lock and writing the id, the file may be empty, or have the id of an earlier
+    // process.
     let known = lock.take(32).read_to_string(&mut pid).is_ok() && pid.trim().parse::<u32>().is_ok();
     let who = if known { format!(" (pid {})", pid.trim()) } else { String::new() };
     Error::fatal(format!("{} is in use by another feedkit process{who}", path.display()))

@@ -1,4 +1,4 @@
-//! The raw events: one table a month of the id's time, so that a month can be dropped whole.
+//! The raw events: one table for each month of the ids' times, so that a whole month can be dropped.
 
 use feedkit_core::effect::LoggedEvent;
 use feedkit_core::{Error, Event, Partition, Timestamp};
@@ -10,15 +10,15 @@ use super::time_partition::Month;
 /// The columns of every events table, and of the view over them.
 const COLUMNS: &str = "id, user, post, kind, time, received, partition, offset, effect, text, attributes";
 
-/// The start of the hour that an event's own time lies in.
+/// The start of the hour of an event's own time.
 pub(super) const HOUR: &str = "time - (time % 3600000 + 3600000) % 3600000";
-/// The counter that an event's effect moves.
+/// The kind of the counter that an event's effect changes.
 pub(super) const KIND: &str = "CASE kind WHEN 'unlike' THEN 'like' ELSE kind END";
 
-/// The tables that a batch's events lie in, each with its statements.
+/// The tables of a batch's events, each with its statements.
 pub(super) struct EventTables<'c> {
     tables: Vec<Table<'c>>,
-    /// The table used last: mostly the one used next.
+    /// The table that was used last. It is mostly used next, too.
     last: usize,
 }
 
@@ -29,7 +29,7 @@ struct Table<'c> {
 }
 
 impl<'c> EventTables<'c> {
-    /// Makes the tables of the events' months that are not there yet.
+    /// Makes the tables of the events' months that do not exist yet.
     pub(super) fn for_events(connection: &'c Connection, events: &[LoggedEvent]) -> Sql<Self> {
         let mut tables: Vec<Table<'c>> = Vec::new();
         let mut last: Option<Month> = None;
@@ -48,13 +48,13 @@ impl<'c> EventTables<'c> {
         Ok(EventTables { tables, last: 0 })
     }
 
-    /// Whether an event of this identity is kept.
+    /// Whether an event with this identity is stored.
     pub(super) fn contains(&mut self, event: &Event) -> Sql<bool> {
         let key = params![&event.id.as_bytes()[..], event.user.as_str()];
         Ok(self.table(event.id.time())?.contains.exists(key)?)
     }
 
-    /// Keeps events. Fails with a constraint error when one is kept already.
+    /// Stores events. Fails with a constraint error if one is stored already.
     pub(super) fn insert(
         &mut self,
         partition: Partition,
@@ -68,7 +68,7 @@ impl<'c> EventTables<'c> {
                     Some(serde_json::to_string(&event.attributes).map_err(|e| Error::data(e.to_string()))?)
                 }
             };
-            // +1, or -1 for an unlike: what this event adds to its counter.
+            // What this event adds to its counter: 1, or -1 for an unlike.
             let effect = if *effective { event.kind.delta().map_or(1, |(_, by)| by) } else { 0 };
             self.table(event.id.time())?.insert.execute(params![
                 &event.id.as_bytes()[..],
@@ -90,7 +90,8 @@ impl<'c> EventTables<'c> {
     fn table(&mut self, time: Timestamp) -> Sql<&mut Table<'c>> {
         if !self.tables.get(self.last).is_some_and(|table| table.month.contains(time)) {
             let found = self.tables.iter().position(|table| table.month.contains(time));
-            self.last = found.ok_or_else(|| Error::fatal(format!("no table for events of {time}")))?;
+            self.last =
+                found.ok_or_else(|| Error::fatal(format!("there is no table for events of {time}")))?;
         }
         Ok(&mut self.tables[self.last])
     }
@@ -116,7 +117,7 @@ pub(super) fn months(connection: &Connection) -> Sql<Vec<Month>> {
     Ok(numbers.into_iter().filter_map(Month::numbered).collect())
 }
 
-/// The id of the newest event kept.
+/// The id of the newest event that is stored.
 pub(super) fn newest_id(connection: &Connection) -> Sql<Option<[u8; 16]>> {
     let Some(month) = months(connection)?.pop() else { return Ok(None) };
     let select = format!("SELECT id FROM {month} ORDER BY id DESC LIMIT 1");
@@ -150,7 +151,7 @@ fn create(connection: &Connection, month: Month) -> Sql<()> {
     Ok(())
 }
 
-/// Drops a month's table; its sums must be in the baseline already.
+/// Drops a month's table. Its sums must be in the baseline already.
 pub(super) fn drop_month(connection: &Connection, month: Month) -> Sql<()> {
     connection.execute("DELETE FROM event_months WHERE month = ?1", [month.number()])?;
     connection.execute_batch(&format!("DROP TABLE {month}"))?;

@@ -1,16 +1,16 @@
-//! What a failing SQLite call means to a caller: the one place that knows.
+//! The kinds of SQLite's errors. Only this file decides them.
 
 use std::path::Path;
 
 use feedkit_core::{Error, ErrorKind};
 use rusqlite::ffi;
 
-/// Why a job on a connection failed: SQLite said so, or feedkit did. `?` makes it from either.
+/// Why a job on a connection failed. `?` converts errors of SQLite and of feedkit into it.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// SQLite's own error; what it means is decided where the file's path is known.
+    /// SQLite's error. It gets its kind where the file's path is known.
     Sql(rusqlite::Error),
-    /// An error that says already what to do.
+    /// An error of feedkit, which already has a kind.
     Feed(Error),
 }
 
@@ -30,7 +30,7 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    /// The error as a caller sees it, of work on the database at `path` that was rolled back or only read.
+    /// The error for the caller, of work on the database at `path` that was rolled back or only read.
     pub(crate) fn into_error(self, path: &Path) -> Error {
         match self {
             Failure::Feed(error) => error,
@@ -46,7 +46,7 @@ impl Failure {
         match self {
             Failure::Sql(error) if outcome_is_unknown(&error) => {
                 let message =
-                    format!("whether a commit to {} is durable is not known: {error}", path.display());
+                    format!("it is not known whether a commit to {} is durable: {error}", path.display());
                 Error::uncertain(message).with_source(error)
             }
             other => other.into_error(path),
@@ -66,13 +66,14 @@ fn extended(error: &rusqlite::Error) -> Option<i32> {
     error.sqlite_error().map(|e| e.extended_code)
 }
 
-/// The code without what details it.
+/// The primary code of an extended code.
 pub(crate) const fn primary(code: i32) -> i32 {
     code & 0xff
 }
 
-/// A commit writes its frames, the last of which makes it valid, then syncs them, then shows them in the index.
-/// An error while writing leaves it invalid; an error after that leaves frames which a recovery may find.
+/// Whether a COMMIT that failed may still be durable. A commit writes its frames, of which the last makes
+/// it valid, then syncs them, and then adds them to the index. After an error while writing, it is not
+/// valid. After a later error, a recovery may find the frames.
 fn outcome_is_unknown(error: &rusqlite::Error) -> bool {
     let Some(code) = extended(error) else { return true };
     match primary(code) {
@@ -96,7 +97,7 @@ fn explain(error: &rusqlite::Error, path: &Path) -> (ErrorKind, String) {
     };
     let full = || {
         format!(
-            "the disk that holds {shown} is full: nothing was changed or lost, and work goes on once there is space"
+            "the disk that holds {shown} is full: nothing was changed or lost, and work continues once there is space"
         )
     };
     match (primary(code), code) {
@@ -105,7 +106,7 @@ fn explain(error: &rusqlite::Error, path: &Path) -> (ErrorKind, String) {
         }
         (ffi::SQLITE_FULL, _) | (_, ffi::SQLITE_IOERR_SHMSIZE) => (Retriable, full()),
         (_, ffi::SQLITE_IOERR_WRITE) => {
-            (Retriable, format!("{shown} cannot be written, the disk may be full or failing: {error}"))
+            (Retriable, format!("{shown} cannot be written; the disk may be full or failing: {error}"))
         }
         (_, ffi::SQLITE_IOERR_CORRUPTFS | ffi::SQLITE_IOERR_DATA) => (Corrupt, damaged_file(path, error)),
         (ffi::SQLITE_IOERR, _) => (Retriable, format!("reading or writing {shown} failed: {error}")),
@@ -133,7 +134,7 @@ fn damaged_file(path: &Path, error: &rusqlite::Error) -> String {
     )
 }
 
-/// The error of a stored value that cannot have been stored so.
+/// The error of a stored value that feedkit cannot have written.
 pub(crate) fn damaged(error: impl std::fmt::Display) -> Error {
     Error::corrupt(format!("a stored identifier {error}"))
 }

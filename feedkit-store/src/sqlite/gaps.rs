@@ -1,4 +1,4 @@
-//! Gaps that an operator accepts.
+//! Accepting gaps in the log.
 
 use feedkit_core::journal::JournalEntry;
 use feedkit_core::{Error, Offset, Partition, Timestamp};
@@ -7,11 +7,11 @@ use rusqlite::{Connection, params};
 use super::failure::Sql;
 use super::{journal, positions, schema};
 
-/// Goes on at `to` in log `log`, and keeps that this was accepted.
+/// Moves the partition to `to` in log `log`, and records that this was accepted.
 ///
-/// Followers move over a gap that lies ahead by an empty journal entry. Where the partition goes back, offsets come
-/// up again that they have behind them: its journal is dropped, and the history gets another incarnation, so that
-/// they start over.
+/// If the gap is ahead, an empty journal entry moves the followers over it. If the partition goes back,
+/// the followers would get offsets again that they have already applied. So the journal is dropped, and
+/// the history gets another incarnation, which makes them start over.
 pub(super) fn accept(
     connection: &Connection,
     partition: Partition,
@@ -25,7 +25,7 @@ pub(super) fn accept(
         return Err(Error::invalid(format!("partition {partition} was never claimed")).into());
     }
     let stored = i64::try_from(to).map_err(|_| {
-        Error::invalid(format!("partition {partition} cannot go on at {to}: it is too large"))
+        Error::invalid(format!("partition {partition} cannot continue at {to}: the offset is too large"))
     })?;
     let log_bytes = log.to_be_bytes();
     connection.execute(

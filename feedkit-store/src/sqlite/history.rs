@@ -26,18 +26,20 @@ use super::snapshot::SqliteSnapshot;
 use super::totals::{HISTORY, Totals};
 use super::{commit, gaps, journal, positions, rebuild, retention, schema};
 
-/// A [`History`] that moves the totals in its own commit, and answers [`Queries`](feedkit_core::Queries).
+/// A [`History`] that changes the totals in its own commits, and also answers
+/// [`Queries`](feedkit_core::Queries).
 ///
-/// Commits of several partitions that wait at the same time share one transaction and one sync. Clones share the
-/// files.
+/// Commits of several partitions that wait at the same time share one transaction and one sync. Clones
+/// share the files.
 #[derive(Clone)]
 pub struct SqliteHistory {
     pub(super) state: Arc<Database>,
-    /// Tells when a follower noted its position.
+    /// Gives the time at which followers note their positions.
     clock: Arc<dyn Clock>,
     policy: Policy,
     leaders: Arc<Leaders>,
-    /// The newest id committed, by partition: newer ones need not be looked up. Too new only costs look-ups.
+    /// The newest id committed, by partition. Newer ids need not be looked up. If the value is too new, it
+    /// only costs lookups.
     newest: Arc<Mutex<HashMap<Partition, EventId>>>,
 }
 
@@ -47,29 +49,29 @@ impl SqliteHistory {
         SqliteHistory { state, clock, policy, leaders, newest: Arc::default() }
     }
 
-    /// Counts likes by `likes` instead of one a user.
+    /// Counts likes by `likes` instead of one for each user.
     pub fn with_like_policy(mut self, likes: LikePolicy) -> Self {
         self.policy.likes = likes;
         self
     }
 
-    /// How trending scores fade. It must be the same for the life of a history.
+    /// Sets how trending scores fade. It must stay the same for the life of a history.
     pub fn with_trending(mut self, trending: Trending) -> Self {
         self.policy.trending = trending;
         self
     }
 
-    /// How effects are counted here.
+    /// How effects are counted.
     pub(super) fn policy(&self) -> Policy {
         self.policy
     }
 
-    /// Computes all totals anew from the raw events and the baseline, in one transaction; readers see the old
-    /// ones until it is done.
+    /// Computes all totals again from the raw events and the baseline, in one transaction. Readers see the
+    /// old ones until it is done.
     ///
     /// # Cancellation
     ///
-    /// It goes on to its end.
+    /// It runs to its end even if the future is dropped.
     pub async fn rebuild_totals(&self) -> Result<()> {
         let (trending, tell) = (self.policy.trending, self.tell());
         let rebuild = move |connection: &rusqlite::Connection| {
@@ -79,7 +81,7 @@ impl SqliteHistory {
         self.state.write(1, rebuild).await
     }
 
-    /// The newest id committed of a partition since the start.
+    /// The newest id that this process has committed in a partition.
     fn newest(&self, partition: Partition) -> Option<EventId> {
         self.newest.lock().get(&partition).copied()
     }
@@ -92,7 +94,7 @@ impl SqliteHistory {
         }
     }
 
-    /// The first `limit` posts by the totals.
+    /// The first `limit` posts, by the totals.
     pub(super) async fn first(&self, order: Order, limit: usize) -> Result<Vec<RankedPost>> {
         let (leaders, commits) = (Arc::clone(&self.leaders), self.state.committed());
         let first = move |connection: &rusqlite::Connection| match commits {
@@ -100,17 +102,17 @@ impl SqliteHistory {
                 let done = *commits.borrow();
                 leaders.first(connection, HISTORY, &order, limit, done)
             }
-            // Another process writes: nothing tells here what it changes.
+            // Another process writes, and does not tell this one what it changes.
             None => HISTORY.ranked(connection, &order, limit),
         };
         self.state.read(first).await
     }
 
-    /// Tells the leaders, in the transaction, which totals it changes; `None`: any.
+    /// Tells the leaders, within the transaction, which totals it changes. `None` means any.
     fn tell(&self) -> impl Fn(Option<&Totals<'_>>) + use<> {
         let (leaders, commits) = (Arc::clone(&self.leaders), self.state.committed());
         move |totals| {
-            // The transactions of a file come one after the other.
+            // The transactions on a file run one after another.
             let next = commits.as_ref().map_or(0, |commits| *commits.borrow() + 1);
             match totals {
                 Some(totals) => leaders.changed(totals.liked(), next),
@@ -165,7 +167,8 @@ impl History for SqliteHistory {
         let (batch, repeats) = without_repeats(batch);
         let mut outcome = self.write(&batch, repeats, self.newest(partition)).await;
         if matches!(&outcome, Err(error) if error.kind() == ErrorKind::Data) {
-            // An identity kept under another partition, or a value at fault: looking every event up tells.
+            // Either an event is stored under another partition, or a value cannot be stored. Looking up
+            // every event tells which.
             outcome = self.write(&batch, repeats, None).await;
         }
         if outcome.is_ok() {

@@ -1,29 +1,29 @@
--- Where each partition of the log has been committed up to, and under which claim.
+-- How far each partition of the log has been committed, and under which claim.
 CREATE TABLE positions (
     partition INTEGER PRIMARY KEY,
     position INTEGER NOT NULL,      -- the next offset to commit
     epoch INTEGER NOT NULL,         -- raised by every claim
     log BLOB,                       -- the log's incarnation, 16 bytes
-    last_offset INTEGER,            -- the last record committed: its offset,
+    last_offset INTEGER,            -- the offset of the last record committed,
     last_time INTEGER,              -- its time in the log, in milliseconds since 1970,
     last_hash INTEGER,              -- and the XXH3 hash of its value
-    journal_from INTEGER NOT NULL DEFAULT 0 -- where the journal begins; from there to the position it has no holes
+    journal_from INTEGER NOT NULL DEFAULT 0 -- the journal's beginning; it has no holes up to the position
 );
 
--- Raw events lie in one table a month (UTC) of their id's time, events_YYYYMM, made when the first one comes;
--- dropping a month drops its table. The view `events` is over all of them.
+-- Raw events are in one table for each month (UTC) of their ids' times, events_YYYYMM. A table is made when
+-- its first event arrives. Dropping a month drops its table. The view `events` contains all of them.
 CREATE TABLE event_months (
     month INTEGER PRIMARY KEY       -- 202611 for November 2026
 );
 
--- Who likes what, now.
+-- The likes that stand now.
 CREATE TABLE likes (
     post TEXT NOT NULL,
     user TEXT NOT NULL,
     PRIMARY KEY (post, user)
 ) WITHOUT ROWID;
 
--- Who published what: the first to do so.
+-- The authors of posts: the first user who published each of them.
 CREATE TABLE posts (
     post TEXT PRIMARY KEY,
     author TEXT NOT NULL,
@@ -36,7 +36,7 @@ CREATE TABLE post_totals (
     kind TEXT NOT NULL,
     count INTEGER NOT NULL,
     generation INTEGER NOT NULL,    -- of the landmark that the score is relative to
-    score REAL NOT NULL,            -- trending: likes that fade
+    score REAL NOT NULL,            -- the trending score: likes that fade
     PRIMARY KEY (post, kind)
 ) WITHOUT ROWID;
 
@@ -49,7 +49,7 @@ CREATE TABLE post_hourly (
     PRIMARY KEY (hour, post, kind)
 ) WITHOUT ROWID;
 
--- What the months dropped by retention held, in sums: baseline + raw events = totals.
+-- The sums of the months that retention has dropped: baseline + raw events = totals.
 CREATE TABLE event_baseline (
     hour INTEGER NOT NULL,
     post TEXT NOT NULL,
@@ -58,11 +58,11 @@ CREATE TABLE event_baseline (
     PRIMARY KEY (hour, post, kind)
 ) WITHOUT ROWID;
 
--- Records that are no events.
+-- Records that are not events.
 CREATE TABLE rejected (
     partition INTEGER NOT NULL,
     offset INTEGER NOT NULL,
-    time INTEGER NOT NULL,          -- in the log
+    time INTEGER NOT NULL,          -- its time in the log
     reason TEXT NOT NULL,
     field TEXT,
     detail TEXT NOT NULL,
@@ -73,41 +73,42 @@ CREATE TABLE rejected (
     PRIMARY KEY (partition, offset, log)
 ) WITHOUT ROWID;
 
--- One row a commit: what it changed, in feedkit's own binary form.
+-- One row for each commit, with its effects in feedkit's own binary form.
 CREATE TABLE journal (
     partition INTEGER NOT NULL,
     first INTEGER NOT NULL,         -- the offset that the commit began at
     next INTEGER NOT NULL,          -- the position after it
-    at INTEGER NOT NULL,            -- when, in milliseconds since 1970
+    at INTEGER NOT NULL,            -- when it was made, in milliseconds since 1970
     entry BLOB NOT NULL,
     PRIMARY KEY (partition, first)
 );
 
--- Who follows the journal, and how far they have come: it is kept for them.
+-- The followers of the journal, and their positions. The journal is kept for them.
 CREATE TABLE followers (
     name TEXT NOT NULL,
     partition INTEGER NOT NULL,
     position INTEGER NOT NULL,
-    noted INTEGER NOT NULL,         -- when, in milliseconds since 1970
+    noted INTEGER NOT NULL,         -- when it was noted, in milliseconds since 1970
     PRIMARY KEY (name, partition)
 ) WITHOUT ROWID;
 
--- Records that the log lost before they were read, as an operator has accepted.
+-- Records that the log lost before they were read. An operator has accepted this.
 CREATE TABLE gaps (
     partition INTEGER NOT NULL,
     at INTEGER NOT NULL,            -- when it was accepted
-    position INTEGER NOT NULL,      -- where the partition stood
-    went_on INTEGER NOT NULL,       -- where it went on,
-    log BLOB NOT NULL               -- and in which incarnation of the log
+    position INTEGER NOT NULL,      -- the partition's position before
+    went_on INTEGER NOT NULL,       -- its position after that,
+    log BLOB NOT NULL               -- in this incarnation of the log
 );
 
--- Files sent in by `replay`.
+-- The sources that `replay` has sent.
 CREATE TABLE replay_sources (
     name TEXT PRIMARY KEY,
     first_seen INTEGER NOT NULL     -- in milliseconds since 1970
 ) WITHOUT ROWID;
 
--- Counters that follow a history kept elsewhere: net effects by post and kind, as in post_totals, and authors.
+-- Counters that follow a history in another store: net effects by post and kind, as in post_totals, and
+-- authors.
 CREATE TABLE counter_totals (
     post TEXT NOT NULL,
     kind TEXT NOT NULL,
@@ -122,14 +123,14 @@ CREATE TABLE counter_authors (
     author TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- How far each partition is counted: the chunk that comes next.
+-- How far each partition is counted: its next chunk.
 CREATE TABLE counter_fences (
     partition INTEGER PRIMARY KEY,
     position INTEGER NOT NULL,
     chunk INTEGER NOT NULL
 );
 
--- One row: whose effects are counted, and the rebuild begun last.
+-- One row: the history whose effects are counted, and the last rebuild that began.
 CREATE TABLE counter_state (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     incarnation BLOB,               -- the history's, 16 bytes; unknown before the first chunk or rebuild

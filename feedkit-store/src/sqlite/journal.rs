@@ -26,8 +26,8 @@ pub(super) fn append(connection: &Connection, entry: &JournalEntry, now: Timesta
     Ok(())
 }
 
-/// Entries of `partition` from the one that contains or begins at `from` on, as many as fit `max_effects`; an entry
-/// without effects counts as one.
+/// Returns entries of `partition`, from the one that contains or begins at `from`, as many as fit
+/// `max_effects`. An entry without effects counts as one effect.
 pub(super) fn read(
     connection: &Connection,
     partition: Partition,
@@ -59,8 +59,8 @@ pub(super) fn read(
             continue;
         }
         if first > expected {
-            // Retention has dropped what lay before. Further on there are no holes; a damaged journal, which
-            // `verify` names, is read up to its hole.
+            // Retention has dropped the entries before. There are no holes after that. A damaged journal,
+            // which `verify` reports, is read up to its hole.
             return Ok(match entries.is_empty() {
                 true => JournalRead::Expired(first),
                 false => JournalRead::Entries(entries),
@@ -87,15 +87,15 @@ fn not_a_blob(error: rusqlite::types::FromSqlError) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Blob, Box::new(error))
 }
 
-/// Drops the entries of `partition` that end at or before `before` and were made before `made`, in milliseconds
-/// since 1970, up to the first that is still needed; how many.
+/// Drops entries of `partition` that end at or before `before` and were made before `made`, in milliseconds
+/// since 1970, up to the first that is still needed. Returns how many it dropped.
 pub(super) fn drop_before(
     connection: &Connection,
     partition: Partition,
     before: Offset,
     made: i64,
 ) -> Sql<u64> {
-    // The newest entry always stays.
+    // The newest entry is never dropped.
     let kept: Option<i64> = connection
         .query_row(
             "SELECT first FROM journal WHERE partition = ?1 AND (next > ?2 OR at >= ?3 \
@@ -111,13 +111,13 @@ pub(super) fn drop_before(
     Ok(dropped as u64)
 }
 
-/// Drops all entries of `partition`, which goes on at `position`.
+/// Drops all entries of `partition`, which continues at `position`.
 pub(super) fn drop_all(connection: &Connection, partition: Partition, position: i64) -> Sql<()> {
     connection.execute("DELETE FROM journal WHERE partition = ?1", [partition.0])?;
     begin_at(connection, partition, position)
 }
 
-/// Notes where the journal begins, so that it can be told from damage.
+/// Stores where the journal begins, so that this can be told apart from damage.
 fn begin_at(connection: &Connection, partition: Partition, first: i64) -> Sql<()> {
     connection.execute(
         "UPDATE positions SET journal_from = ?2 WHERE partition = ?1",

@@ -1,9 +1,10 @@
-//! The leading posts, kept in mind, so that a list of the top need not look at every post.
+//! The leading posts, kept in memory, so that a list of the top posts need not read all posts.
 //!
-//! What is kept are names only: counts are read from the tables, in the reader's own transaction. A list is exact,
-//! because a post that is neither among the names nor has changed since they were found stands below the last of
-//! them (the *floor*), and an answer that does not stand above the floor as a whole is looked for among all posts
-//! again. It is kept while somebody asks: without readers, commits are not slowed down.
+//! Only the names are kept. The counts are read from the tables, in the reader's own transaction. A list
+//! is exact: a post that is neither among the names nor has changed since they were found ranks below the
+//! last of them (the *floor*). If a part of an answer does not rank above the floor, all posts are read
+//! again. The names are kept while somebody reads lists, so that commits without readers are not slowed
+//! down.
 
 use feedkit_core::PostId;
 use feedkit_core::queries::RankedPost;
@@ -15,16 +16,16 @@ use super::failure::Sql;
 use super::ranking::{Order, Standing};
 use super::totals::Tables;
 
-/// So many names are kept: the longest list that anybody asks for often, and as many again that may fall.
+/// How many names to keep: the longest list that is often asked for, and as many again that may fall.
 const KEPT: usize = 256;
 
-/// After so many changed posts without a reader nothing is kept any more.
+/// Maximum number of changed posts to remember without a reader. After that, the names are dropped.
 const MOST_CHANGED: usize = 20_000;
 
-/// A commit by its number: how many there were in this process when it was done.
+/// The number of a commit in this process.
 pub(super) type Commit = u64;
 
-/// The lists that are kept of the totals in some tables.
+/// The lists of leading posts by the totals in some tables.
 #[derive(Debug, Default)]
 pub(super) struct Leaders {
     likes: Kept,
@@ -32,8 +33,8 @@ pub(super) struct Leaders {
 }
 
 impl Leaders {
-    /// Notes posts whose likes change in the transaction that becomes `commit`. To be called before it is committed;
-    /// posts of one that fails do no harm.
+    /// Notes the posts whose likes change in the transaction that becomes `commit`. It must be called
+    /// before the commit. The posts of a transaction that fails do no harm.
     pub(super) fn changed<'p>(&self, posts: impl Iterator<Item = &'p PostId> + Clone, commit: Commit) {
         self.likes.changed(posts.clone(), commit);
         self.trending.changed(posts, commit);
@@ -47,8 +48,8 @@ impl Leaders {
 
     /// The first `limit` posts in some order.
     ///
-    /// `done` is the newest commit that was certainly done before `connection` began its transaction, which must
-    /// have read nothing yet.
+    /// `done` is the newest commit that had certainly ended before `connection` began its transaction. The
+    /// transaction must not have read anything yet.
     pub(super) fn first(
         &self,
         connection: &Connection,
@@ -75,20 +76,21 @@ struct Kept(Mutex<Names>);
 struct Names {
     /// Whether changes are noted.
     following: bool,
-    /// The newest commit whose changes were not noted: what is found without it is of no use later.
+    /// The newest commit whose changes were not noted. Names found without it are of no use later.
     missed: Commit,
-    /// `None` until a reader has looked at all posts.
+    /// `None` until a reader has read all posts.
     leading: Option<Leading>,
-    /// Posts that changed since, with the last commit that changed them.
+    /// The posts that have changed since, with the last commit that changed them.
     changed: HashMap<PostId, Commit>,
-    /// Another number for whatever was found: who has looked at something older keeps it to himself.
+    /// Changes whenever the names are replaced. A reader that began with older names does not store its
+    /// own.
     version: u64,
 }
 
 #[derive(Debug, Clone)]
 struct Leading {
     posts: Vec<PostId>,
-    /// No post besides stood above it. `None`: there were no others.
+    /// No other post ranked above it. `None` if there were no others.
     floor: Option<Standing>,
 }
 
@@ -104,7 +106,7 @@ impl Kept {
         let (version, leading, changed) = self.begin(|| tables.pin(connection))?;
         if let Some(Leading { mut posts, floor }) = leading {
             posts.extend(changed);
-            // Neighbours lie in one page; a post may be there twice.
+            // Neighbours are in one page. A post may be there twice.
             posts.sort_unstable();
             posts.dedup();
             let mut standings = tables.standings(connection, posts)?;
@@ -112,7 +114,8 @@ impl Kept {
             let above =
                 |floor| standings.get(limit.max(1) - 1).is_some_and(|last| order.is_above(last, floor));
             if floor.as_ref().is_none_or(above) {
-                // Those that are left out here, and those that were left out before, stand below the higher one.
+                // The posts that are left out here, and those that were left out before, rank below the
+                // higher of the two.
                 let dropped = standings.get(KEPT - 1).filter(|_| standings.len() > KEPT);
                 let floor = match (dropped, floor) {
                     (Some(last), Some(floor)) if order.precedes(&floor, last) => Some(floor),
@@ -146,8 +149,8 @@ impl Kept {
         }
     }
 
-    /// `pin` fixes what the reader sees. It does so under the lock: what leads was then found in an earlier state,
-    /// and all that changed between the two has been noted.
+    /// `pin` fixes what the reader sees. It runs under the lock, so that the names come from an earlier
+    /// state, and all changes between the two states have been noted.
     fn begin(&self, pin: impl FnOnce() -> Sql<()>) -> Sql<(u64, Option<Leading>, Vec<PostId>)> {
         let mut names = self.lock();
         pin()?;
@@ -164,7 +167,7 @@ impl Kept {
         names.version += 1;
         let posts = standings.iter().take(KEPT).map(|standing| standing.post.clone()).collect();
         names.leading = Some(Leading { posts, floor });
-        // Commits that came later are not in what was read, or not for certain.
+        // Later commits are not, or not certainly, in what was read.
         names.changed.retain(|_, commit| *commit > done);
     }
 
@@ -205,7 +208,8 @@ mod tests {
         connection
     }
 
-    /// Commits `count` transactions of random likes and unlikes, half of them on few posts; some are rolled back.
+    /// Commits `count` transactions of random likes and unlikes, half of them on few posts. Some are
+    /// rolled back.
     fn write(path: &Path, leaders: &Leaders, commits: &AtomicU64, count: u64, seed: u64) {
         let (connection, decay) = (open(path), Trending::default());
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -235,7 +239,8 @@ mod tests {
         }
     }
 
-    /// Reads lists until `stop`, each beside the list that all posts give in the same transaction. How many.
+    /// Reads lists until `stop`, compares each with the list from all posts in the same transaction, and
+    /// returns how many it read.
     fn read(path: &Path, leaders: &Leaders, commits: &AtomicU64, stop: &AtomicBool, seed: u64) -> u64 {
         let connection = open(path);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);

@@ -1,7 +1,8 @@
 //! Log, history, counters and alert log in one directory, on SQLite.
 //!
-//! Two files: `log.db` takes records in, `state.db` keeps what was made of them. Each has one thread that writes,
-//! commits whatever waits in one transaction, and syncs it before it answers; readers never wait for it.
+//! There are two files: `log.db` holds the records, and `state.db` everything that was made from them. Each
+//! has one thread that writes. It commits all jobs that wait in one transaction, and syncs it before it
+//! answers. Readers never wait for it.
 
 mod alert_json;
 mod alert_lease;

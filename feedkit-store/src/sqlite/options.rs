@@ -1,23 +1,25 @@
-//! How a data directory is used.
+//! How to use a data directory.
 
-/// How a data directory is used. The defaults suit a laptop and a small server.
+/// How to use a data directory. The defaults suit a laptop and a small server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SqliteOptions {
-    /// Partitions of a topic. Counts when the directory is made; later the number is what it was then.
+    /// The number of partitions of each topic. It is used when the directory is made, and cannot change
+    /// later.
     pub partitions: u32,
-    /// Page cache of the state's writer, in bytes.
+    /// The page cache of the state's writer, in bytes.
     pub state_cache_bytes: u64,
-    /// Page cache of the log's writer, in bytes.
+    /// The page cache of the log's writer, in bytes.
     pub log_cache_bytes: u64,
-    /// Page cache of each reading connection, in bytes.
+    /// The page cache of each reading connection, in bytes.
     pub reader_cache_bytes: u64,
-    /// Most reads of one file at a time.
+    /// Maximum number of reads of one file at the same time.
     pub readers: usize,
 }
 
 impl Default for SqliteOptions {
-    /// Four partitions; 32 MiB of cache for the state, 8 MiB for the log, 4 MiB a reader; four readers.
+    /// Four partitions; caches of 32 MiB for the state, 8 MiB for the log and 4 MiB for each reader; four
+    /// readers.
     fn default() -> Self {
         SqliteOptions {
             partitions: 4,

@@ -1,4 +1,4 @@
-//! The stored positions: claimed, advanced, and moved over gaps.
+//! The stored positions: claiming and advancing them.
 
 use feedkit_core::backend::batch::{check_claim, check_order};
 use feedkit_core::history::{Claim, CommitBatch};
@@ -45,8 +45,7 @@ pub(super) fn claim(connection: &Connection, partition: Partition) -> Sql<Claim>
     claimed(connection, partition)
 }
 
-/// Moves the partition from the batch's start to its end, if it stands there, and the epoch and the log are the
-/// batch's.
+/// Moves the partition from the batch's start to its end, if its position, epoch and log are the batch's.
 pub(super) fn advance(connection: &Connection, batch: &CommitBatch) -> Sql<()> {
     let claim = claimed(connection, batch.partition)?;
     check_claim(&claim, batch)?;

@@ -78,7 +78,8 @@ fn top_since(connection: &Connection, since: Timestamp, limit: usize) -> Sql<Vec
     ranked_by_likes(rows)
 }
 
-/// The key begins with the hour: this steps from one hour that is there to the next, and looks the post up in each.
+/// The table's key begins with the hour. So this goes from one existing hour to the next, and looks the
+/// post up in each.
 const ACTIVITY: &str = "WITH RECURSIVE hours(hour) AS ( \
        SELECT min(hour) FROM post_hourly WHERE hour >= ?2 AND hour < ?3 \
        UNION ALL \
@@ -131,7 +132,8 @@ fn comments(
     before: Option<CommentCursor>,
     limit: usize,
 ) -> Sql<Vec<Comment>> {
-    // An event's own time says nothing of the month its id lies in: the newest of every month, then of those.
+    // An event's own time does not tell the month of its id. So read the newest of every month, and then
+    // take the newest of those.
     let mut comments = Vec::new();
     for month in events::months(connection)? {
         let mut select = connection.prepare_cached(&format!(

@@ -1,4 +1,4 @@
-//! Which posts come first: by likes, or by what is trending.
+//! Ranking posts by likes, or by trending score.
 
 use feedkit_core::queries::RankedPost;
 use feedkit_core::trending::{Score, Trending};
@@ -16,16 +16,17 @@ pub(super) struct Standing {
     pub(super) score: Score,
 }
 
-/// What posts are ranked by. Those of one score are in the order of their ids.
+/// How posts are ranked. Posts with the same score are in the order of their ids.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Order {
-    /// Most likes first.
+    /// By likes, most first.
     Likes,
-    /// Highest trending score at `now` first.
+    /// By trending score at `now`, highest first.
     Trending { decay: Trending, now: Timestamp },
 }
 
-/// A trending score below this has faded to nothing: what is left of it says little of which was higher once.
+/// A trending score below this has faded to nothing: rounding errors decide which of two such scores is
+/// higher.
 const FADED: f64 = 1e-60;
 
 impl Order {
@@ -49,8 +50,9 @@ impl Order {
         self.of(a).total_cmp(&self.of(b)).then_with(|| b.post.cmp(&a.post)).is_gt()
     }
 
-    /// Whether `a` comes before whatever came after `floor` at any time and was left as it is since. Scores that
-    /// fade keep their order but for rounding, and for what has faded to nothing.
+    /// Whether `a` ranks before every post that ranked after `floor` at an earlier time and has not changed
+    /// since. Fading scores keep their order, except for rounding errors and for scores that have faded to
+    /// nothing.
     pub(super) fn is_above(&self, a: &Standing, floor: &Standing) -> bool {
         match self {
             Order::Likes => self.precedes(a, floor),
@@ -68,7 +70,7 @@ impl Order {
 }
 
 impl Tables {
-    /// The first `limit` posts in some order, found among all.
+    /// The first `limit` of all posts in some order.
     pub(super) fn first(self, connection: &Connection, order: &Order, limit: usize) -> Sql<Vec<Standing>> {
         let all = format!(
             "SELECT post, count, generation, score FROM {} WHERE kind = 'like' AND count > 0",
@@ -87,7 +89,7 @@ impl Tables {
             Order::Trending { .. } => {
                 let mut select = connection.prepare_cached(&format!("{all} ORDER BY post"))?;
                 let mut rows = select.query([])?;
-                // Those of one score stay in the order in which they come.
+                // Posts with the same score stay in the order in which they are read.
                 let mut scores: Vec<f64> = Vec::new();
                 while let Some(row) = rows.next()? {
                     let score =
@@ -105,13 +107,13 @@ impl Tables {
         Ok(best)
     }
 
-    /// The list of the first `limit` posts, found among all.
+    /// The list of the first `limit` of all posts.
     pub(super) fn ranked(self, connection: &Connection, order: &Order, limit: usize) -> Sql<Vec<RankedPost>> {
         let first = self.first(connection, order, limit)?;
         Ok(first.into_iter().map(|standing| order.ranked(standing)).collect())
     }
 
-    /// Where these posts stand; those without likes are left out.
+    /// The standings of these posts. Posts without likes are left out.
     pub(super) fn standings(self, connection: &Connection, posts: Vec<PostId>) -> Sql<Vec<Standing>> {
         let mut select = connection.prepare_cached(&format!(
             "SELECT count, generation, score FROM {} WHERE post = ?1 AND kind = 'like' AND count > 0",
@@ -128,7 +130,7 @@ impl Tables {
         Ok(standings)
     }
 
-    /// Has the transaction of `connection` see what is committed now, and nothing later.
+    /// Makes the transaction of `connection` see what is committed now, and nothing later.
     pub(super) fn pin(self, connection: &Connection) -> Sql<()> {
         let mut select = connection.prepare_cached(&format!("SELECT 1 FROM {} LIMIT 1", self.totals))?;
         select.exists([])?;

@@ -1,4 +1,4 @@
-//! Totals computed anew from the raw events and the baseline.
+//! Computing the totals again from the raw events and the baseline.
 
 use feedkit_core::Timestamp;
 use feedkit_core::failpoint::{self, stage};
@@ -17,7 +17,7 @@ pub(super) fn totals(connection: &Connection, trending: &Trending) -> Sql<()> {
          SELECT hour, post, kind, sum(n) AS total FROM ({sums}) GROUP BY hour, post, kind HAVING total <> 0"
     ))?;
     failpoint::reach(stage::REBUILD);
-    // Also those that came to nothing: a post that was liked once is a post.
+    // Sums of zero are written too: a post that was liked once is a post.
     connection.execute_batch(&format!(
         "INSERT INTO post_totals (post, kind, count, generation, score) \
          SELECT post, kind, sum(n), 0, 0 FROM ({sums}) GROUP BY post, kind"
@@ -26,7 +26,7 @@ pub(super) fn totals(connection: &Connection, trending: &Trending) -> Sql<()> {
     scores(connection, trending)
 }
 
-/// Trending scores from each like's own time; of likes in the baseline, from their hour.
+/// Computes trending scores from each like's own time; for likes in the baseline, from their hour.
 fn scores(connection: &Connection, trending: &Trending) -> Sql<()> {
     let mut likes =
         vec!["SELECT post, hour AS time, count AS n FROM event_baseline WHERE kind = 'like'".to_owned()];
@@ -55,7 +55,7 @@ fn scores(connection: &Connection, trending: &Trending) -> Sql<()> {
     Ok(())
 }
 
-/// A query for all net sums by hour, post and kind, from which the totals follow.
+/// The query for all net sums by hour, post and kind. The totals are sums of these.
 pub(super) fn all_sums(connection: &Connection) -> Sql<String> {
     let mut parts = vec!["SELECT hour, post, kind, count AS n FROM event_baseline".to_owned()];
     for month in events::months(connection)? {

@@ -1,4 +1,4 @@
-//! When each replayed source was first seen: from it follow the ids of lines that have none.
+//! When each replayed source was first seen. Lines without an id get one that is derived from this time.
 
 use feedkit_core::{Result, Timestamp};
 use rusqlite::{Connection, params};
@@ -7,11 +7,11 @@ use super::failure::Sql;
 use super::store::Sqlite;
 
 impl Sqlite {
-    /// When the source `name` was first seen: `now`, if it never was.
+    /// Returns when the source `name` was first seen. If it never was, stores and returns `now`.
     ///
     /// # Cancellation
     ///
-    /// Once noted the time stays.
+    /// The time may have been stored. It then never changes.
     pub async fn first_seen(&self, name: &str, now: Timestamp) -> Result<Timestamp> {
         let name = name.to_owned();
         let note = move |connection: &Connection| -> Sql<i64> {

@@ -1,4 +1,4 @@
-//! What is no longer kept: months of raw events, and the journal that nobody follows any more.
+//! Dropping months of raw events, and journal entries that every follower has applied.
 
 use feedkit_core::failpoint::{self, stage};
 use feedkit_core::history::{Retained, RetentionPolicy};
@@ -10,7 +10,7 @@ use super::failure::Sql;
 use super::time_partition::Month;
 use super::{journal, positions};
 
-/// Drops what `policy` no longer keeps at `now`; all of it or, on an error, nothing.
+/// Drops what `policy` no longer keeps at `now`. On an error it drops nothing.
 pub(super) fn retain(connection: &Connection, policy: &RetentionPolicy, now: Timestamp) -> Sql<Retained> {
     let mut retained = Retained::default();
     let horizon = now.saturating_sub(policy.events);
@@ -36,7 +36,8 @@ pub(super) fn retain(connection: &Connection, policy: &RetentionPolicy, now: Tim
     Ok(retained)
 }
 
-/// Events whose id is older have been dropped: whether one that comes now is a repeat cannot be told.
+/// Events with older ids have been dropped. A new event with such an id may be a repeat, which can no
+/// longer be told.
 pub(super) fn dropped_until(connection: &Connection) -> Sql<Option<Timestamp>> {
     let millis: Option<i64> = connection
         .prepare_cached("SELECT value FROM meta WHERE key = 'dropped_until'")?
@@ -45,8 +46,8 @@ pub(super) fn dropped_until(connection: &Connection) -> Sql<Option<Timestamp>> {
     Ok(millis.map(Timestamp::from_millis))
 }
 
-/// Adds a month's sums to the baseline, also those that come to nothing: a post that was liked once is a post. How
-/// many events it held.
+/// Adds a month's sums to the baseline, and returns how many events it had. Sums of zero are added too: a
+/// post that was liked once is a post.
 fn fold_into_baseline(connection: &Connection, month: Month) -> Sql<u64> {
     connection.execute_batch(&format!(
         "INSERT INTO event_baseline (hour, post, kind, count) \
@@ -58,7 +59,8 @@ fn fold_into_baseline(connection: &Connection, month: Month) -> Sql<u64> {
     Ok(count as u64)
 }
 
-/// Forgets the followers that have noted nothing since `silent`, in milliseconds since 1970; how many.
+/// Removes the followers that have noted no position since `silent`, in milliseconds since 1970. Returns
+/// how many there were.
 fn pass_over(connection: &Connection, silent: i64) -> Sql<u64> {
     let mut select =
         connection.prepare_cached("SELECT name FROM followers GROUP BY name HAVING max(noted) < ?1")?;
@@ -69,8 +71,8 @@ fn pass_over(connection: &Connection, silent: i64) -> Sql<u64> {
     Ok(names.len() as u64)
 }
 
-/// The position of the follower that is furthest behind; one that has not noted this partition stands at its
-/// beginning.
+/// The position of the follower that is furthest behind. A follower that has not noted this partition is
+/// at its beginning.
 fn slowest(connection: &Connection, partition: Partition) -> Sql<Option<Offset>> {
     let position: Option<i64> = connection
         .prepare_cached(

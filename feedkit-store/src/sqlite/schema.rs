@@ -1,4 +1,4 @@
-//! Versions of the two databases, and how to get from one to the next.
+//! The versions of the two databases, and updating them from one to the next.
 
 use std::path::Path;
 
@@ -7,14 +7,14 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::failure::Sql;
 
-/// What a database file is, and the scripts that made it so.
+/// The schema of a database file, with its scripts.
 #[derive(Debug)]
 pub(crate) struct Schema {
-    /// What messages call it.
+    /// Its name in messages.
     pub(crate) name: &'static str,
-    /// SQLite's mark of whose file it is.
+    /// The number by which SQLite's files name the program that they belong to.
     pub(crate) application_id: i32,
-    /// One script a version: the first makes version 1 out of an empty file.
+    /// The scripts, one for each version. The first makes version 1 from an empty file.
     pub(crate) versions: &'static [&'static str],
 }
 
@@ -31,14 +31,14 @@ pub(crate) const STATE: Schema =
 pub(crate) const LOG: Schema =
     Schema { name: "log", application_id: i32::from_be_bytes(*b"fklg"), versions: &[LOG_V1] };
 
-/// The incarnation of the database: drawn at random when it was made.
+/// The incarnation of the database, a random number from when it was made.
 pub(crate) fn incarnation(connection: &Connection) -> Sql<u128> {
     let bytes: [u8; 16] =
         connection.query_row("SELECT value FROM meta WHERE key = 'incarnation'", [], |row| row.get(0))?;
     Ok(u128::from_be_bytes(bytes))
 }
 
-/// Draws another incarnation: what belongs to the one before can no longer be continued.
+/// Gives the database another incarnation, so that followers of the one before start over.
 pub(crate) fn renew_incarnation(connection: &Connection) -> Sql<()> {
     connection.execute("UPDATE meta SET value = randomblob(16) WHERE key = 'incarnation'", [])?;
     Ok(())
@@ -49,7 +49,7 @@ impl Schema {
         i32::try_from(self.versions.len()).expect("a schema has few versions")
     }
 
-    /// The file's version, 0 when it is empty. Refuses what is not ours or newer than this program.
+    /// The file's version; 0 if it is empty. Refuses a file of another program, or a newer version.
     pub(crate) fn version(&self, connection: &Connection, path: &Path) -> Sql<i32> {
         let id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
         let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -76,7 +76,7 @@ impl Schema {
         Ok(version)
     }
 
-    /// For reading: the file must have this program's version.
+    /// Checks before reading that the file has this program's version.
     pub(crate) fn check(&self, connection: &Connection, path: &Path) -> Sql<()> {
         let version = self.version(connection, path)?;
         if version == self.newest() {
@@ -84,16 +84,16 @@ impl Schema {
         }
         let (shown, name, newest) = (path.display(), self.name, self.newest());
         let message = if version == 0 {
-            format!("{shown} is empty: feedkit was stopped while it was being made; start it once more")
+            format!("{shown} is empty: feedkit was stopped while it was making the file; start it again")
         } else {
             format!(
-                "{shown} is of an older feedkit ({name} version {version}, this program reads {newest}); a feedkit that writes brings it up to date"
+                "{shown} was written by an older feedkit ({name} version {version}, this program reads {newest}); open it once with a feedkit that writes, which updates it"
             )
         };
         Err(Error::fatal(message).into())
     }
 
-    /// Brings the file to this program's version, all steps in one transaction.
+    /// Updates the file to this program's version, all steps in one transaction.
     pub(crate) fn migrate(&self, connection: &mut Connection, path: &Path) -> Sql<()> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let version = self.version(&transaction, path)?;
@@ -107,7 +107,7 @@ impl Schema {
         transaction.pragma_update(None, "application_id", self.application_id)?;
         transaction.pragma_update(None, "user_version", self.newest())?;
         transaction.commit()?;
-        tracing::info!(file = %path.display(), from = version, to = self.newest(), "schema brought up to date");
+        tracing::info!(file = %path.display(), from = version, to = self.newest(), "schema updated");
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! All totals as of one moment, read in portions.
+//! Reading all totals of one moment in portions.
 
 use async_trait::async_trait;
 use feedkit_core::history::{PostTotals, Snapshot};
@@ -12,7 +12,7 @@ use super::positions;
 
 /// Holds one read transaction open from beginning to end.
 pub(super) struct SqliteSnapshot {
-    /// Away while a read is under way; gone for good if that read was dropped.
+    /// `None` while a read is running, and for ever if that read was dropped.
     reader: Option<HeldReader>,
     positions: Positions,
     after: String,
@@ -37,7 +37,7 @@ impl Snapshot for SqliteSnapshot {
 
     async fn next(&mut self, limit: usize) -> Result<Vec<PostTotals>> {
         let reader =
-            self.reader.take().ok_or_else(|| Error::fatal("the snapshot's last read was cut off"))?;
+            self.reader.take().ok_or_else(|| Error::fatal("the snapshot's last read was dropped"))?;
         let after = self.after.clone();
         let (reader, totals) =
             reader.start(move |connection| read(connection, &after, limit)).await.map_err(ended)?;
@@ -51,11 +51,12 @@ impl Snapshot for SqliteSnapshot {
 }
 
 fn ended(error: tokio::task::JoinError) -> Error {
-    Error::fatal(format!("a read did not end: {error}"))
+    Error::fatal(format!("a read was interrupted: {error}"))
 }
 
 fn read(connection: &Connection, after: &str, limit: usize) -> Sql<Vec<PostTotals>> {
-    // A post has totals, an author, or both: the next of either, and then of both the first.
+    // A post has totals, an author, or both. So read the next posts of each sort, and take the first of
+    // both.
     let mut posts = Vec::new();
     for table in ["post_totals", "posts"] {
         let select = format!("SELECT DISTINCT post FROM {table} WHERE post > ?1 ORDER BY post LIMIT ?2");

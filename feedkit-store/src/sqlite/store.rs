@@ -1,4 +1,4 @@
-//! The whole of a data directory, opened.
+//! An open data directory, from which all parts are made.
 
 use std::fmt;
 use std::path::Path;
@@ -18,19 +18,19 @@ use super::options::SqliteOptions;
 use super::schema;
 use super::writer::CommitStats;
 
-/// Bytes of a page.
+/// The size of a page of the state, in bytes.
 const STATE_PAGE_BYTES: u32 = 4096;
-/// The log's rows are large.
+/// The size of a page of the log, in bytes.
 const LOG_PAGE_BYTES: u32 = 4096;
 
-/// Everything of one feed: log, history, counters and alert log in one directory.
+/// Log, history, counters and alert log of one feed, in one directory.
 #[derive(Clone)]
 pub struct Sqlite {
     pub(super) state: Arc<Database>,
     log_database: Arc<Database>,
     log: SqliteLog,
     clock: Arc<dyn Clock>,
-    /// One for all histories made from this: what one commits, another's readers see.
+    /// All histories share it, because a reader of one must see the commits of another.
     leaders: Arc<Leaders>,
 }
 
@@ -41,13 +41,14 @@ impl fmt::Debug for Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the directory for this process alone; makes it if it is not there.
+    /// Opens the directory for writing. Makes it if it does not exist. Only one process at a time can have
+    /// it open for writing.
     ///
     /// # Errors
     ///
-    /// [`Fatal`](feedkit_core::ErrorKind::Fatal) when another process has it, it cannot be written, is not
-    /// feedkit's or of a newer version; [`Corrupt`](feedkit_core::ErrorKind::Corrupt) when a file is no database or
-    /// damaged.
+    /// [`Fatal`](feedkit_core::ErrorKind::Fatal) if another process has it open, if it cannot be written,
+    /// or if it belongs to another program or a newer version.
+    /// [`Corrupt`](feedkit_core::ErrorKind::Corrupt) if a file is damaged or is not a database.
     pub async fn open(
         path: impl AsRef<Path>,
         options: SqliteOptions,
@@ -58,11 +59,12 @@ impl Sqlite {
         Self::assemble(files, partitions, clock).await
     }
 
-    /// Opens the directory for reading, also while another process writes in it.
+    /// Opens the directory for reading. Another process may be writing in it.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open); [`Fatal`](feedkit_core::ErrorKind::Fatal) also when there is no data.
+    /// The same as of [`open`](Self::open), and [`Fatal`](feedkit_core::ErrorKind::Fatal) if there is no
+    /// data.
     pub async fn open_read_only(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Sqlite> {
         let path = path.as_ref().to_owned();
         let files = blocking(move || open_files(DataDir::open_reader(path)?, &options)).await?;
@@ -75,47 +77,47 @@ impl Sqlite {
         Ok(Sqlite { state, log_database, log, clock, leaders: Arc::default() })
     }
 
-    /// The log: where records go in and come out.
+    /// Returns the log.
     pub fn log(&self) -> &SqliteLog {
         &self.log
     }
 
-    /// Where alerts are kept.
+    /// Returns the alert log.
     pub fn alert_log(&self) -> SqliteAlertLog {
         SqliteAlertLog::new(Arc::clone(&self.state))
     }
 
-    /// How the log's file was committed to; `None` when this process only reads.
+    /// Returns figures about the commits to the log's file; `None` if this process only reads.
     pub fn log_commits(&self) -> Option<CommitStats> {
         self.log_database.stats()
     }
 
-    /// How the state's file was committed to; `None` when this process only reads.
+    /// Returns figures about the commits to the state's file; `None` if this process only reads.
     pub fn state_commits(&self) -> Option<CommitStats> {
         self.state.stats()
     }
 
-    /// The history, and the answers from it.
+    /// Returns the history, which also answers queries.
     pub fn history(&self) -> SqliteHistory {
         SqliteHistory::new(Arc::clone(&self.state), Arc::clone(&self.clock), Arc::clone(&self.leaders))
     }
 
-    /// Counters that follow a history kept elsewhere. The history of this directory moves its own totals in its
-    /// commits and needs none.
+    /// Returns counters that follow a history in another store. The history of this directory does not need
+    /// them: it changes its totals in its own commits.
     pub fn counters(&self) -> SqliteCounters {
         SqliteCounters::new(Arc::clone(&self.state))
     }
 
-    /// Finishes what was handed in, moves both write-ahead logs into their databases and lets the directory's
-    /// files go. Calls that come later fail as [`Fatal`](feedkit_core::ErrorKind::Fatal). The directory stays locked
-    /// until all that was made from this is dropped.
+    /// Finishes the queued work, moves both write-ahead logs into their databases, and closes the files.
+    /// Later calls fail as [`Fatal`](feedkit_core::ErrorKind::Fatal). The directory stays locked until
+    /// everything that was made from this is dropped.
     pub async fn close(&self) {
         self.log_database.close().await;
         self.state.close().await;
     }
 }
 
-/// Both files, opened.
+/// Both files, open.
 struct Files {
     state: Arc<Database>,
     log: Arc<Database>,
@@ -137,8 +139,8 @@ fn open_files(dir: DataDir, options: &SqliteOptions) -> Result<Files> {
     Ok(Files { state: Arc::new(state), log: Arc::new(log) })
 }
 
-/// Opening may wait for locks and recover a WAL.
+/// Opens files on a thread where it may block: opening may wait for locks and recover a WAL.
 async fn blocking<T: Send + 'static>(open: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let opened = tokio::task::spawn_blocking(open).await;
-    opened.map_err(|e| Error::fatal(format!("opening the data directory did not end: {e}")))?
+    opened.map_err(|e| Error::fatal(format!("opening the data directory was interrupted: {e}")))?
 }

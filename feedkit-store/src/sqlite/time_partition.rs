@@ -1,4 +1,4 @@
-//! Months (UTC): the time partitions of the raw events.
+//! The time partitions of the raw events: months in UTC.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use feedkit_core::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-/// A month, named by the number 202611; its table is `events_202611`.
+/// A month, such as the number 202611. Its table is then `events_202611`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Month {
     number: i32,
@@ -16,14 +16,14 @@ pub(super) struct Month {
 }
 
 impl Month {
-    /// The month that `time` lies in.
+    /// The month of `time`.
     pub(super) fn of(time: Timestamp) -> Self {
         let time = jiff::Timestamp::from_millisecond(time.as_millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         let date = TimeZone::UTC.to_datetime(time).date();
         Self::beginning(date.first_of_month())
     }
 
-    /// The month of this number, if it is one.
+    /// The month with this number; `None` if there is no such month.
     pub(super) fn numbered(number: i32) -> Option<Self> {
         let year = i16::try_from(number / 100).ok()?;
         let month = i8::try_from(number % 100).ok()?;
@@ -48,7 +48,7 @@ impl Month {
         self.number
     }
 
-    /// The first instant after it.
+    /// The first instant after the month.
     pub(super) fn end(self) -> Timestamp {
         Timestamp::from_millis(self.end)
     }

@@ -1,4 +1,4 @@
-//! Totals by post and by hour, moved in the history's own commit, and what is asked of them.
+//! Totals by post and by hour, which the history's commits change, and reading them.
 
 use feedkit_core::effect::Effect;
 use feedkit_core::queries::PostView;
@@ -9,10 +9,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::{Sql, damaged};
 
-/// 64 half-lives: what a score fades by from one landmark to the next.
+/// The factor by which a score fades from one landmark to the next: 64 half-lives.
 const GENERATION_FACTOR: &str = "5.421010862427522e-20";
 
-/// What a batch of effects changes, summed up: one write a post and kind, one a post, kind and hour.
+/// Sums of effects, by post and kind, and by hour, post and kind. Each needs one write.
 pub(super) struct Totals<'e> {
     by_post: Vec<(Counter<'e>, (i64, Score))>,
     by_hour: Vec<((Timestamp, Counter<'e>), i64)>,
@@ -22,7 +22,7 @@ pub(super) struct Totals<'e> {
 type Counter<'e> = (&'e PostId, &'e str);
 
 impl<'e> Totals<'e> {
-    /// Sums up.
+    /// Sums up `effects`.
     pub(super) fn of(effects: &'e [Effect], trending: &Trending) -> Self {
         let mut by_post: HashMap<Counter<'e>, (i64, Score)> = HashMap::new();
         let mut by_hour: HashMap<(Timestamp, Counter<'e>), i64> = HashMap::new();
@@ -35,7 +35,7 @@ impl<'e> Totals<'e> {
             }
             *by_hour.entry((effect.time.hour(), (&effect.post, kind))).or_default() += by;
         }
-        // In the order of the tables' keys, so that neighbours are written one after the other.
+        // They are in the order of the tables' keys, so that neighbours are written one after another.
         let mut by_post: Vec<_> = by_post.into_iter().collect();
         let mut by_hour: Vec<_> = by_hour.into_iter().filter(|(_, by)| *by != 0).collect();
         by_post.sort_unstable_by(|a, b| a.0.cmp(&b.0));
@@ -65,21 +65,22 @@ impl<'e> Totals<'e> {
     }
 }
 
-/// Where totals by post and kind are kept, and the posts' authors.
+/// The names of the tables with totals by post and kind, and with authors.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tables {
     pub(super) totals: &'static str,
     pub(super) authors: &'static str,
 }
 
-/// The history's own.
+/// The history's own tables.
 pub(super) const HISTORY: Tables = Tables { totals: "post_totals", authors: "posts" };
 
 impl Tables {
-    /// Adds to one total: post, kind, by how much, and the score with its generation.
+    /// The statement that adds to one total. Its parameters are the post, the kind, by how much, and the
+    /// generation and value of the score.
     ///
-    /// A score of another generation is moved to the later landmark; two generations apart, the older one is too
-    /// small to be seen beside any like of the newer.
+    /// A score of another generation is moved to the later landmark. If the generations are two apart, the
+    /// older score is too small to matter beside a like of the newer one.
     pub(super) fn add(self) -> String {
         format!(
             "INSERT INTO {} (post, kind, count, generation, score) VALUES (?1, ?2, ?3, ?4, ?5) \
@@ -94,7 +95,7 @@ impl Tables {
         )
     }
 
-    /// One post; `None` if it has neither totals nor an author.
+    /// The view of one post; `None` if it has neither totals nor an author.
     pub(super) fn view(self, connection: &Connection, post: PostId) -> Sql<Option<PostView>> {
         let author: Option<String> = connection
             .prepare_cached(&format!("SELECT author FROM {} WHERE post = ?1", self.authors))?

@@ -1,4 +1,4 @@
-//! Recounts everything from the raw events and the baseline, and compares.
+//! Counting everything again from the raw events and the baseline, and comparing.
 
 use feedkit_core::Partition;
 use feedkit_core::backend::verification::{Differences, Sum};
@@ -10,7 +10,7 @@ use rusqlite::types::ValueRef;
 use super::failure::Sql;
 use super::{events, rebuild, retention};
 
-/// Compares totals, hourly sums, likes, authors and the journal's run with what the raw events say.
+/// Compares totals, hourly sums, likes, authors and the journal with what the raw events say.
 pub(super) fn verify(connection: &Connection, likes: LikePolicy) -> Sql<Verification> {
     let mut differences = Differences::default();
     let mut events = 0;
@@ -35,7 +35,7 @@ pub(super) fn verify(connection: &Connection, likes: LikePolicy) -> Sql<Verifica
         &format!("SELECT post || ' ' || kind AS k, n FROM ({sums})"),
         "SELECT post || ' ' || kind AS k, count AS n FROM post_totals",
     )?;
-    // Where every like counts, nobody is kept as liking anything.
+    // If every like counts, the table of likes is not used.
     if likes == LikePolicy::Unique {
         check(
             Sum::Likers,
@@ -48,10 +48,10 @@ pub(super) fn verify(connection: &Connection, likes: LikePolicy) -> Sql<Verifica
     Ok(differences.into_verification(events, posts as u64))
 }
 
-/// Tells where two lists of (k, n) differ in the sum of a k; what is missing in one is 0.
+/// Reports where the sums by k of two lists of (k, n) differ. A k that is missing in one list is 0 there.
 ///
-/// One grouping of both: as a FULL OUTER JOIN of two subqueries, SQLite would look through the one for each row of
-/// the other.
+/// Both lists are grouped together. In a FULL OUTER JOIN of two subqueries, SQLite would read one of them
+/// for each row of the other.
 fn compare(
     connection: &Connection,
     differences: &mut Differences,
@@ -73,7 +73,8 @@ fn compare(
     Ok(())
 }
 
-/// Each post's author is who sent the event that took effect; older ones than the raw events have only the author.
+/// Checks that each post's author sent the event that had an effect. For posts older than the raw events
+/// only the author is stored.
 fn authors(connection: &Connection, differences: &mut Differences) -> Sql<()> {
     let mut published = vec!["SELECT NULL AS post, NULL AS user WHERE FALSE".to_owned()];
     for month in events::months(connection)? {
@@ -95,7 +96,7 @@ fn authors(connection: &Connection, differences: &mut Differences) -> Sql<()> {
     Ok(())
 }
 
-/// Each partition's journal reaches from where it begins to the position, without a hole.
+/// Checks that each partition's journal reaches from its beginning to the position, without a hole.
 fn journal(connection: &Connection, differences: &mut Differences) -> Sql<()> {
     let mut select = connection.prepare(
         "WITH runs AS ( \

@@ -1,4 +1,4 @@
-//! Reading ahead: what a source reads while its caller works on the batch before.
+//! Reading ahead: a source reads the next batch while its caller works on the one before.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -16,11 +16,11 @@ use super::slot::{Phase, Slot};
 use super::source::SqliteSource;
 use crate::sqlite::connection::HeldReader;
 
-/// How long another process's appends may go unnoticed.
+/// How long it may take until another process's append is noticed.
 const POLL: Duration = Duration::from_millis(100);
 
 impl SqliteSource {
-    /// Starts the next check or search, if there is a reason for one and none is under way.
+    /// Starts the next check or search, if there is a reason for one and none is running.
     pub(super) fn start_work(&mut self) -> Result<()> {
         if self.work.is_some() {
             return Ok(());
@@ -35,7 +35,7 @@ impl SqliteSource {
         }
         let reader = self.reader.take().ok_or_else(|| Error::fatal("the source's connection is gone"))?;
         if let Some(committed) = &mut self.committed {
-            // What is committed from here on is a reason to search again.
+            // A commit from here on is a reason to search again.
             committed.mark_unchanged();
         }
         let (topic, options, incarnation) = (Arc::clone(&self.topic), self.options, self.log.incarnation);
@@ -49,7 +49,7 @@ impl SqliteSource {
         Ok(())
     }
 
-    /// What to read next, by place and offset, in turn.
+    /// The slots to read next, with their offsets, in turn.
     fn wanted(&self) -> Vec<(usize, Offset)> {
         if self.quiet {
             return Vec::new();
@@ -63,7 +63,7 @@ impl SqliteSource {
             .collect()
     }
 
-    /// Waits until something is ready, or may be.
+    /// Waits until a batch may be ready.
     pub(super) async fn wait(&mut self) -> Result<()> {
         let Self { slots, work, committed, quiet, membership, .. } = self;
         let answered = poll_fn(|context| {
@@ -98,7 +98,7 @@ impl SqliteSource {
         Ok(())
     }
 
-    /// Takes in what the work under way has found, once it is done.
+    /// Waits for the running check or search, and takes its result.
     pub(super) async fn finish_work(&mut self) -> Result<()> {
         match &mut self.work {
             Some(work) => {
@@ -112,10 +112,10 @@ impl SqliteSource {
     fn settle(&mut self, done: Result<(HeldReader, Result<Done>), JoinError>) -> Result<()> {
         self.work = None;
         let (reader, done) =
-            done.map_err(|e| Error::fatal(format!("reading {} did not end: {e}", self.topic.name)))?;
+            done.map_err(|e| Error::fatal(format!("reading {} was interrupted: {e}", self.topic.name)))?;
         self.reader = Some(reader);
         match done? {
-            // The partition may have been taken away, or given anew, in the meantime.
+            // The partition may have been revoked, or assigned again, in the meantime.
             Done::Checked(place, resume, checked) if self.slots[place].phase.is_answered(resume) => {
                 let slot = &mut self.slots[place];
                 self.quiet = false;
@@ -140,7 +140,7 @@ impl SqliteSource {
     }
 }
 
-/// Waits until something may have been appended.
+/// Waits until records may have been appended.
 async fn appended(committed: &mut Option<watch::Receiver<u64>>) -> Result<()> {
     match committed {
         Some(committed) => committed.changed().await.map_err(|_| Error::fatal("the log is closed")),

@@ -1,4 +1,4 @@
-//! Which member of a group reads which partition. All members of a group are in the process that writes.
+//! Assigning partitions to the members of a group. All members are in the process that writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     state: Mutex<State>,
-    /// Bumped whenever a member may have to be told something.
+    /// Changes whenever there may be news for a member.
     changed: watch::Sender<u64>,
 }
 
@@ -21,7 +21,7 @@ struct State {
     members: u64,
 }
 
-/// Topic and group.
+/// The names of a topic and a group.
 type Name = (String, String);
 
 /// A member's place in its group. It must [leave](Groups::leave).
@@ -31,14 +31,14 @@ pub(crate) struct Member {
     number: u64,
 }
 
-/// What a member is to be told.
+/// News for a member.
 pub(crate) enum Told {
     Assigned(Partition),
     Revoked(BTreeSet<Partition>, RevokeGuard),
 }
 
 impl Groups {
-    /// A new member, who shares the topic's partitions with those that the group has.
+    /// Adds a member, which shares the topic's partitions with the other members of the group.
     pub(crate) fn join(&self, topic: &str, group: &str, partitions: usize) -> Member {
         let mut state = self.lock();
         state.members += 1;
@@ -51,7 +51,7 @@ impl Groups {
         member
     }
 
-    /// Gives up all that `member` holds, but for what a guard holds still.
+    /// Removes `member`, which gives up its partitions, except those that a guard still holds.
     pub(crate) fn leave(&self, member: &Member, partitions: usize) {
         let mut state = self.lock();
         if let Some(group) = state.groups.get_mut(&member.name) {
@@ -64,12 +64,12 @@ impl Groups {
         self.changed.send_modify(|n| *n = n.wrapping_add(1));
     }
 
-    /// What `member` has to know next, if anything.
+    /// Returns the next news for `member`, if there is any.
     pub(crate) fn tell(&self, member: &Member) -> Option<Told> {
         self.lock().groups.get_mut(&member.name)?.tell(member.number)
     }
 
-    /// Whether `partition` is the member's.
+    /// Whether the member holds `partition`.
     pub(crate) fn holds(&self, member: &Member, partition: Partition) -> bool {
         let state = self.lock();
         state
@@ -78,12 +78,12 @@ impl Groups {
             .is_some_and(|group| group.holder.get(&partition) == Some(&member.number))
     }
 
-    /// Whether partitions wait for a guard to be dropped, which nobody is told of.
+    /// Whether partitions wait until a guard is dropped. Dropping a guard notifies nobody.
     pub(crate) fn is_revoking(&self, member: &Member) -> bool {
         self.lock().groups.get(&member.name).is_some_and(|group| !group.revoked.is_empty())
     }
 
-    /// Changes whenever a member may have to be told something, but for the drop of a guard.
+    /// Changes whenever there may be news for a member, except when a guard is dropped.
     pub(crate) fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
@@ -94,21 +94,23 @@ impl Groups {
     }
 }
 
-/// Whose a partition is to be (`target`) follows from the members alone. Whose it is (`holder`) changes when a
-/// member is told so, and only while nobody else holds it.
+/// The members of a group, and their partitions.
+///
+/// The `target` of a partition depends only on the members. Its `holder` changes when a member gets the
+/// news, and only while nobody else holds the partition.
 #[derive(Debug, Default)]
 struct Group {
     members: BTreeSet<u64>,
     target: BTreeMap<Partition, u64>,
     holder: BTreeMap<Partition, u64>,
-    /// Partitions being given back, each with the end of its guard.
+    /// Partitions that are being revoked, with the receivers that notice the end of their guards.
     revoked: Vec<(BTreeSet<Partition>, mpsc::Receiver<()>)>,
 }
 
 impl Group {
     fn leave(&mut self, member: u64, partitions: usize) {
         self.members.remove(&member);
-        // A guard that is still held keeps its partitions, though its reader is gone.
+        // A guard that still exists keeps its partitions, even if its reader is gone.
         let kept = self.being_revoked();
         self.holder.retain(|partition, holder| *holder != member || kept.contains(partition));
         self.share_out(partitions);
@@ -150,7 +152,7 @@ impl Group {
         });
     }
 
-    /// Gives each member an equal share, moving as few partitions as that takes.
+    /// Gives each member an equal share of the partitions, and moves as few of them as possible.
     fn share_out(&mut self, partitions: usize) {
         let count = self.members.len().max(1);
         let share = |place| partitions / count + usize::from(place < partitions % count);

@@ -1,4 +1,4 @@
-//! The log: topics of partitions, into which records are appended.
+//! The log: topics with partitions, to which records are appended.
 
 use std::sync::Arc;
 
@@ -12,14 +12,16 @@ use super::source::SqliteSource;
 use super::topic::{RETAIN_ROWS, Table};
 use crate::sqlite::database::Database;
 
-/// The log of a data directory: a few topics, each of a fixed number of partitions. Clones are the same log.
+/// The log of a data directory: a few topics, each with a fixed number of partitions. Clones are the same
+/// log.
 #[derive(Debug, Clone)]
 pub struct SqliteLog {
     shared: Arc<Shared>,
 }
 
 impl SqliteLog {
-    /// The log in `database`; makes its topics, of `partitions` partitions each, if they are not there.
+    /// Opens the log in `database`. Makes its topics, with `partitions` partitions each, if they do not
+    /// exist.
     pub(crate) async fn open(
         database: Arc<Database>,
         partitions: u32,
@@ -28,55 +30,55 @@ impl SqliteLog {
         Ok(SqliteLog { shared: Arc::new(Shared::open(database, partitions, clock).await?) })
     }
 
-    /// Where records of `topic` go in.
+    /// Returns a sink that appends to `topic`.
     ///
     /// # Errors
     ///
-    /// [`Invalid`](feedkit_core::ErrorKind::Invalid): there is no such topic.
+    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) if there is no such topic.
     pub fn sink(&self, topic: &str) -> Result<SqliteSink> {
         let topic = self.shared.topic(topic)?;
         Ok(SqliteSink::new(Arc::clone(&self.shared), topic))
     }
 
-    /// Reads `topic` as a member of `group`. The members, all of them in this process, share its partitions out
-    /// among themselves; a single one is assigned every partition.
+    /// Returns a source that reads `topic` as a member of `group`. The members of a group, all in this
+    /// process, share the partitions. A single member gets all of them.
     ///
     /// # Errors
     ///
-    /// [`Invalid`](feedkit_core::ErrorKind::Invalid): there is no such topic.
-    /// [`Fatal`](feedkit_core::ErrorKind::Fatal): this process may only read.
+    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) if there is no such topic.
+    /// [`Fatal`](feedkit_core::ErrorKind::Fatal) if this process may only read.
     pub async fn member(&self, topic: &str, group: &str, options: SourceOptions) -> Result<SqliteSource> {
         SqliteSource::member(Arc::clone(&self.shared), self.shared.topic(topic)?, group, options).await
     }
 
-    /// Reads `topic` beside all others: each broadcast reader is assigned every partition.
-    /// [`positions_at`](Self::positions_at) tells where to resume to begin at some time.
+    /// Returns a source that reads all partitions of `topic`, independently of all others.
+    /// [`positions_at`](Self::positions_at) gives the positions of a time, to begin there.
     ///
     /// # Errors
     ///
-    /// [`Invalid`](feedkit_core::ErrorKind::Invalid): there is no such topic.
+    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) if there is no such topic.
     pub async fn broadcast(&self, topic: &str, options: SourceOptions) -> Result<SqliteSource> {
         SqliteSource::broadcast(Arc::clone(&self.shared), self.shared.topic(topic)?, options).await
     }
 
-    /// The partitions of `topic`.
+    /// Returns the number of partitions of `topic`.
     pub fn partitions(&self, topic: &str) -> Result<u32> {
         let count = self.shared.topic(topic)?.tables.len();
         Ok(u32::try_from(count).expect("the count was stored as 32 bits"))
     }
 
-    /// The log's incarnation: another one when the directory was made anew.
+    /// Returns the log's incarnation. A new directory has another one.
     pub fn incarnation(&self) -> u128 {
         self.shared.incarnation
     }
 
-    /// The next offset to be written of every partition of `topic`.
+    /// Returns the next offset to write, for every partition of `topic`.
     pub async fn ends(&self, topic: &str) -> Result<Positions> {
         self.shared.ends(self.shared.topic(topic)?).await
     }
 
-    /// Of every partition the offset of the first record held that was taken in at `time` or later; where there is
-    /// none, the next offset to be written.
+    /// Returns, for every partition, the offset of the first record that was appended at `time` or later.
+    /// If there is none, it is the next offset to write.
     pub async fn positions_at(&self, topic: &str, time: Timestamp) -> Result<Positions> {
         let topic = self.shared.topic(topic)?;
         self.shared
@@ -88,8 +90,8 @@ impl SqliteLog {
             .await
     }
 
-    /// Drops the records that lie before `positions`, and returns how many went. Their space is used again once all
-    /// that was appended together with them is dropped; their offsets are not.
+    /// Drops the records before `positions`, and returns how many it dropped. Their space is used again once
+    /// all records that were appended with them are dropped. Their offsets are never used again.
     pub async fn retain(&self, topic: &str, positions: &Positions) -> Result<u64> {
         let topic = self.shared.topic(topic)?;
         let mut dropped = 0;
@@ -109,7 +111,8 @@ impl SqliteLog {
         Ok(dropped)
     }
 
-    /// Drops records taken in before `time`, but none at or after `read`, which somebody still has to read.
+    /// Drops the records that were appended before `time`, except those at or after `read`, which somebody
+    /// still has to read.
     pub async fn retain_since(&self, topic: &str, time: Timestamp, read: &Positions) -> Result<u64> {
         let young = self.positions_at(topic, time).await?;
         let before = young.iter().map(|(partition, offset)| (partition, offset.min(read.of(partition))));

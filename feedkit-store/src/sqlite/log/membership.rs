@@ -9,10 +9,10 @@ use super::group::Member;
 use super::shared::Shared;
 use super::topic::Topic;
 
-/// How long the end of a revoked partition's guard may go unnoticed.
+/// How long it may take until the end of a revoked partition's guard is noticed.
 const REVOKING_POLL: Duration = Duration::from_millis(5);
 
-/// A place in a group, given up when dropped.
+/// A place in a group. Dropping it gives it up.
 #[derive(Debug)]
 pub(super) struct Membership {
     pub(super) log: Arc<Shared>,
@@ -36,7 +36,7 @@ impl Drop for Membership {
     }
 }
 
-/// Waits until the group may have something to tell.
+/// Waits until the group may have news for the member.
 pub(super) async fn regrouped(membership: &mut Option<Membership>) {
     let Some(Membership { log, member, changed, .. }) = membership else {
         return std::future::pending().await;

@@ -4,10 +4,11 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SourceOptions {
-    /// Most records of a batch.
+    /// Maximum number of records in a batch.
     pub max_records: usize,
-    /// Bytes of keys and values from which a batch takes no more records. One batch of each partition is read
-    /// ahead, so a source holds at most about so much a partition, and once more for the one being read.
+    /// How many bytes of keys and values a batch may have before it takes no more records. A source reads
+    /// one batch of each partition ahead. So it holds about this many bytes for each partition, and as many
+    /// again for the batch that it is reading.
     pub max_bytes: usize,
 }
 

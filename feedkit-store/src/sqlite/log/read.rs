@@ -1,4 +1,4 @@
-//! Reading batches out of a topic's tables.
+//! Reading batches from a topic's tables.
 
 use feedkit_core::source::{Batch, Gap, Record, RecordMark, Resume, check_resume};
 use feedkit_core::{Error, Offset};
@@ -9,14 +9,14 @@ use super::record_batch;
 use super::topic::{Table, Topic};
 use crate::sqlite::failure::Sql;
 
-/// What a source yields next of a partition.
+/// The next event of a partition that a source yields.
 #[derive(Debug)]
 pub(crate) enum Ready {
     Batch(Batch),
     Gap(Gap),
 }
 
-/// What work has found, for the slot at this place.
+/// The result of a check or a search, with the place of its slot.
 #[derive(Debug)]
 pub(crate) enum Done {
     Checked(usize, Resume, Result<(), Gap>),
@@ -25,7 +25,7 @@ pub(crate) enum Done {
 }
 
 impl Ready {
-    /// The offset that reading went on from.
+    /// The offset from which it was read.
     pub(crate) fn from(&self) -> Offset {
         match self {
             Ready::Batch(batch) => batch.from,
@@ -34,7 +34,7 @@ impl Ready {
     }
 }
 
-/// Compares where to resume with what the log holds.
+/// Compares the place to resume at with the log's records.
 pub(crate) fn check(
     connection: &Connection,
     topic: &Topic,
@@ -60,7 +60,7 @@ fn mark_at(connection: &Connection, table: &Table, offset: Offset) -> Sql<Option
     Ok(records.first().map(Record::mark))
 }
 
-/// Reads a batch of the first of the partitions that has one.
+/// Reads a batch of the first partition that has one.
 pub(crate) fn search(
     connection: &Connection,
     topic: &Topic,
@@ -114,7 +114,7 @@ fn read_batch(
     Ok(Batch { partition: table.partition, from, to, at_end: to == next, records })
 }
 
-/// Every offset between a partition's start and its end was given to a record.
+/// The error of a hole: every offset between a partition's start and its end has a record.
 fn hole(table: &Table, expected: Offset, found: Offset) -> Error {
     Error::corrupt(format!(
         "partition {} of the log is damaged: its records from {expected} to {found} are missing",

@@ -1,14 +1,14 @@
-//! The form in which records lie in the log: one row holds what was appended to a partition at once.
+//! The form of records in the log: one row holds the records that were appended to a partition together.
 
 use bytes::Bytes;
 use feedkit_core::sink::NewRecord;
 use feedkit_core::source::Record;
 use feedkit_core::{Error, Offset, Result, Timestamp};
 
-/// Records of one row, encoded. Offsets are given out later: the first record has the row's.
+/// The encoded records of one row. The first record has the row's offset, which it gets later.
 #[derive(Debug)]
 pub(crate) struct RecordBatch {
-    /// How many records.
+    /// The number of records.
     pub(crate) count: u32,
     /// Version, flags, and the body; see [`Encoder`].
     pub(crate) data: Vec<u8>,
@@ -16,20 +16,21 @@ pub(crate) struct RecordBatch {
 
 const VERSION: u8 = 1;
 const LZ4: u8 = 1;
-/// Smaller bodies are not worth compressing.
+/// Minimum size of a body that is compressed.
 const COMPRESS_FROM: usize = 1024;
-/// A row is closed when it holds so many records, or
+/// Maximum number of records in a row.
 const MAX_RECORDS: u32 = 4096;
-/// so many bytes.
+/// How many bytes a row may have before it takes no more records.
 const MAX_BYTES: usize = 1 << 20;
-/// More than a row can take; what claims more is not ours.
+/// Maximum size of a body. A row that claims more was not written by feedkit.
 const MAX_BODY: usize = 1 << 30;
 
-/// Puts records into rows.
+/// Encodes records into rows.
 ///
-/// A row's bytes: version, flags, when compressed by LZ4 the body's length as a varint, then the body: for each
-/// record its time in milliseconds less that of the one before (the first: as it is), its key's length plus one
-/// (0: no key), its value's length, key and value. Numbers are LEB128 varints, times zigzag.
+/// A row consists of a version, flags, the body's length as a varint (if LZ4 compresses the body), and the
+/// body. For each record, the body holds its time in milliseconds, as the difference from the record
+/// before; the length of its key plus one, or 0 without a key; the length of its value; its key; and its
+/// value. Numbers are LEB128 varints, and times are also zigzag-encoded.
 #[derive(Debug, Default)]
 pub(crate) struct Encoder {
     full: Vec<RecordBatch>,
@@ -44,7 +45,7 @@ impl Default for RecordBatch {
 }
 
 impl Encoder {
-    /// Adds a record that was taken in at `time`.
+    /// Adds a record that is appended at `time`.
     pub(crate) fn push(&mut self, record: &NewRecord, time: Timestamp) {
         let key = record.key.as_deref();
         let size = key.map_or(0, <[u8]>::len) + record.value.len();
@@ -62,7 +63,7 @@ impl Encoder {
         self.open.count += 1;
     }
 
-    /// The rows, in order.
+    /// Returns the rows, in order.
     pub(crate) fn finish(mut self) -> Vec<RecordBatch> {
         if self.open.count > 0 {
             self.close();
@@ -93,7 +94,8 @@ impl RecordBatch {
     }
 }
 
-/// Appends to `records` those of the row at `base` that lie in `range`; keys and values share the row's memory.
+/// Adds the records of the row at `base` whose offsets are in `range` to `records`. Their keys and values
+/// share the row's memory.
 pub(crate) fn decode(
     base: Offset,
     count: u32,
@@ -136,7 +138,7 @@ fn body(data: &[u8]) -> Result<Bytes, &'static str> {
             let mut input = Input { body: &body, at: 0 };
             let size = input.length()?;
             let packed = &body[input.at..];
-            // LZ4 packs at most 255 to 1, which bounds what a damaged size can ask for.
+            // LZ4 compresses at most 255 to 1, which bounds the memory that a damaged size can ask for.
             if size > MAX_BODY || size > packed.len().saturating_mul(256) {
                 return Err("claims an impossible size");
             }
@@ -262,7 +264,7 @@ mod tests {
             assert!(read(row.count - 1, &row.data).is_err());
             let mut flipped = row.data.clone();
             for at in 0..flipped.len() {
-                // May pass unnoticed in a value; must not panic.
+                // Damage in a value may go unnoticed, but must not panic.
                 flipped[at] ^= 0xff;
                 let _ = read(row.count, &flipped);
                 flipped[at] ^= 0xff;

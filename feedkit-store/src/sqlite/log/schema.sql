@@ -1,4 +1,4 @@
--- Single values: the log's incarnation.
+-- Single values, such as the log's incarnation.
 CREATE TABLE meta (
     key TEXT PRIMARY KEY,
     value
@@ -12,7 +12,7 @@ CREATE TABLE topics (
     partitions INTEGER NOT NULL     -- fixed when the topic is made
 );
 
--- What each partition holds: offsets start..next. Offsets are given out from next, also when all rows are gone.
+-- The offsets of each partition: start..next. The next record gets the offset next, even if all rows are gone.
 CREATE TABLE partitions (
     topic INTEGER NOT NULL,
     partition INTEGER NOT NULL,
@@ -22,4 +22,4 @@ CREATE TABLE partitions (
     PRIMARY KEY (topic, partition)
 ) WITHOUT ROWID;
 
--- The records lie in tables log_TOPIC_PARTITION, made with their topic.
+-- The records are in tables log_TOPIC_PARTITION, which are made with their topic.

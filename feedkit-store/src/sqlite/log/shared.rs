@@ -1,4 +1,4 @@
-//! What the sinks and sources of a log share.
+//! The state that the sinks and sources of a log share.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::topic::{Table, Topic, load_topics, make_topics};
 use crate::sqlite::database::Database;
 use crate::sqlite::schema;
 
-/// What sinks and sources of a log have in common.
+/// The state that the sinks and sources of a log share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) database: Arc<Database>,
@@ -29,7 +29,8 @@ impl std::fmt::Debug for SharedClock {
 }
 
 impl Shared {
-    /// What the log in `database` holds; makes its topics, of `partitions` partitions each, if they are not there.
+    /// Reads the topics of the log in `database`. Makes them, with `partitions` partitions each, if they do
+    /// not exist.
     pub(crate) async fn open(
         database: Arc<Database>,
         partitions: u32,
@@ -49,11 +50,11 @@ impl Shared {
     pub(crate) fn topic(&self, name: &str) -> Result<Arc<Topic>> {
         self.topics.get(name).cloned().ok_or_else(|| {
             let known: Vec<_> = self.topics.keys().map(String::as_str).collect();
-            Error::invalid(format!("there is no topic {name:?}, there are {}", known.join(", ")))
+            Error::invalid(format!("there is no topic {name:?}; the topics are {}", known.join(", ")))
         })
     }
 
-    /// What the clock handed in says.
+    /// The current time.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.0.now()
     }

@@ -15,18 +15,18 @@ use super::shared::Shared;
 use super::topic::Topic;
 use crate::sqlite::failure::Sql;
 
-/// Most bytes of a record's key and value together.
+/// Maximum size of a record's key and value together, in bytes.
 pub const MAX_RECORD_BYTES: usize = 16 << 20;
 
 /// Appends to one topic of a [`SqliteLog`](super::SqliteLog).
 ///
-/// Sends that wait at the same time are committed, and synced to the disk, together. A record's partition is the
-/// XXH3 hash of its key modulo the number of partitions; records without a key go round.
+/// Sends that wait at the same time are committed and synced together. A record's partition is the XXH3
+/// hash of its key, modulo the number of partitions. Records without a key go to each partition in turn.
 #[derive(Debug)]
 pub struct SqliteSink {
     log: Arc<Shared>,
     topic: Arc<Topic>,
-    /// Counts the records without a key.
+    /// The number of records without a key so far.
     turn: AtomicU64,
 }
 
@@ -60,12 +60,12 @@ impl EventSink for SqliteSink {
     }
 
     async fn flush(&self) -> Result<()> {
-        // The writer runs jobs in order, and answers them in order.
+        // The writer runs jobs in order, and answers in order.
         self.log.database.write(0, |_| Ok(())).await
     }
 }
 
-/// Where a record goes: the how manieth of this send in its partition.
+/// The partition of a record, and its number among the records of this send there.
 struct Place {
     table: usize,
     nth: u64,
@@ -79,7 +79,7 @@ struct Append {
 }
 
 impl SqliteSink {
-    /// Done by who sends, so that the writing thread need not.
+    /// Encodes a batch. The sender does this, so that the writing thread need not.
     fn encode(&self, batch: &[NewRecord]) -> (Vec<Append>, Vec<Result<Place>>) {
         let time = self.log.now();
         let mut encoders: Vec<(Encoder, u64)> = Vec::new();
@@ -90,7 +90,7 @@ impl SqliteSink {
                 let size = record.key.as_ref().map_or(0, |key| key.len()) + record.value.len();
                 if size > MAX_RECORD_BYTES {
                     return Err(Error::invalid(format!(
-                        "a record of {size} bytes is too large for the log, the most is {MAX_RECORD_BYTES}"
+                        "a record has {size} bytes; the maximum in the log is {MAX_RECORD_BYTES}"
                     )));
                 }
                 let table = self.table_of(record);
@@ -119,7 +119,7 @@ impl SqliteSink {
     }
 }
 
-/// Writes the rows; returns the first offset given out, by table.
+/// Writes the rows, and returns the first new offset by table.
 fn append(connection: &Connection, topic: &Topic, appends: Vec<Append>) -> Sql<Vec<Offset>> {
     let mut bases = vec![0; topic.tables.len()];
     for Append { table, time, rows } in appends {

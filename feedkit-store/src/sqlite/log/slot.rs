@@ -1,4 +1,4 @@
-//! A partition as a source sees it.
+//! The state of a partition in a source.
 
 use feedkit_core::Offset;
 use feedkit_core::source::Resume;
@@ -11,29 +11,29 @@ use super::read::Ready;
 pub(super) struct Slot {
     pub(super) phase: Phase,
     pub(super) paused: bool,
-    /// Read, and not yet yielded. Nothing more is read of the partition before it is.
+    /// What was read and not yet yielded. Nothing more of the partition is read until then.
     pub(super) ready: Option<Ready>,
 }
 
-/// How far a partition has come towards being read.
+/// How far a partition is ready to be read.
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// Not ours.
+    /// Not assigned to this source.
     Away,
     /// To be assigned.
     New,
-    /// Assigned; the answer is to come.
+    /// Assigned. The answer is still missing.
     Asked(oneshot::Receiver<Resume>),
-    /// Answered; to be compared with what the log holds.
+    /// Answered. The answer must be compared with the log's records.
     Answered(Resume),
     /// Read up to this offset.
     Reading(Offset),
-    /// Given up by the one who reads, or stopped at a gap.
+    /// Stopped: the reader dropped the assignment, or there is a gap.
     Stopped,
 }
 
 impl Phase {
-    /// Whether the answer waiting to be compared is this one.
+    /// Whether this answer is the one that waits to be compared.
     pub(super) fn is_answered(&self, with: Resume) -> bool {
         matches!(self, Phase::Answered(resume) if *resume == with)
     }

@@ -1,4 +1,4 @@
-//! Reading a topic of the log, some batches ahead of who asks for them.
+//! Reading a topic of the log, some batches ahead of the caller.
 
 use std::sync::Arc;
 
@@ -19,26 +19,27 @@ use crate::sqlite::connection::HeldReader;
 
 /// Reads one topic of a [`SqliteLog`](super::SqliteLog).
 ///
-/// Members of a group, all in one process, share the partitions out among themselves. After a [`Gap`](SourceEvent::Gap) nothing more
-/// of the partition is yielded by this source.
+/// The members of a group, all in one process, share the partitions. After a [`Gap`](SourceEvent::Gap) this
+/// source yields nothing more of the partition.
 #[derive(Debug)]
 pub struct SqliteSource {
     pub(super) log: Arc<Shared>,
     pub(super) topic: Arc<Topic>,
     pub(super) options: SourceOptions,
     pub(super) slots: Vec<Slot>,
-    /// The slot whose turn it is to be yielded.
+    /// The slot to yield next.
     turn: usize,
-    /// Where the next search for records begins, so that no partition waits for another's end.
+    /// The slot at which the next search begins, so that no partition waits until another is read to its
+    /// end.
     pub(super) search: usize,
-    /// The connection, while no work is under way.
+    /// The connection, while no check or search is running.
     pub(super) reader: Option<HeldReader>,
     pub(super) work: Option<JoinHandle<(HeldReader, Result<Done>)>>,
-    /// The last search found nothing, and no reason to search again has come up since.
+    /// Whether the last search found nothing, and there is no reason to search again.
     pub(super) quiet: bool,
-    /// Changes with every commit of this process. `None`: another process writes.
+    /// Changes with every commit of this process. `None` if another process writes.
     pub(super) committed: Option<watch::Receiver<u64>>,
-    /// `None`: a broadcast reader.
+    /// `None` for a broadcast reader.
     pub(super) membership: Option<Membership>,
 }
 
@@ -50,7 +51,7 @@ impl SqliteSource {
         options: SourceOptions,
     ) -> Result<SqliteSource> {
         if !log.database.is_writer() {
-            return Err(Error::fatal("a group reads in the process that writes the data directory"));
+            return Err(Error::fatal("a group can read only in the process that writes the data directory"));
         }
         let membership = Membership::new(Arc::clone(&log), &topic, group);
         Self::open(log, topic, options, Some(membership)).await
@@ -148,10 +149,10 @@ impl SqliteSource {
         self.slots.get_mut(usize::try_from(partition.0).ok()?)
     }
 
-    /// Takes in what the group has decided: partitions that are ours now, or no longer.
+    /// Takes news of the group: partitions that this source gets or loses.
     fn share_out(&mut self) -> Option<Revoked> {
         let Membership { log, member, changed, .. } = self.membership.as_mut()?;
-        // What changes from here on is a reason to ask again.
+        // A change from here on is a reason to ask again.
         changed.mark_unchanged();
         while let Some(told) = log.groups.tell(member) {
             let slots = self.slots.iter_mut().zip(&self.topic.tables);
@@ -162,7 +163,7 @@ impl SqliteSource {
                         .for_each(|(slot, _)| slot.phase = Phase::New);
                 }
                 Told::Revoked(partitions, guard) => {
-                    // What was read ahead is left to the next one.
+                    // The next owner reads again what this source has read ahead.
                     slots.filter(|(_, table)| partitions.contains(&table.partition)).for_each(|(slot, _)| {
                         *slot = Slot { phase: Phase::Away, paused: false, ready: None }
                     });
@@ -180,7 +181,7 @@ impl SqliteSource {
         Some(assigned)
     }
 
-    /// Takes the answers that have come.
+    /// Takes the answers that have arrived.
     fn take_answers(&mut self) {
         for slot in &mut self.slots {
             if let Phase::Asked(answer) = &mut slot.phase {
@@ -193,7 +194,7 @@ impl SqliteSource {
         }
     }
 
-    /// What is ready of the next partition in turn.
+    /// Takes what is ready of the next partition in turn.
     fn take_ready(&mut self) -> Option<SourceEvent> {
         let places = (0..self.slots.len()).map(|n| (self.turn + n) % self.slots.len());
         let place =

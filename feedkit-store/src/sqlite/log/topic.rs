@@ -1,4 +1,4 @@
-//! A topic's tables, and the statements on them.
+//! The tables of a topic, and their statements.
 
 use feedkit_core::failpoint::{self, stage};
 use feedkit_core::{Error, Offset, Partition, Result, Timestamp};
@@ -7,12 +7,13 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::record_batch::{self, RecordBatch};
 use crate::sqlite::failure::Sql;
 
-/// The topic that takes users' actions in.
+/// The topic of users' actions.
 pub const USER_ACTIONS: &str = "user-actions";
-/// The topic of what people are told.
+/// The topic of notifications.
 pub const NOTIFICATIONS: &str = "notifications";
 
-/// Rows dropped in one transaction: at a mebibyte each, more would keep appends waiting.
+/// Maximum number of rows to drop in one transaction. A row may have a mebibyte, and appends wait for the
+/// transaction.
 pub(crate) const RETAIN_ROWS: usize = 32;
 
 /// A topic and its statements.
@@ -33,22 +34,22 @@ pub(crate) struct Table {
     drop_to: String,
 }
 
-/// What a partition holds.
+/// The offsets of a partition.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Extent {
-    /// The first offset held.
+    /// The offset of the first record.
     pub(crate) start: Offset,
-    /// The next offset to be written.
+    /// The next offset to write.
     pub(crate) next: Offset,
     /// The latest time of any record so far.
     last_time: Timestamp,
 }
 
-/// A row as it lies in the table.
+/// A row of the table.
 struct Row {
     base: Offset,
     count: u32,
-    /// The latest time of this or any earlier record: it never goes back.
+    /// The latest time of this or any earlier record. It never goes back.
     last_time: Timestamp,
 }
 
@@ -72,7 +73,7 @@ impl Table {
         }
     }
 
-    /// What the partition holds now.
+    /// The offsets of the partition now.
     pub(crate) fn extent(&self, connection: &Connection, topic: &Topic) -> Sql<Extent> {
         let mut select = connection.prepare_cached(
             "SELECT start, next, last_time FROM partitions WHERE topic = ?1 AND partition = ?2",
@@ -87,7 +88,7 @@ impl Table {
         Ok(extent)
     }
 
-    /// Hands the rows from the one that holds `from` on to `take`, until it has enough.
+    /// Hands rows to `take`, from the one that contains `from`, until it has enough.
     pub(crate) fn rows(
         &self,
         connection: &Connection,
@@ -105,7 +106,7 @@ impl Table {
         Ok(())
     }
 
-    /// Appends the rows, taken in at `time`; the first offset given out.
+    /// Appends the rows at `time`, and returns the first new offset.
     pub(crate) fn append(
         &self,
         connection: &Connection,
@@ -134,10 +135,11 @@ impl Table {
         Ok(select.query_row([offset], row).optional()?)
     }
 
-    /// The offset of the first record held that was taken in at `time` or later, else the next to be written.
+    /// The offset of the first record that was appended at `time` or later. If there is none, the next
+    /// offset to write.
     pub(crate) fn position_at(&self, connection: &Connection, topic: &Topic, time: Timestamp) -> Sql<Offset> {
         let extent = self.extent(connection, topic)?;
-        // Rows' times never go back: halve the offsets down to the first row that reaches `time`.
+        // The rows' times never go back. So a binary search finds the first row that reaches `time`.
         let (mut low, mut high) = (extent.start, extent.next);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -153,14 +155,14 @@ impl Table {
             record_batch::decode(base, count, data, low..Offset::MAX, &mut records)?;
             let reached = records.iter().find(|record| record.time >= time);
             found = reached.map_or(found, |record| record.offset);
-            // The row's first records, one of which reaches `time`, may lie before the start.
+            // The row's first records, one of which reaches `time`, may be before the start.
             Ok(reached.is_none())
         })?;
         Ok(found)
     }
 
-    /// Moves the partition's start to `before` and drops some of the rows that lie wholly before it. How many
-    /// records went from sight, and whether there may be more rows to drop.
+    /// Moves the partition's start to `before`, and drops some of the rows that are wholly before it.
+    /// Returns how many records can no longer be read, and whether there may be more rows to drop.
     pub(crate) fn retain(&self, connection: &Connection, topic: &Topic, before: Offset) -> Sql<(u64, bool)> {
         let extent = self.extent(connection, topic)?;
         let start = before.clamp(extent.start, extent.next);
@@ -179,7 +181,7 @@ fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     Ok(Row { base: row.get(0)?, count: row.get(1)?, last_time: Timestamp::from_millis(row.get(2)?) })
 }
 
-/// Makes the topics that are not there.
+/// Makes the topics that do not exist.
 pub(crate) fn make_topics(connection: &Connection, partitions: u32) -> Sql<()> {
     for name in [USER_ACTIONS, NOTIFICATIONS] {
         let known: bool =

@@ -10,21 +10,21 @@ use tokio::sync::oneshot;
 
 use crate::sqlite::failure::Sql;
 
-/// A job, its result, and who waits for it, behind one type for the queue.
+/// A job with its result and its caller, as one type for the queue.
 pub(super) trait Job: Send {
     fn weight(&self) -> usize;
 
-    /// Runs the job. False: it failed, and what it wrote must be rolled back.
+    /// Runs the job. Returns false if it failed and must be rolled back.
     fn run(&mut self, connection: &Connection, path: &Path) -> bool;
 
-    /// The error that the job ended with.
+    /// The job's error, if it failed.
     fn fault(&self) -> Option<&Error>;
 
-    /// Answers who waits: with the result if the group was committed, else with `fault`.
+    /// Answers the caller: with the result if the group was committed, and with `fault` if not.
     fn answer(self: Box<Self>, fault: Option<&Error>);
 }
 
-/// A [`Job`] with its result and who waits for it.
+/// The only [`Job`].
 pub(super) struct Task<T, F> {
     weight: usize,
     state: State<T, F>,
@@ -38,7 +38,7 @@ enum State<T, F> {
 }
 
 impl<T, F> Task<T, F> {
-    /// A job that waits to be run; `weight` is about how many rows it writes.
+    /// A job that waits to run. `weight` is about how many rows it writes.
     pub(super) fn new(weight: usize, job: F, reply: oneshot::Sender<Result<T>>) -> Self {
         Task { weight, state: State::Waiting(job), reply }
     }
@@ -55,8 +55,8 @@ where
 
     fn run(&mut self, connection: &Connection, path: &Path) -> bool {
         let State::Waiting(job) = std::mem::replace(&mut self.state, State::Running) else { return false };
-        // What the job borrowed of the connection are statements, which unwinding resets; all it wrote is rolled
-        // back.
+        // The job may hold statements of the connection, which unwinding resets. All that it wrote is
+        // rolled back.
         let result = match catch_unwind(AssertUnwindSafe(|| job(connection))) {
             Ok(result) => result.map_err(|e| e.into_error(path)),
             Err(panic) => {
@@ -80,10 +80,10 @@ where
             (State::Done(Err(own)), _) => Err(own),
             (_, Some(fault)) => Err(same(fault)),
             (State::Done(done), None) => done,
-            // Every job of a group that was committed has run.
+            // This cannot happen: every job of a committed group has run.
             (State::Waiting(_) | State::Running, None) => Err(Error::retriable("the job was not run")),
         };
-        // Who waited may be gone.
+        // The caller may be gone.
         let _ = self.reply.send(result);
     }
 }
@@ -96,7 +96,7 @@ fn said(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("without a message")
 }
 
-/// The same error for another one who waits.
+/// A copy of an error, for another caller.
 pub(super) fn same(error: &Error) -> Error {
     Error::new(error.kind(), error.to_string())
 }

@@ -1,4 +1,4 @@
-//! The one thread that writes a database file: what waits is committed together.
+//! The thread that writes a database file. It commits all jobs that wait together.
 
 mod job;
 mod stats;

@@ -1,21 +1,21 @@
-//! What a writer has done.
+//! Figures about a writer.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What a file's writer has done since it was opened.
+/// Figures about a file's writer since the file was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CommitStats {
-    /// Jobs run: appends, commits of batches, steps.
+    /// The number of jobs, such as appends, commits of batches and steps.
     pub jobs: u64,
-    /// Transactions that they were committed in: one sync of the disk each.
+    /// The number of transactions in which they were committed. Each needs one sync of the disk.
     pub groups: u64,
-    /// The longest commit.
+    /// How long the longest commit took.
     pub longest_commit: Duration,
 }
 
-/// The same, counted while the writer works.
+/// The counters behind [`CommitStats`].
 #[derive(Debug, Default)]
 pub(super) struct Stats {
     jobs: AtomicU64,
@@ -36,7 +36,7 @@ impl Stats {
         self.longest_commit_micros.fetch_max(micros, Ordering::Relaxed);
     }
 
-    /// What has been counted so far.
+    /// The figures so far.
     pub(super) fn read(&self) -> CommitStats {
         CommitStats {
             jobs: self.jobs.load(Ordering::Relaxed),

@@ -1,4 +1,4 @@
-//! Groups of jobs, and what becomes of those that fail.
+//! Tests of groups of jobs, some of which fail.
 
 use std::path::Path;
 use std::sync::{Arc, mpsc as std_mpsc};
@@ -31,7 +31,8 @@ fn stored(dir: &Path) -> Vec<i64> {
     select.query_map([], |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap()
 }
 
-/// Keeps the writer in a job until the sender returned is dropped: all that is queued meanwhile is one group.
+/// Keeps the writer in a job until the returned sender is dropped. All jobs that are queued in the meantime
+/// are one group.
 async fn hold(writer: &Arc<Writer>) -> (std_mpsc::Sender<()>, tokio::task::JoinHandle<Result<()>>) {
     let (release, held) = std_mpsc::channel::<()>();
     let (running, runs) = oneshot::channel();
@@ -119,7 +120,7 @@ async fn a_transaction_that_sqlite_rolled_back_fails_the_whole_group() {
                 .run(1, move |connection| {
                     insert(connection, n)?;
                     if n == 1 {
-                        // What SQLite does by itself on a full disk.
+                        // SQLite does this by itself if the disk is full.
                         connection.execute_batch("ROLLBACK")?;
                         return Err(Error::retriable("full").into());
                     }

@@ -13,10 +13,10 @@ use super::stats::Stats;
 use crate::sqlite::checkpoint::Checkpointer;
 use crate::sqlite::failure::Failure;
 
-/// How long closing waits for readers, in order to leave no WAL behind.
+/// How long closing waits for readers, so that it can remove the WAL.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// What the thread owns.
+/// The state of the thread.
 pub(super) struct Worker {
     pub(super) path: PathBuf,
     pub(super) connection: Connection,
@@ -28,7 +28,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Works off the queue until it is closed and empty.
+    /// Runs jobs until the queue is closed and empty.
     pub(super) fn run(mut self) {
         let mut group = Vec::new();
         while let Some(first) = self.jobs.blocking_recv() {
@@ -50,7 +50,7 @@ impl Worker {
         self.finish();
     }
 
-    /// Runs the group in one transaction. An error is that of all its jobs.
+    /// Runs the group in one transaction. An error is the error of all its jobs.
     fn commit(&self, group: &mut [Box<dyn Job>]) -> Result<()> {
         let result = self.try_commit(group);
         if result.is_err() && !self.connection.is_autocommit() {
@@ -72,7 +72,7 @@ impl Worker {
             }
             let ok = job.run(&self.connection, &self.path);
             if self.connection.is_autocommit() {
-                // On a full disk, among others, SQLite rolls back the whole transaction by itself.
+                // In some cases, such as a full disk, SQLite rolls back the whole transaction by itself.
                 return Err(job
                     .fault()
                     .filter(|fault| fault.is_retriable())
@@ -111,17 +111,17 @@ impl Worker {
         Error::retriable(format!("{} was rolled back", self.path.display()))
     }
 
-    /// Leaves a database without a WAL, if nobody is reading an older state of it.
+    /// Moves the WAL into the database and removes it, unless somebody is reading an older state.
     fn finish(self) {
         let path = self.path;
         drop(self.checkpointer);
-        // A reader in the midst of an old state would be waited for.
+        // Moving the WAL waits for readers of an older state.
         let _ = self.connection.busy_timeout(CLOSE_TIMEOUT);
         let moved = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         let closed = self.connection.close().map_err(|(_, error)| error);
         if let Err(error) = moved.and(closed) {
-            // Nothing is lost: the WAL is read when the database is opened next.
-            tracing::warn!(file = %path.display(), %error, "the write-ahead log stays as it is");
+            // Nothing is lost: the next opening of the database reads the WAL.
+            tracing::warn!(file = %path.display(), %error, "the write-ahead log could not be removed; the next start reads it");
         }
     }
 }

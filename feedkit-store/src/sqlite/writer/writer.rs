@@ -1,4 +1,4 @@
-//! The one thread that writes a database file: what waits is committed together.
+//! The queue of jobs for the thread that writes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,29 +15,30 @@ use super::thread::Worker;
 use crate::sqlite::checkpoint::Checkpointer;
 use crate::sqlite::failure::Sql;
 
-/// Runs jobs on the writing connection, in the order in which they come, each group of them in one transaction.
+/// Runs jobs on the writing connection, in the order in which they arrive. Each group of jobs is one
+/// transaction.
 ///
 /// # Contract
 ///
-/// - A job that is answered `Ok` is durable. One that fails changes nothing and does not keep the others of its
-///   group from being committed.
+/// - A job that is answered with `Ok` is durable. A job that fails changes nothing, and the others of its
+///   group are still committed.
 /// - If the group's commit fails, all its jobs fail with that error.
-/// - A job that panics is rolled back and answered as `Fatal`; the writer goes on.
+/// - A job that panics is rolled back and answered with `Fatal`. The writer continues.
 ///
-/// No job waits for others to come: a group is what came while the last one was committed.
+/// No job waits for others: a group consists of the jobs that arrived while the last one was committed.
 #[derive(Debug)]
 pub(crate) struct Writer {
     path: PathBuf,
-    /// `None` once closed: the thread ends when it has worked off the queue.
+    /// `None` once closed: the thread ends when the queue is empty.
     pub(super) queue: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     committed: watch::Receiver<u64>,
     stats: Arc<Stats>,
 }
 
-/// Jobs that may wait; who comes later waits before the queue.
+/// Maximum number of jobs in the queue. More callers wait for a place.
 const QUEUE: usize = 1024;
-/// A group takes no more jobs once their weights come to this.
+/// How much weight a group may have before it takes no more jobs.
 pub(crate) const GROUP_WEIGHT: usize = 80_000;
 
 impl Writer {
@@ -64,7 +65,7 @@ impl Writer {
         let thread = thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || worker.run())
-            .map_err(|e| Error::fatal(format!("the thread {name} cannot be started: {e}")).with_source(e))?;
+            .map_err(|e| Error::fatal(format!("cannot start the thread {name}: {e}")).with_source(e))?;
         Ok(Writer {
             path: path.to_owned(),
             queue: Mutex::new(Some(queue)),
@@ -78,7 +79,7 @@ impl Writer {
     ///
     /// # Cancellation
     ///
-    /// Dropped before the job was queued, it has no effect; later, the job runs all the same.
+    /// If the future is dropped before the job is queued, it has no effect. After that the job runs.
     pub(crate) async fn run<T, F>(&self, weight: usize, job: F) -> Result<T>
     where
         F: FnOnce(&Connection) -> Sql<T> + Send + 'static,
@@ -94,20 +95,20 @@ impl Writer {
         })?
     }
 
-    /// Changes with every commit, after it and before its jobs are answered; closed when the thread has ended.
+    /// Changes after every commit, before its jobs are answered. It is closed when the thread has ended.
     pub(crate) fn committed(&self) -> watch::Receiver<u64> {
         self.committed.clone()
     }
 
-    /// What the writer has done so far.
+    /// Figures about the writer so far.
     pub(crate) fn stats(&self) -> CommitStats {
         self.stats.read()
     }
 
-    /// Works off what is queued, moves the WAL into the database, and ends the thread. Jobs that come later fail.
+    /// Finishes the queued jobs, moves the WAL into the database, and ends the thread. Later jobs fail.
     pub(crate) async fn close(&self) {
         if let Some(thread) = self.end() {
-            // A panic outside of jobs has been reported by its hook; the file is as its last commit left it.
+            // The panic hook has reported a panic outside of jobs. The file is as its last commit left it.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
     }
@@ -123,7 +124,7 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// Waits for the thread. A job may hold the last reference to this, and cannot wait for itself.
+    /// Waits for the thread, except on the thread itself: a job may hold the last reference to this.
     fn drop(&mut self) {
         if let Some(thread) = self.end()
             && thread.thread().id() != thread::current().id()
