@@ -1,20 +1,20 @@
 //! Who may write alerts, and which step or snapshot comes next.
 //!
-//! A store keeps one [`Lease`], which stays when it is given back: then it has no owner. So its epoch
-//! rises with every change of owner, and never falls. Each function here takes the lease as the store
-//! holds it, `None` before it was taken for the first time. Read it in the transaction that writes, and
-//! lock its row, so that it cannot change in between.
+//! A store keeps one [`Lease`], which stays when it is given back: then it has no owner. So its
+//! epoch rises with every change of owner, and never falls. Each function here takes the lease as
+//! the store holds it, `None` before it was taken for the first time. Read it in the transaction
+//! that writes, and lock its row, so that it cannot change in between.
 
 use std::time::Duration;
 
 use crate::lease::Lease;
 use crate::{Error, Result, Timestamp};
 
-/// The lease to store when `owner` asks for it. `None` if somebody else holds it: it has neither been
-/// given back nor run out at `now`.
+/// The lease to store when `owner` asks for it. `None` if somebody else holds it: it has neither
+/// been given back nor run out at `now`.
 ///
-/// Its owner gets it again under the same epoch, also when it has run out; any other owner raises the
-/// epoch, which fences the one before.
+/// Its owner gets it again under the same epoch, also when it has run out; any other owner raises
+/// the epoch, which fences the one before.
 ///
 /// # Errors
 ///
@@ -42,7 +42,8 @@ pub fn renew(held: Option<&Lease>, lease: &Lease, now: Timestamp, ttl: Duration)
     Ok(Lease { until: now.saturating_add(ttl), ..lease.clone() })
 }
 
-/// The lease to store when `lease` is given back: one without an owner, so that anybody may take it.
+/// The lease to store when `lease` is given back: one without an owner, so that anybody may take
+/// it.
 ///
 /// # Errors
 ///
@@ -82,8 +83,8 @@ pub fn check_step(last: u64, number: u64) -> Result<()> {
     }
 }
 
-/// Checks that a snapshot of `step` replaces the one of step `before` (0 without one), when `last` is
-/// the last step kept: snapshots do not go back, and do not run ahead.
+/// Checks that a snapshot of `step` replaces the one of step `before` (0 without one), when `last`
+/// is the last step kept: snapshots do not go back, and do not run ahead.
 ///
 /// # Errors
 ///

@@ -10,7 +10,8 @@ use crate::history::{Claim, CommitBatch, Rejected};
 use crate::source::Record;
 use crate::{Error, JsonCodec, Result, Timestamp};
 
-/// Checks that `group` may claim partitions of a history that belongs to the consumer group `owner`.
+/// Checks that `group` may claim partitions of a history that belongs to the consumer group
+/// `owner`.
 ///
 /// # Errors
 ///
@@ -54,8 +55,8 @@ pub fn check_claim(claim: &Claim, batch: &CommitBatch) -> Result<()> {
 }
 
 /// Checks a batch by itself: it is not empty, its events and rejected records are in the order of
-/// their offsets, and all offsets lie within its range. Databases store offsets and epochs as signed
-/// integers of 64 bits, so larger ones are refused.
+/// their offsets, and all offsets lie within its range. Databases store offsets and epochs as
+/// signed integers of 64 bits, so larger ones are refused.
 ///
 /// # Errors
 ///
@@ -87,8 +88,8 @@ pub fn without_repeats(batch: Arc<CommitBatch>) -> (Arc<CommitBatch>, usize) {
     (Arc::new(unique), repeats)
 }
 
-/// Whether retention may have dropped an event with the same identity: all ids before `dropped_until`
-/// are gone, so that a repeat can no longer be told from a new event.
+/// Whether retention may have dropped an event with the same identity: all ids before
+/// `dropped_until` are gone, so that a repeat can no longer be told from a new event.
 pub fn is_too_old(logged: &LoggedEvent, dropped_until: Option<Timestamp>) -> bool {
     dropped_until.is_some_and(|dropped_until| logged.event.id.time() < dropped_until)
 }

@@ -1,8 +1,8 @@
 //! What every backend does alike, for those who write one.
 //!
-//! The contracts say what a store must do. Some of it does not depend on how a store keeps its data:
-//! those checks and rules are here once. The backends in [`memory`](crate::memory) and in the crate
-//! `feedkit-store` all use them.
+//! The contracts say what a store must do. Some of it does not depend on how a store keeps its
+//! data: those checks and rules are here once. The backends in [`memory`](crate::memory) and in the
+//! crate `feedkit-store` all use them.
 //!
 //! | module | used by |
 //! |---|---|

@@ -8,20 +8,21 @@ use super::connection::Session;
 use super::failure::Sql;
 use super::sql_time::SqlTime;
 
-/// There is one shard of rules so far; rows bear its number for the day there are more.
+/// The only shard of rules so far. Rows have its number, so that there can be more later.
 pub(super) const SHARD: i32 = 0;
 /// Locks the lease's row, and refuses a lease that is no longer held.
 pub(super) async fn hold_lease(session: &Session, lease: &Lease) -> Sql<()> {
     Ok(backend::check_lease(Some(&lock_lease(session).await?), lease)?)
 }
 
-/// Does the same, but shares the row with others that do.
+/// Locks the lease's row together with others that share it, and refuses a lease that is no longer
+/// held.
 pub(super) async fn hold_lease_shared(session: &Session, lease: &Lease) -> Sql<()> {
     Ok(backend::check_lease(Some(&share_lease(session).await?), lease)?)
 }
 
-/// The lease as it is stored. Its row stays locked until the transaction ends, and so does everything that is written
-/// under the lease.
+/// Locks and reads the lease. Until the transaction ends, nobody else changes it, or writes under
+/// it.
 pub(super) async fn lock_lease(session: &Session) -> Sql<Lease> {
     read_lease(session, "SELECT owner, epoch, until FROM alert_lease WHERE shard = $1 FOR UPDATE").await
 }
@@ -36,7 +37,8 @@ pub(super) async fn set_lease(session: &Session, lease: &Lease) -> Sql<()> {
     Ok(())
 }
 
-/// The lease as it is stored. Nobody changes it until the transaction ends, but others may share the lock.
+/// Reads the lease under a lock that others can share. Until the transaction ends, nobody changes
+/// it.
 async fn share_lease(session: &Session) -> Sql<Lease> {
     read_lease(session, "SELECT owner, epoch, until FROM alert_lease WHERE shard = $1 FOR SHARE").await
 }
@@ -44,6 +46,6 @@ async fn share_lease(session: &Session) -> Sql<Lease> {
 async fn read_lease(session: &Session, select: &str) -> Sql<Lease> {
     let select = session.prepare_cached(select).await?;
     let row = session.query_opt(&select, &[&SHARD]).await?;
-    let row = row.ok_or_else(|| Error::corrupt("the row of the alerts' lease is missing"))?;
+    let row = row.ok_or_else(|| Error::corrupt("the row of the alert lease is missing"))?;
     Ok(Lease { owner: row.get(0), epoch: row.get::<_, i64>(1) as Epoch, until: row.get::<_, SqlTime>(2).0 })
 }

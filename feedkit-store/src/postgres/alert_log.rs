@@ -21,15 +21,15 @@ use super::failure::Sql;
 use super::shared::Handle;
 use super::sql_time::SqlTime;
 
-/// Keeps alerts in PostgreSQL, each call that changes something in one transaction that holds the lease's row: who
-/// no longer has the lease changes nothing. Snapshots and marks share the row, so that the relay does not wait for a
-/// snapshot; nobody gets the lease while one of them is under way.
+/// An alert log in PostgreSQL. Each call that changes something is one transaction, which locks the
+/// lease's row: a process without the lease changes nothing. Snapshots and marks share the lock, so
+/// that the relay does not wait for a snapshot. Nobody gets the lease while one of them is running.
 #[derive(Debug, Clone)]
 pub struct PostgresAlertLog {
     pub(super) store: Handle,
 }
 
-/// Alerts written by one statement.
+/// Maximum number of alerts that one statement writes.
 const ALERTS: usize = 500;
 
 impl PostgresAlertLog {
@@ -37,11 +37,12 @@ impl PostgresAlertLog {
         PostgresAlertLog { store: store.clone() }
     }
 
-    /// How far the steps have come, whoever writes them.
+    /// Returns how far the steps have come, also those of another process.
     pub async fn positions(&self) -> Result<Positions> {
         let snapshot = "SELECT positions FROM alert_snapshot WHERE shard = $1";
         reading!(self.store.database(), session => {
-            // Not a single view: the steps first, so that a snapshot in between is at least as far as they were.
+            // The two reads do not see the same moment. The steps are read first, so that a
+            // snapshot that is saved in between is not behind them.
             let steps = load_steps(session).await?;
             let mut positions: Positions = match session.query_opt(snapshot, &[&SHARD]).await? {
                 Some(row) => stored(row.get(0))?,
@@ -54,7 +55,7 @@ impl PostgresAlertLog {
         })
     }
 
-    /// How many alerts are kept.
+    /// Returns the number of stored alerts.
     pub async fn count(&self) -> Result<u64> {
         let count = "SELECT count(*) FROM alerts";
         reading!(self.store.database(), session => {
@@ -92,7 +93,7 @@ impl AlertLog for PostgresAlertLog {
 
     async fn recover(&self, lease: &Lease) -> Result<Recovered> {
         transaction!(self.store.database(), session => {
-            // With the lease's row held nobody writes between one read and the next.
+            // While the lease's row is locked, nobody writes between the two reads.
             hold_lease(session, lease).await?;
             Ok(Recovered { snapshot: alert_snapshot::load(session).await?, steps: load_steps(session).await? })
         })
@@ -144,7 +145,7 @@ impl AlertLog for PostgresAlertLog {
     }
 }
 
-/// Keeps those alerts whose ids are not kept already.
+/// Stores the alerts whose ids are not stored already.
 async fn raise(session: &Session, alerts: &[Notification]) -> Sql<()> {
     if alerts.is_empty() {
         return Ok(());

@@ -54,8 +54,8 @@ async fn save_states(session: &Session, states: &dyn RuleStates) -> Sql<()> {
     let copy = "COPY alert_states (rule, ordinal, state) FROM STDIN (FORMAT binary)";
     let mut rows = Copying::begin(session, copy, 3).await?;
     for (ordinal, rule) in (0..).zip(states.rules()) {
-        // The length is written before the value. So the state is read twice, which needs less memory
-        // than holding it.
+        // The length is written before the value. So the state is read twice, which needs less
+        // memory than holding it.
         let mut left = 0;
         for piece in states.state(rule) {
             left += piece?.len();

@@ -1,10 +1,10 @@
 //! The transaction that commits a batch: position, raw events, likes, authors, rejected records and
 //! journal.
 //!
-//! It consists of two rounds of statements, each sent at once, and the COMMIT. The first round moves the
-//! position, which locks out every other writer of the partition, and looks up the state that the effects
-//! depend on. The second round writes. If the batch publishes posts, their authors are written between
-//! the rounds, because only the database can tell who was first.
+//! It consists of two rounds of statements, each sent at once, and the COMMIT. The first round
+//! moves the position, which locks out every other writer of the partition, and looks up the state
+//! that the effects depend on. The second round writes. If the batch publishes posts, their authors
+//! are written between the rounds, because only the database can tell who was first.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use super::failure::{Failure, Sql, damaged};
 use super::partition_tables::ensure;
 use super::policy::Policy;
 use super::sql_time::SqlTime;
-use super::time_partition::Leaf;
+use super::time_partition::TimePartition;
 use super::{journal, likes, positions, rejected};
 
 /// Maximum number of attempts at one commit. Each follows on one that another writer overtook.
@@ -35,9 +35,9 @@ const TRIES: u32 = 8;
 
 /// Commits `batch`. The `repeats` events that repeated others of the batch were removed before.
 ///
-/// Events newer than `newest` are assumed to be new. Such an event may be stored already: the log got
-/// more partitions and its user moved, or two processes hold the same records. Then a unique index
-/// refuses it, and the next attempt looks all events up.
+/// Events newer than `newest` are assumed to be new. Such an event may be stored already: the log
+/// got more partitions and its user moved, or two processes hold the same records. Then a unique
+/// index refuses it, and the next attempt looks all events up.
 pub(super) async fn commit(
     database: &Database,
     batch: &CommitBatch,
@@ -50,8 +50,8 @@ pub(super) async fn commit(
     let mut attempt = Attempt { database, batch, repeats, by_month, newest, policy };
     let mut tries = 0;
     loop {
-        let mut leaves: Vec<Leaf> = attempt.by_month.leaves().collect();
-        leaves.push(Leaf::day_of(batch.now)?);
+        let mut leaves: Vec<TimePartition> = attempt.by_month.leaves().collect();
+        leaves.push(TimePartition::day_of(batch.now)?);
         ensure(database, &leaves).await?;
         let session = database.session().await?;
         let failure = match session.within(attempt.write(&session)).await {
@@ -81,9 +81,9 @@ pub(super) async fn commit(
     }
 }
 
-/// Begins the transaction. Thousands of keys are always looked up by their index: the planner would read
-/// a table as a whole while it believes the table to be small, and a month of events that was never
-/// analysed would then cost more than all the rest.
+/// Begins the transaction. Thousands of keys are always looked up by their index: the planner would
+/// read a table as a whole while it believes the table to be small, and a month of events that was
+/// never analysed would then cost more than all the rest.
 const BEGIN: &str = "BEGIN; SET LOCAL enable_seqscan = off";
 
 struct Attempt<'a> {
@@ -269,14 +269,15 @@ impl Changes<'_> {
         }
         let delete = session.prepare_cached("DELETE FROM likes WHERE key = ANY($1)").await?;
         let deleted = session.execute(&delete, &[&self.unliked]).await?;
-        // If there were fewer, another partition's writer has removed some since they were looked up.
+        // If there were fewer, another partition's writer has removed some since they were looked
+        // up.
         if deleted == self.unliked.len() as u64 { Ok(()) } else { Err(Failure::Overtaken) }
     }
 }
 
 /// Writes the authors of posts, and returns the posts that had no author before. Users of several
-/// partitions may publish the same post at once. The second writer then waits, and learns that it is
-/// the second.
+/// partitions may publish the same post at once. The second writer then waits, and learns that it
+/// is the second.
 async fn publish(
     session: &Session,
     events: &[LoggedEvent],

@@ -14,8 +14,8 @@ use super::tls;
 /// Maximum number of attempts at a transaction that conflicts with others.
 const TRIES: u32 = 5;
 
-/// Maximum number of rows, or keys, that one statement sends. Each connection of the pool keeps a buffer
-/// of the size of its longest message, so messages stay below some hundred kilobytes.
+/// Maximum number of rows, or keys, that one statement sends. Each connection of the pool keeps a
+/// buffer of the size of its longest message, so messages stay below some hundred kilobytes.
 pub(super) const STATEMENT_ROWS: usize = 4_000;
 
 /// A connection. Only [`keep`](Session::keep) gives it back to the pool. After a failure, or when a
@@ -49,8 +49,8 @@ impl Session {
         drop(self.object.take());
     }
 
-    /// Runs `work` within the deadline. This also ends the wait for a connection that has gone silent,
-    /// which the server's own time-outs cannot.
+    /// Runs `work` within the deadline. This also ends the wait for a connection that has gone
+    /// silent, which the server's own time-outs cannot.
     pub(super) async fn within<T>(&self, work: impl Future<Output = Sql<T>>) -> Sql<T> {
         match tokio::time::timeout(self.deadline, work).await {
             Ok(result) => result,

@@ -16,8 +16,9 @@ const CHUNK: usize = 64 << 10;
 /// A row that is longer than this makes its chunk grow.
 const ROW: usize = 4 << 10;
 
-/// Copies a row for each item with `statement`, if there are items. `put` writes the columns of an item,
-/// in order. Rows are encoded while the server takes the rows before, so that few are in memory.
+/// Copies a row for each item with `statement`, if there are items. `put` writes the columns of an
+/// item, in order. Rows are encoded while the server takes the rows before, so that few are in
+/// memory.
 pub(super) async fn copy<T>(
     session: &Session,
     statement: &str,

@@ -9,10 +9,10 @@ use tokio_postgres::NoTls;
 use super::connection::{Session, config};
 use super::failure::Failure;
 use super::options::PostgresOptions;
-use super::time_partition::Leaves;
+use super::time_partition::TimePartitions;
 
-/// Runs statements outside a transaction. (This is a macro because Rust cannot show that an async closure
-/// is `Send`.)
+/// Runs statements outside a transaction. (This is a macro because Rust cannot show that an async
+/// closure is `Send`.)
 macro_rules! reading {
     ($database:expr, $session:ident => $work:expr) => {{
         match $database.session().await {
@@ -26,11 +26,11 @@ macro_rules! reading {
     }};
 }
 
-/// Runs statements in a transaction, and repeats it if it conflicts with others. With a BEGIN of its own
-/// it is a long transaction.
+/// Runs statements in a transaction, and repeats it if it conflicts with others. With a BEGIN of
+/// its own it is a long transaction.
 ///
-/// The error is [`Uncertain`](feedkit_core::ErrorKind::Uncertain) if the COMMIT got no answer. After any
-/// other error nothing has changed.
+/// The error is [`Uncertain`](feedkit_core::ErrorKind::Uncertain) if the COMMIT got no answer.
+/// After any other error nothing has changed.
 macro_rules! transaction {
     ($database:expr, $session:ident => $work:expr) => {
         transaction!(@ $database, "BEGIN", false, $session => $work)
@@ -62,7 +62,7 @@ pub(super) struct Database {
     statement_timeout: Duration,
     long_statement_timeout: Duration,
     /// The time partitions that are known to exist.
-    pub(super) leaves: Leaves,
+    pub(super) leaves: TimePartitions,
     /// The seed of the likes' keys, so that nobody outside can guess them.
     pub(super) like_seed: u64,
 }
@@ -88,7 +88,7 @@ impl Database {
             pool,
             statement_timeout: options.statement_timeout,
             long_statement_timeout: options.long_statement_timeout,
-            leaves: Leaves::default(),
+            leaves: TimePartitions::default(),
             like_seed: 0,
         })
     }

@@ -26,13 +26,14 @@ pub struct Erased {
 }
 
 impl PostgresHistory {
-    /// Removes a user's texts and attributes, and replaces the user's id by a random pseudonym in events,
-    /// likes, authors and alerts. Rejected records that name the user lose their bytes. All counts stay
-    /// the same. This is one transaction, which reads all raw events.
+    /// Removes a user's texts and attributes, and replaces the user's id by a random pseudonym in
+    /// events, likes, authors and alerts. Rejected records that name the user lose their bytes. All
+    /// counts stay the same. This is one transaction, which reads all raw events.
     ///
     /// It does not reach everything. The journal loses the user by its retention, the log by the
-    /// broker's, backups by their rotation, and the rules' states with their next snapshots. If an event
-    /// of the user arrives again after this, it is a new event. So revoke the user's tokens first.
+    /// broker's, backups by their rotation, and the rules' states with their next snapshots. If an
+    /// event of the user arrives again after this, it is a new event. So revoke the user's tokens
+    /// first.
     pub async fn erase_user(&self, user: &UserId) -> Result<Erased> {
         let database = self.store.database();
         let pseudonym = UserId::new(format!("erased-{}", Uuid::now_v7().simple())).map_err(damaged)?;

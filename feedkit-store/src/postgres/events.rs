@@ -10,10 +10,10 @@ use uuid::Uuid;
 use super::connection::Session;
 use super::copy::{Row, copy};
 use super::failure::Sql;
-use super::time_partition::Leaf;
+use super::time_partition::TimePartition;
 
 /// The indexes of a batch's events, by month and in the order of the table's key.
-pub(super) struct ByMonth(Vec<(Leaf, Vec<u32>)>);
+pub(super) struct ByMonth(Vec<(TimePartition, Vec<u32>)>);
 
 impl ByMonth {
     /// Sorts `events` by month and key.
@@ -21,19 +21,19 @@ impl ByMonth {
         let mut order: Vec<u32> = (0..events.len() as u32).collect();
         let key = |i: &u32| (&events[*i as usize].event.id, &events[*i as usize].event.user);
         order.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
-        let mut months: Vec<(Leaf, Vec<u32>)> = Vec::new();
+        let mut months: Vec<(TimePartition, Vec<u32>)> = Vec::new();
         for i in order {
             let time = events[i as usize].event.id.time();
             match months.last_mut() {
                 Some((leaf, of)) if leaf.contains(time) => of.push(i),
-                _ => months.push((Leaf::month_of(time)?, vec![i])),
+                _ => months.push((TimePartition::month_of(time)?, vec![i])),
             }
         }
         Ok(ByMonth(months))
     }
 
     /// The months, in order.
-    pub(super) fn leaves(&self) -> impl Iterator<Item = Leaf> + '_ {
+    pub(super) fn leaves(&self) -> impl Iterator<Item = TimePartition> + '_ {
         self.0.iter().map(|(leaf, _)| *leaf)
     }
 
@@ -154,17 +154,18 @@ pub(super) async fn newest_id(session: &Session) -> Sql<Option<EventId>> {
 }
 
 /// The months or days of the partitioned table `parent`, in order.
-pub(super) async fn leaves(session: &Session, parent: &str) -> Sql<Vec<Leaf>> {
+pub(super) async fn leaves(session: &Session, parent: &str) -> Sql<Vec<TimePartition>> {
     let select = "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
                   WHERE i.inhparent = to_regclass($1)";
     let rows = session.query(select, &[&parent]).await?;
-    let mut leaves: Vec<Leaf> = rows.iter().filter_map(|row| Leaf::named(row.get::<_, &str>(0))).collect();
+    let mut leaves: Vec<TimePartition> =
+        rows.iter().filter_map(|row| TimePartition::named(row.get::<_, &str>(0))).collect();
     leaves.sort_unstable();
     Ok(leaves)
 }
 
-/// The end of the month that was dropped last. An event with an older id may be a repeat, which can no
-/// longer be told.
+/// The end of the month that was dropped last. An event with an older id may be a repeat, which can
+/// no longer be told.
 pub(super) fn horizon(stored: Option<String>) -> Option<Timestamp> {
     stored.and_then(|millis| millis.parse().ok()).map(Timestamp::from_millis)
 }

@@ -72,7 +72,8 @@ impl Failure {
         }
     }
 
-    /// Whether the transaction conflicted with others, so that a second attempt may succeed at once.
+    /// Whether the transaction conflicted with others, so that a second attempt may succeed at
+    /// once.
     pub(super) fn is_victim(&self) -> bool {
         let code = self.code();
         code == Some(&SqlState::T_R_DEADLOCK_DETECTED) || code == Some(&SqlState::T_R_SERIALIZATION_FAILURE)
@@ -111,7 +112,8 @@ fn kind_of(db: &DbError) -> ErrorKind {
         (_, "XX001" | "XX002") => ErrorKind::Corrupt,
         // Row or index entry too large.
         ("22" | "23", _) | (_, "54000") => ErrorKind::Data,
-        // Connections, rolled back transactions, resources, operators, time-outs, the operating system.
+        // Connections, rolled back transactions, resources, operators, time-outs, the operating
+        // system.
         ("08" | "25" | "40" | "53" | "55" | "57" | "58" | "XX", _) => ErrorKind::Retriable,
         _ => ErrorKind::Fatal,
     }

@@ -13,10 +13,10 @@ use super::{journal, positions, rollup_positions, schema};
 
 /// Moves the partition to `to` in log `log`, and records that this was accepted.
 ///
-/// If the gap is ahead, an empty journal entry moves the followers over it. If the partition goes back,
-/// the followers would get offsets again that they have already applied. So the journal is dropped, and
-/// the history gets another incarnation, which makes them start over. The rollups are in the same
-/// database: they first take the entries that they lack, and then go back too.
+/// If the gap is ahead, an empty journal entry moves the followers over it. If the partition goes
+/// back, the followers would get offsets again that they have already applied. So the journal is
+/// dropped, and the history gets another incarnation, which makes them start over. The rollups are
+/// in the same database: they first take the entries that they lack, and then go back too.
 pub(super) async fn accept(
     session: &Session,
     partition: Partition,

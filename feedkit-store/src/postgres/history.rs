@@ -18,7 +18,7 @@ use super::partition_tables::ensure;
 use super::shared::Handle;
 use super::snapshot::PostgresSnapshot;
 use super::sql_time::SqlTime;
-use super::time_partition::Leaf;
+use super::time_partition::TimePartition;
 use super::{commit, events, gaps, journal, positions, retention, schema};
 
 /// A [`History`] that also answers [`Queries`](feedkit_core::Queries).
@@ -30,8 +30,8 @@ use super::{commit, events, gaps, journal, positions, retention, schema};
 #[derive(Clone)]
 pub struct PostgresHistory {
     pub(super) store: Handle,
-    /// The newest id committed, by partition. Newer ids need not be looked up. If the value is too new,
-    /// it costs lookups; if it is too old, it costs a second attempt.
+    /// The newest id committed, by partition. Newer ids need not be looked up. If the value is too
+    /// new, it costs lookups; if it is too old, it costs a second attempt.
     newest: Arc<Mutex<HashMap<Partition, EventId>>>,
 }
 
@@ -40,9 +40,9 @@ impl PostgresHistory {
         PostgresHistory { store: store.clone(), newest: Arc::default() }
     }
 
-    /// Gives the history another incarnation, after the database was restored from a backup. Followers of
-    /// the history as it was before, such as counters in Redis, then start over. An operator calls this
-    /// while nothing commits.
+    /// Gives the history another incarnation, after the database was restored from a backup.
+    /// Followers of the history as it was before, such as counters in Redis, then start over. An
+    /// operator calls this while nothing commits.
     pub async fn after_restore(&self) -> Result<u128> {
         transaction!(self.store.database(), session => {
             schema::renew_incarnation(session).await?;
@@ -50,8 +50,8 @@ impl PostgresHistory {
         })
     }
 
-    /// Computes all totals and hourly sums again from the raw events and the baseline, in one transaction.
-    /// Readers see the old ones until it is done.
+    /// Computes all totals and hourly sums again from the raw events and the baseline, in one
+    /// transaction. Readers see the old ones until it is done.
     pub async fn rebuild_totals(&self) -> Result<()> {
         super::rebuild::totals(self.store.database(), &self.store.trending()).await
     }
@@ -148,7 +148,7 @@ impl History for PostgresHistory {
     async fn accept_gap(&self, partition: Partition, log: u128, to: Offset, now: Timestamp) -> Result<()> {
         self.forget(partition);
         let (database, trending) = (self.store.database(), self.store.trending());
-        ensure(database, &[Leaf::day_of(now)?]).await?;
+        ensure(database, &[TimePartition::day_of(now)?]).await?;
         transaction!(database, session => gaps::accept(session, partition, log, to, now, &trending).await)
     }
 }

@@ -1,4 +1,4 @@
-//! What an operator asks of the history.
+//! The history's answers to operators.
 
 use async_trait::async_trait;
 use feedkit_core::inspect::{RejectedRecord, Verification};
@@ -14,7 +14,7 @@ use super::numbers::partition_at;
 use super::sql_time::SqlTime;
 use super::verify;
 
-/// `verify` recounts as of one moment; rejected records are as of the last commit.
+/// `verify` counts the data of one moment. Rejected records are those of the last commit.
 #[async_trait]
 impl Inspect for PostgresHistory {
     async fn rejected(

@@ -68,8 +68,8 @@ pub(super) async fn read(
                 continue;
             }
             if first > expected {
-                // Retention has dropped the entries before. There are no holes after that. A damaged
-                // journal, which `verify` reports, is read up to its hole.
+                // Retention has dropped the entries before. There are no holes after that. A
+                // damaged journal, which `verify` reports, is read up to its hole.
                 return Ok(match entries.is_empty() {
                     true => JournalRead::Expired(first),
                     false => JournalRead::Entries(entries),

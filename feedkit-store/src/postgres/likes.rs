@@ -10,11 +10,11 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::connection::{STATEMENT_ROWS, Session};
 use super::failure::Sql;
 
-/// The key of a post and a user: 64 bits of a hash of the post, then 64 bits of a hash of the user. The
-/// seed of both is a secret of the history.
+/// The key of a post and a user: 64 bits of a hash of the post, then 64 bits of a hash of the user.
+/// The seed of both is a secret of the history.
 ///
-/// In a post with a million likes, the probability that two users share a key is 3 in 100 million. Without
-/// the seed, nobody can search for such names.
+/// In a post with a million likes, the probability that two users share a key is 3 in 100 million.
+/// Without the seed, nobody can search for such names.
 pub(super) fn key(seed: u64, post: &PostId, user: &UserId) -> u128 {
     u128::from(half(seed, post.as_str())) << 64 | u128::from(half(seed.rotate_left(32), user.as_str()))
 }

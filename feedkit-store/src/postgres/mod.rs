@@ -1,13 +1,13 @@
 //! History, queries, rollups and alert log on PostgreSQL.
 //!
-//! A commit is one transaction. It moves the partition's row in `positions` from the batch's start to its
-//! end, under the batch's epoch, and writes everything else. A writer that finds another epoch or
-//! position there changes nothing.
+//! A commit is one transaction. It moves the partition's row in `positions` from the batch's start
+//! to its end, under the batch's epoch, and writes everything else. A writer that finds another
+//! epoch or position there changes nothing.
 //!
-//! Writers of several partitions work at the same time. A commit looks up the state that it depends on
-//! (repeats, likes, authors) without locks, and unique indexes check what it writes. If another
-//! partition's writer came first, the transaction is rolled back and repeated. So the usual case needs no
-//! lock.
+//! Writers of several partitions work at the same time. A commit looks up the state that it depends
+//! on (repeats, likes, authors) without locks, and unique indexes check what it writes. If another
+//! partition's writer came first, the transaction is rolled back and repeated. So the usual case
+//! needs no lock.
 
 mod alert_json;
 mod alert_lease;

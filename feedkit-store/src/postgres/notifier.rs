@@ -1,5 +1,5 @@
-//! Telling other processes about commits. This happens outside the commits, because a NOTIFY within a
-//! transaction takes a lock that all other such transactions of the server wait for.
+//! Telling other processes about commits. This happens outside the commits, because a NOTIFY within
+//! a transaction takes a lock that all other such transactions of the server wait for.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -21,8 +21,8 @@ const COALESCE: Duration = Duration::from_millis(10);
 /// How long to wait between two attempts to connect.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Tells other processes about the commits of this one, and this one about theirs, over a connection of
-/// its own.
+/// Tells other processes about the commits of this one, and this one about theirs, over a
+/// connection of its own.
 ///
 /// A notification is only a hint that saves waiting. While the connection is lost, readers find new
 /// commits by looking once a second.
@@ -42,8 +42,8 @@ impl std::fmt::Debug for Notifier {
 pub struct Commits(watch::Receiver<u64>);
 
 impl Commits {
-    /// Waits until another process has committed something since the last call. It waits for ever once
-    /// the notifier was dropped.
+    /// Waits until another process has committed something since the last call. It waits for ever
+    /// once the notifier was dropped.
     ///
     /// # Cancellation
     ///
@@ -106,8 +106,8 @@ impl Notifier {
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
         T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     {
-        // This process also receives its own notifications. They have the number of its connection's
-        // server process.
+        // This process also receives its own notifications. They have the number of its
+        // connection's server process.
         let own = AtomicI32::new(0);
         let tell = async {
             let process = client.query_one("SELECT pg_backend_pid()", &[]).await?;

@@ -7,14 +7,16 @@ use std::time::Duration;
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PostgresOptions {
-    /// The URL, `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `host=… user=…`. It may have several
-    /// hosts; with `target_session_attrs=read-write`, the host that accepts writes is chosen.
+    /// The URL, `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `host=… user=…`. It may have
+    /// several hosts; with `target_session_attrs=read-write`, the host that accepts writes is
+    /// chosen.
     pub url: String,
     /// The password, if it is not in the URL.
     pub password: Option<String>,
     /// The name of the connections in `pg_stat_activity`.
     pub application_name: String,
-    /// Maximum number of connections. Each running commit holds one, and so does each open snapshot.
+    /// Maximum number of connections. Each running commit holds one, and so does each open
+    /// snapshot.
     pub pool_size: usize,
     /// How long a call waits for a free connection before it fails as
     /// [`Retriable`](feedkit_core::ErrorKind::Retriable).
@@ -22,25 +24,26 @@ pub struct PostgresOptions {
     /// How long connecting may take.
     pub connect_timeout: Duration,
     /// How long the server works on one statement before it cancels it. The server also ends a
-    /// transaction whose client is silent for this long, so that a lost process does not hold locks.
+    /// transaction whose client is silent for this long, so that a lost process does not hold
+    /// locks.
     pub statement_timeout: Duration,
     /// How long a statement of a recount, a rebuild or retention may take. They read whole tables.
     pub long_statement_timeout: Duration,
     /// Encryption.
     pub tls: TlsOptions,
-    /// Whether connecting updates the schema, which only its owner may do. Otherwise the schema is only
-    /// checked.
+    /// Whether connecting updates the schema, which only its owner may do. Otherwise the schema is
+    /// only checked.
     ///
-    /// Reading then needs only SELECT on the tables. Writing also needs INSERT, UPDATE and DELETE, and
-    /// EXECUTE on `feedkit_add_events_month` and `feedkit_add_journal_day`. These functions add time
-    /// partitions with their owner's rights; ALTER DEFAULT PRIVILEGES gives the rights on the new tables.
-    /// Retention drops tables, so it needs the owner.
+    /// Reading then needs only SELECT on the tables. Writing also needs INSERT, UPDATE and DELETE,
+    /// and EXECUTE on `feedkit_add_events_month` and `feedkit_add_journal_day`. These functions add
+    /// time partitions with their owner's rights; ALTER DEFAULT PRIVILEGES gives the rights on the
+    /// new tables. Retention drops tables, so it needs the owner.
     pub migrate: bool,
 }
 
 impl PostgresOptions {
-    /// The defaults: 16 connections, 5 s to wait for one, 5 s to connect, 30 s for a statement, an hour
-    /// for a long one, no encryption, and updating the schema.
+    /// The defaults: 16 connections, 5 s to wait for one, 5 s to connect, 30 s for a statement, an
+    /// hour for a long one, no encryption, and updating the schema.
     pub fn new(url: impl Into<String>) -> Self {
         PostgresOptions {
             url: url.into(),
@@ -58,7 +61,7 @@ impl PostgresOptions {
 }
 
 impl fmt::Debug for PostgresOptions {
-    /// Leaves out the URL, which may contain a password.
+    /// TimePartitions out the URL, which may contain a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresOptions")
             .field("application_name", &self.application_name)
@@ -74,8 +77,8 @@ impl fmt::Debug for PostgresOptions {
 pub struct TlsOptions {
     /// Whether connections are encrypted.
     pub mode: TlsMode,
-    /// The certificates of the trusted authorities, in PEM form. With them, the server's certificate and
-    /// name are checked.
+    /// The certificates of the trusted authorities, in PEM form. With them, the server's
+    /// certificate and name are checked.
     pub ca: Option<Vec<u8>>,
 }
 
@@ -104,12 +107,12 @@ pub enum TlsMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RollupOptions {
-    /// Maximum number of effects to hold, over all partitions. Writing many at once costs little more
-    /// than writing few, because they touch the same posts.
+    /// Maximum number of effects to hold, over all partitions. Writing many at once costs little
+    /// more than writing few, because they touch the same posts.
     pub max_held: usize,
-    /// How long to hold the first effect. If writing is slow, it is held longer, up to a second, so that
-    /// writing takes at most a fifth of the time. The more effects are written at once, the less each of
-    /// them costs.
+    /// How long to hold the first effect. If writing is slow, it is held longer, up to a second, so
+    /// that writing takes at most a fifth of the time. The more effects are written at once, the
+    /// less each of them costs.
     pub linger: Duration,
 }
 

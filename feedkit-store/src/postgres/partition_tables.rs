@@ -3,11 +3,11 @@
 use feedkit_core::{Result, Timestamp};
 
 use super::database::{Database, transaction};
-use super::time_partition::Leaf;
+use super::time_partition::TimePartition;
 
-/// Makes the tables of those `leaves` that do not exist yet. It uses a transaction of its own, so that
-/// others need not wait for the caller's.
-pub(super) async fn ensure(database: &Database, leaves: &[Leaf]) -> Result<()> {
+/// Makes the tables of those `leaves` that do not exist yet. It uses a transaction of its own, so
+/// that others need not wait for the caller's.
+pub(super) async fn ensure(database: &Database, leaves: &[TimePartition]) -> Result<()> {
     let missing = database.leaves.missing(leaves);
     if missing.is_empty() {
         return Ok(());
@@ -29,12 +29,12 @@ pub(super) async fn make_ahead(database: &Database, now: Timestamp) -> Result<()
     let day = std::time::Duration::from_secs(86_400);
     let mut leaves = Vec::new();
     for days in 0..8 {
-        leaves.push(Leaf::day_of(now.saturating_add(days * day))?);
+        leaves.push(TimePartition::day_of(now.saturating_add(days * day))?);
     }
-    let mut month = Leaf::month_of(now)?;
+    let mut month = TimePartition::month_of(now)?;
     for _ in 0..3 {
         leaves.push(month);
-        month = Leaf::month_of(month.end())?;
+        month = TimePartition::month_of(month.end())?;
     }
     ensure(database, &leaves).await
 }

@@ -53,8 +53,8 @@ pub(super) async fn claim(session: &Session, partition: Partition, group: &str) 
     Ok(claim_of(&session.query_one(&upsert, &[&number(partition)?]).await?))
 }
 
-/// Moves the partition from a batch's start to its end, if its position, epoch and log are the batch's.
-/// The row stays locked until the transaction ends.
+/// Moves the partition from a batch's start to its end, if its position, epoch and log are the
+/// batch's. The row stays locked until the transaction ends.
 const ADVANCE: &str = "UPDATE positions SET position = $4, log = $5, last_offset = coalesce($6, last_offset), \
      last_time = CASE WHEN $6::bigint IS NULL THEN last_time ELSE $7 END, \
      last_hash = CASE WHEN $6::bigint IS NULL THEN last_hash ELSE $8 END \
@@ -66,8 +66,8 @@ pub(super) async fn prepare_advance(session: &Session) -> Sql<Statement> {
     Ok(session.prepare_cached(ADVANCE).await?)
 }
 
-/// Moves the partition, and returns up to which time raw events have been dropped. `None` if the batch
-/// does not follow on what is stored; [`refusal`] says why.
+/// Moves the partition, and returns up to which time raw events have been dropped. `None` if the
+/// batch does not follow on what is stored; [`refusal`] says why.
 pub(super) async fn advance(
     session: &Session,
     statement: &Statement,

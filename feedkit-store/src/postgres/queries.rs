@@ -1,4 +1,4 @@
-//! Answers from the history.
+//! The history's answers to users.
 
 use std::collections::BTreeMap;
 
@@ -18,8 +18,8 @@ use super::likes;
 use super::numbers::limited;
 use super::sql_time::SqlTime;
 
-/// Counts, top lists and activity come from the rollups. Authors, comments and likes are those of the
-/// last commit.
+/// Counts, top lists and activity come from the rollups. Authors, comments and likes are those of
+/// the last commit.
 #[async_trait]
 impl Queries for PostgresHistory {
     async fn post(&self, post: &PostId) -> Result<Option<PostView>> {
@@ -115,8 +115,8 @@ async fn top(session: &Session, since: Option<Timestamp>, limit: usize) -> Sql<V
     rows.iter().map(ranked).collect()
 }
 
-/// Orders by the logarithms of the scores, relative to the current landmark: their order does not depend
-/// on the time. The scores of the posts found are then computed.
+/// Orders by the logarithms of the scores, relative to the current landmark: their order does not
+/// depend on the time. The scores of the posts found are then computed.
 async fn trending(session: &Session, decay: &Trending, now: Timestamp, limit: usize) -> Sql<Vec<RankedPost>> {
     let select = session
         .prepare_cached(
@@ -136,8 +136,8 @@ async fn trending(session: &Session, decay: &Trending, now: Timestamp, limit: us
     Ok(posts)
 }
 
-/// The table's key begins with the hour. So this goes from one existing hour to the next, and looks the
-/// post up in each.
+/// The table's key begins with the hour. So this goes from one existing hour to the next, and looks
+/// the post up in each.
 const ACTIVITY: &str = "WITH RECURSIVE hours(hour) AS ( \
        SELECT min(hour) FROM post_hourly WHERE hour >= $2 AND hour < $3 \
        UNION ALL \

@@ -28,8 +28,8 @@ pub(super) fn all_sums() -> String {
 
 /// Replaces all totals, and sets the rollups' positions to the history's.
 ///
-/// The lock is taken before the transaction's snapshot, so that nothing is applied between reading and
-/// writing. A follower that applies entries waits, and then finds the new positions.
+/// The lock is taken before the transaction's snapshot, so that nothing is applied between reading
+/// and writing. A follower that applies entries waits, and then finds the new positions.
 pub(super) async fn totals(database: &Database, trending: &Trending) -> Result<()> {
     transaction!(database, "BEGIN ISOLATION LEVEL REPEATABLE READ", session => {
         session.batch_execute("LOCK TABLE rollup_positions IN EXCLUSIVE MODE").await?;

@@ -12,8 +12,8 @@ use super::sql_time::SqlTime;
 /// About how many bytes of values to send in one statement.
 const BYTES: usize = 8 << 20;
 
-/// Stores the rejected records of a batch. An offset may be stored already, if its partition went back in
-/// the same log.
+/// Stores the rejected records of a batch. An offset may be stored already, if its partition went
+/// back in the same log.
 pub(super) async fn insert(session: &Session, batch: &CommitBatch, rejected: &[Rejected]) -> Sql<()> {
     if rejected.is_empty() {
         return Ok(());

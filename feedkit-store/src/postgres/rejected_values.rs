@@ -36,11 +36,12 @@ pub struct RejectedValue {
 }
 
 impl PostgresHistory {
-    /// Returns rejected records with their bytes, by partition, offset and log, those after `after`.
+    /// Returns rejected records with their bytes, by partition, offset and log, those after
+    /// `after`.
     ///
-    /// To try one again, decode it with its own place: an event without an id gets its id from the place.
-    /// Send the event, encoded with that id, and only then [remove](Self::remove_rejected) the record. If
-    /// this is interrupted and done again, the second event is a repeat.
+    /// To try one again, decode it with its own place: an event without an id gets its id from the
+    /// place. Send the event, encoded with that id, and only then [remove](Self::remove_rejected)
+    /// the record. If this is interrupted and done again, the second event is a repeat.
     pub async fn rejected_values(
         &self,
         after: Option<RejectedKey>,

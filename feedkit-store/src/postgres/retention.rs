@@ -13,14 +13,14 @@ use super::partition_tables::make_ahead;
 use super::rebuild::{HOUR, KIND};
 use super::shared::Handle;
 use super::sql_time::SqlTime;
-use super::time_partition::Leaf;
+use super::time_partition::TimePartition;
 use super::{events, positions, rollup_positions};
 
 /// How long dropping a table waits for its users. New users wait behind it in the meantime.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
-/// Drops what `policy` no longer keeps at `now`, each month and each day in a transaction of its own. Also
-/// makes the next time partitions.
+/// Drops what `policy` no longer keeps at `now`, each month and each day in a transaction of its
+/// own. Also makes the next time partitions.
 pub(super) async fn retain(store: &Handle, policy: &RetentionPolicy, now: Timestamp) -> Result<Retained> {
     let database = store.database();
     let mut retained = Retained::default();
@@ -56,9 +56,9 @@ pub(super) async fn retain(store: &Handle, policy: &RetentionPolicy, now: Timest
     Ok(retained)
 }
 
-/// Adds a month's sums to the baseline, drops the month, and returns how many events it had. Sums of zero
-/// are added too: a post that was liked once is a post.
-async fn drop_month(session: &Session, month: Leaf) -> Sql<u64> {
+/// Adds a month's sums to the baseline, drops the month, and returns how many events it had. Sums
+/// of zero are added too: a post that was liked once is a post.
+async fn drop_month(session: &Session, month: TimePartition) -> Sql<u64> {
     // Late events of the month wait. They will be too old.
     session.batch_execute(&format!("LOCK TABLE {month} IN SHARE MODE")).await?;
     session
@@ -83,7 +83,7 @@ async fn drop_month(session: &Session, month: Leaf) -> Sql<u64> {
     Ok(count as u64)
 }
 
-async fn drop_leaf(session: &Session, parent: &str, leaf: Leaf) -> Sql<()> {
+async fn drop_leaf(session: &Session, parent: &str, leaf: TimePartition) -> Sql<()> {
     session
         .batch_execute(&format!(
             "SET LOCAL lock_timeout = {}; LOCK TABLE ONLY {parent} IN ACCESS EXCLUSIVE MODE; DROP TABLE {leaf}",
@@ -109,7 +109,7 @@ async fn pass_over(session: &Session, silent: SqlTime) -> Sql<u64> {
 
 /// Drops a day of the journal if nobody needs its entries and this leaves no hole. Returns how many
 /// entries it had. A follower that has not noted a partition is at its beginning.
-async fn drop_day(session: &Session, day: Leaf) -> Sql<Option<u64>> {
+async fn drop_day(session: &Session, day: TimePartition) -> Sql<Option<u64>> {
     session
         .batch_execute(&format!(
             "SET LOCAL lock_timeout = {}; LOCK TABLE ONLY journal IN ACCESS EXCLUSIVE MODE; \

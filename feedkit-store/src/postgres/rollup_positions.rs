@@ -48,7 +48,8 @@ pub(super) async fn store(
         let position = stored.entry(*partition).or_default();
         for entry in run.entries.iter().filter(|entry| entry.to > *position).collect::<Vec<_>>() {
             if entry.from > *position {
-                // Others have moved the partition, so that the entries no longer follow on its position.
+                // Others have moved the partition, so that the entries no longer follow on its
+                // position.
                 let message = format!(
                     "the rollups of partition {partition} stand at {position}, the held entries begin at {}",
                     entry.from

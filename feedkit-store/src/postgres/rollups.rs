@@ -28,9 +28,9 @@ const LONGEST_LINGER: Duration = Duration::from_secs(1);
 
 /// Keeps `post_totals` and `post_hourly`, and moves their positions in the same transaction.
 ///
-/// It holds the entries until there are many of them or the first has waited long enough, and then writes
-/// those of all partitions at once. Two processes may do this at the same time: each locks the positions
-/// that it moves, and applies only the entries after them.
+/// It holds the entries until there are many of them or the first has waited long enough, and then
+/// writes those of all partitions at once. Two processes may do this at the same time: each locks
+/// the positions that it moves, and applies only the entries after them.
 pub struct PostgresRollups {
     store: Handle,
     options: RollupOptions,
@@ -98,7 +98,8 @@ impl PostgresRollups {
     fn put_back(&self, runs: BTreeMap<Partition, Run>) {
         let mut held = self.held();
         for (partition, run) in runs {
-            // Newer entries may be held in the meantime. Then these are read from the journal again.
+            // Newer entries may be held in the meantime. Then these are read from the journal
+            // again.
             if !held.runs.contains_key(&partition) {
                 held.effects += run.effects();
                 held.since = held.since.or(Some(Instant::now()));
@@ -131,7 +132,8 @@ impl Follower for PostgresRollups {
         let follows = |run: &Run| {
             run.entries.first().is_none_or(|e| e.from <= stored) && run.to().is_none_or(|to| to > stored)
         };
-        // Others may have moved the partition. Entries that no longer follow on its position are dropped.
+        // Others may have moved the partition. Entries that no longer follow on its position are
+        // dropped.
         if let Some(run) = held.runs.remove(&partition) {
             if follows(&run) {
                 held.runs.insert(partition, run);
@@ -188,7 +190,8 @@ impl Follower for PostgresRollups {
         Ok(next)
     }
 
-    /// Computes the sums again from the raw events of its own history. It cannot read another history's.
+    /// Computes the sums again from the raw events of its own history. It cannot read another
+    /// history's.
     async fn rebuild(&self, history: &dyn History) -> Result<()> {
         let own = reading!(self.store.database(), session => schema::incarnation(session).await)?;
         if history.incarnation().await? != own {

@@ -9,8 +9,9 @@ use super::failure::{Sql, damaged};
 
 use super::connection::Session;
 
-/// The scripts, one for each version. The first makes version 1 from an empty schema. Scripts only add
-/// tables, optional columns and indexes, so that the previous release can work with the new schema.
+/// The scripts, one for each version. The first makes version 1 from an empty schema. Scripts only
+/// add tables, optional columns and indexes, so that the previous release can work with the new
+/// schema.
 const VERSIONS: [Version; 1] = [Version { script: include_str!("schema_1.sql"), min_compatible: 1 }];
 
 struct Version {

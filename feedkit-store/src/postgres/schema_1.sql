@@ -46,8 +46,8 @@ CREATE TABLE events (
 
 CREATE INDEX events_comments ON events (post_id, time, event_id, user_id) WHERE kind = 'comment';
 
--- The likes that stand now. The key is a hash of the post, then of the user, so that the likes of one post
--- are together.
+-- The likes that stand now. The key is a hash of the post, then of the user, so that the likes of
+-- one post are together.
 CREATE TABLE likes (
     key uuid PRIMARY KEY,
     post_id text COLLATE "C" NOT NULL,
@@ -111,7 +111,8 @@ CREATE TABLE rejected (
     PRIMARY KEY (partition, "offset", log)
 );
 
--- One row for each commit, with its effects in feedkit's own binary form. One partition for each day (UTC).
+-- One row for each commit, with its effects in feedkit's own binary form. One partition for each
+-- day (UTC).
 CREATE TABLE journal (
     partition integer NOT NULL,
     first bigint NOT NULL,              -- the offset that the commit began at
@@ -142,7 +143,8 @@ CREATE TABLE gaps (
     log uuid NOT NULL                   -- in this incarnation of the log
 );
 
--- The alert follower's lease. The row stays when the lease is given back, so that the epoch never falls.
+-- The alert follower's lease. The row stays when the lease is given back, so that the epoch never
+-- falls.
 CREATE TABLE alert_lease (
     shard integer PRIMARY KEY,
     owner text NOT NULL,                -- empty after it was given back
@@ -204,8 +206,8 @@ CREATE VIEW outbox AS
     SELECT seq, notification FROM alerts
     WHERE seq > coalesce((SELECT seq FROM alert_published WHERE shard = 0), 0);
 
--- The likes of each post by day (UTC), with a running total, the rank among the posts of the day, and the
--- change from the day before.
+-- The likes of each post by day (UTC), with a running total, the rank among the posts of the day,
+-- and the change from the day before.
 CREATE VIEW likes_per_day AS
     SELECT day, post_id, likes,
         (sum(likes) OVER post)::bigint AS running_total,
@@ -231,10 +233,10 @@ CREATE FUNCTION feedkit_uuid_at(at timestamptz) RETURNS uuid LANGUAGE sql IMMUTA
     SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
 $$;
 
--- Adds the partition of a month (202611) or a day (20261124) if it does not exist. It is attached rather than
--- created in place, because that needs no lock for which readers and writers would wait. The two functions
--- below have their owner's rights, so that a program that may not create tables can work across the turn of
--- a month.
+-- Adds the partition of a month (202611) or a day (20261124) if it does not exist. It is attached
+-- rather than created in place, because that needs no lock for which readers and writers would
+-- wait. The two functions below have their owner's rights, so that a program that may not create
+-- tables can work across the turn of a month.
 CREATE FUNCTION feedkit_add_partition(parent text, leaf text, low text, high text) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN

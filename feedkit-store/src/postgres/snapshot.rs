@@ -15,8 +15,8 @@ use super::numbers::limited;
 use super::totals::Totals;
 use super::{positions, rollup_positions};
 
-/// Holds one transaction open from beginning to end. It reads the entries that the rollups lack from the
-/// journal and adds them, so that the totals are those of the positions.
+/// Holds one transaction open from beginning to end. It reads the entries that the rollups lack
+/// from the journal and adds them, so that the totals are those of the positions.
 pub(super) struct PostgresSnapshot {
     session: Session,
     positions: Positions,
@@ -73,8 +73,8 @@ impl Snapshot for PostgresSnapshot {
 }
 
 async fn read(session: &Session, lacking: &Lacking, after: &str, limit: usize) -> Sql<Vec<PostTotals>> {
-    // A post has totals, an author, or both, or is new. So read the next posts of each sort, and take the
-    // first of them all.
+    // A post has totals, an author, or both, or is new. So read the next posts of each sort, and
+    // take the first of them all.
     let mut posts: Vec<PostId> = Vec::new();
     for table in ["post_totals", "posts"] {
         let select =

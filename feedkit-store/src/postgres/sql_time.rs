@@ -9,7 +9,8 @@ const YEAR_2000: i64 = 946_684_800_000;
 /// The first and last microseconds that a `timestamptz` can hold.
 const RANGE: std::ops::RangeInclusive<i64> = -211_813_488_000_000_000..=9_223_371_331_199_999_999;
 
-/// A time in a table. A time that `timestamptz` cannot hold is stored as the nearest one that it can.
+/// A time in a table. A time that `timestamptz` cannot hold is stored as the nearest one that it
+/// can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SqlTime(pub(super) Timestamp);
 

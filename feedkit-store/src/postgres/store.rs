@@ -18,7 +18,8 @@ use super::rollups::PostgresRollups;
 use super::shared::{Handle, Shared, Signal};
 use super::{partition_tables, schema};
 
-/// History, rollups and alert log in one database of PostgreSQL 14 or later. Clones share the connections.
+/// History, rollups and alert log in one database of PostgreSQL 14 or later. Clones share the
+/// connections.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -44,14 +45,14 @@ impl fmt::Debug for Postgres {
 }
 
 impl Postgres {
-    /// Connects, and updates the schema and makes the time partitions of the next days and months, or
-    /// only checks the schema. `clock` gives the time at which followers note their positions.
+    /// Connects, and updates the schema and makes the time partitions of the next days and months,
+    /// or only checks the schema. `clock` gives the time at which followers note their positions.
     ///
     /// # Errors
     ///
-    /// [`Retriable`](feedkit_core::ErrorKind::Retriable) if the server cannot be reached or is starting.
-    /// [`Fatal`](feedkit_core::ErrorKind::Fatal) if it refuses the role, if its certificate is not
-    /// trusted, or if the schema is missing, too old or too new.
+    /// [`Retriable`](feedkit_core::ErrorKind::Retriable) if the server cannot be reached or is
+    /// starting. [`Fatal`](feedkit_core::ErrorKind::Fatal) if it refuses the role, if its
+    /// certificate is not trusted, or if the schema is missing, too old or too new.
     /// [`Invalid`](feedkit_core::ErrorKind::Invalid) if the URL is not valid.
     pub async fn connect(options: PostgresOptions, clock: Arc<dyn Clock>) -> Result<Postgres> {
         let mut database = Database::new(&options)?;
@@ -70,8 +71,8 @@ impl Postgres {
         Ok(Postgres { handle })
     }
 
-    /// Counts likes by `likes` instead of one for each user. It must stay the same for the life of a
-    /// history.
+    /// Counts likes by `likes` instead of one for each user. It must stay the same for the life of
+    /// a history.
     pub fn with_like_policy(mut self, likes: LikePolicy) -> Self {
         self.handle.policy.likes = likes;
         self
@@ -103,8 +104,8 @@ impl Postgres {
         PostgresAlertLog::new(&self.handle)
     }
 
-    /// Returns the notifier, which tells other processes about the commits of this one, and this one
-    /// about theirs.
+    /// Returns the notifier, which tells other processes about the commits of this one, and this
+    /// one about theirs.
     pub fn notifier(&self) -> Notifier {
         Notifier::new(&self.handle)
     }

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 /// A month of raw events or a day of the journal, in UTC. Its number is 202611 or 20261124.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Leaf {
+pub(super) struct TimePartition {
     kind: Kind,
     number: i32,
     /// In milliseconds since 1970.
@@ -24,21 +24,21 @@ enum Kind {
     JournalDay,
 }
 
-impl Leaf {
+impl TimePartition {
     /// The month of the ids that were made at `time`.
-    pub(super) fn month_of(time: Timestamp) -> Result<Leaf> {
+    pub(super) fn month_of(time: Timestamp) -> Result<TimePartition> {
         let first = date_of(time)?.first_of_month();
         Self::between(Kind::EventsMonth, first, first.last_of_month().tomorrow().ok())
     }
 
     /// The day of a commit made at `time`.
-    pub(super) fn day_of(time: Timestamp) -> Result<Leaf> {
+    pub(super) fn day_of(time: Timestamp) -> Result<TimePartition> {
         let day = date_of(time)?;
         Self::between(Kind::JournalDay, day, day.tomorrow().ok())
     }
 
     /// The month or day whose table has this name.
-    pub(super) fn named(table: &str) -> Option<Leaf> {
+    pub(super) fn named(table: &str) -> Option<TimePartition> {
         let parsed = |digits: &str, parts: i32| -> Option<Date> {
             let number: i32 = digits.parse().ok()?;
             let (month, day) = if parts == 3 { (number / 100, number % 100) } else { (number, 1) };
@@ -48,12 +48,12 @@ impl Leaf {
         let start = |date: Date| TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok();
         let time = |date| Some(Timestamp::from_millis(start(date)?.as_millisecond()));
         match table.strip_prefix("events_") {
-            Some(digits) => Leaf::month_of(time(parsed(digits, 2)?)?).ok(),
-            None => Leaf::day_of(time(parsed(table.strip_prefix("journal_")?, 3)?)?).ok(),
+            Some(digits) => TimePartition::month_of(time(parsed(digits, 2)?)?).ok(),
+            None => TimePartition::day_of(time(parsed(table.strip_prefix("journal_")?, 3)?)?).ok(),
         }
     }
 
-    fn between(kind: Kind, first: Date, next: Option<Date>) -> Result<Leaf> {
+    fn between(kind: Kind, first: Date, next: Option<Date>) -> Result<TimePartition> {
         let outside = || Error::data(format!("{first} is outside the calendar"));
         let millis = |date: Date| {
             let start = TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0));
@@ -67,7 +67,7 @@ impl Leaf {
             Kind::EventsMonth => year * 100 + month,
             Kind::JournalDay => (year * 100 + month) * 100 + day,
         };
-        Ok(Leaf { kind, number, start: millis(first)?, end: millis(next.ok_or_else(outside)?)? })
+        Ok(TimePartition { kind, number, start: millis(first)?, end: millis(next.ok_or_else(outside)?)? })
     }
 
     pub(super) fn contains(self, time: Timestamp) -> bool {
@@ -80,7 +80,7 @@ impl Leaf {
     }
 }
 
-impl Leaf {
+impl TimePartition {
     /// The statement that makes its table, from its number.
     pub(super) fn add_statement(self) -> &'static str {
         match self.kind {
@@ -94,7 +94,7 @@ impl Leaf {
     }
 }
 
-impl fmt::Display for Leaf {
+impl fmt::Display for TimePartition {
     /// The name of its table.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
@@ -112,26 +112,26 @@ fn date_of(time: Timestamp) -> Result<Date> {
 
 /// The time partitions that are known to exist, so that the database is asked only once for each.
 #[derive(Debug, Default)]
-pub(super) struct Leaves(Mutex<HashSet<Leaf>>);
+pub(super) struct TimePartitions(Mutex<HashSet<TimePartition>>);
 
-impl Leaves {
+impl TimePartitions {
     /// Forgets all of them, after one was dropped.
     pub(super) fn forget(&self) {
         self.lock().clear();
     }
 
     /// Those of `leaves` that are not known.
-    pub(super) fn missing(&self, leaves: &[Leaf]) -> Vec<Leaf> {
+    pub(super) fn missing(&self, leaves: &[TimePartition]) -> Vec<TimePartition> {
         let known = self.lock();
         leaves.iter().copied().filter(|leaf| !known.contains(leaf)).collect()
     }
 
     /// Adds `leaves` to those that are known.
-    pub(super) fn add(&self, leaves: Vec<Leaf>) {
+    pub(super) fn add(&self, leaves: Vec<TimePartition>) {
         self.lock().extend(leaves);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<Leaf>> {
+    fn lock(&self) -> MutexGuard<'_, HashSet<TimePartition>> {
         self.0.lock()
     }
 }
@@ -142,20 +142,20 @@ mod tests {
 
     #[test]
     fn leaves_touch_do_not_overlap_and_know_their_names() {
-        for of in [Leaf::month_of, Leaf::day_of] {
+        for of in [TimePartition::month_of, TimePartition::day_of] {
             let mut leaf = of(Timestamp::EPOCH).unwrap();
             assert_eq!(leaf.start, 0);
             for _ in 0..2000 {
-                assert_eq!(Leaf::named(&leaf.to_string()), Some(leaf));
+                assert_eq!(TimePartition::named(&leaf.to_string()), Some(leaf));
                 assert!(leaf.contains(Timestamp::from_millis(leaf.end - 1)) && !leaf.contains(leaf.end()));
                 let next = of(leaf.end()).unwrap();
                 assert!(next.start == leaf.end && next > leaf);
                 leaf = next;
             }
         }
-        assert_eq!(Leaf::named("events_202613"), None);
-        assert_eq!(Leaf::named("events_comments"), None);
-        assert!(Leaf::month_of(Timestamp::from_millis((1 << 48) - 1)).is_err());
-        assert!(Leaf::day_of(Timestamp::from_millis(i64::MIN)).is_err());
+        assert_eq!(TimePartition::named("events_202613"), None);
+        assert_eq!(TimePartition::named("events_comments"), None);
+        assert!(TimePartition::month_of(Timestamp::from_millis((1 << 48) - 1)).is_err());
+        assert!(TimePartition::day_of(Timestamp::from_millis(i64::MIN)).is_err());
     }
 }

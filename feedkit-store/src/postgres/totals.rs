@@ -37,8 +37,8 @@ impl<'e> Totals<'e> {
         }
     }
 
-    /// Adds the sums to what is stored, in the order of the tables' keys, so that writers of the same
-    /// posts cannot deadlock.
+    /// Adds the sums to what is stored, in the order of the tables' keys, so that writers of the
+    /// same posts cannot deadlock.
     pub(super) async fn store(self, session: &Session) -> Sql<()> {
         // A post's sum of zero is stored too: a post that was liked once is a post.
         let mut by_post: Vec<_> = self.by_post.into_iter().collect();
@@ -73,9 +73,9 @@ impl<'e> Totals<'e> {
     }
 }
 
-/// A score of another generation is moved to the later landmark. If the generations are two apart, the
-/// older score is too small to matter beside a like of the newer one. (PostgreSQL fails on a product that
-/// is too small for its type.)
+/// A score of another generation is moved to the later landmark. If the generations are two apart,
+/// the older score is too small to matter beside a like of the newer one. (PostgreSQL fails on a
+/// product that is too small for its type.)
 fn add_totals() -> String {
     format!(
         "INSERT INTO post_totals AS t (post_id, kind, count, generation, score) \

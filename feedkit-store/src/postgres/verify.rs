@@ -25,8 +25,8 @@ struct Lacking {
 const LACKING: &str =
     "unnest($1::timestamptz[], $2::text[], $3::text[], $4::bigint[]) AS l (hour, post_id, kind, n)";
 
-/// Compares totals, hourly sums, likes, authors and the journal with what the raw events say. All are
-/// those of one moment, which is the transaction's.
+/// Compares totals, hourly sums, likes, authors and the journal with what the raw events say. All
+/// are those of one moment, which is the transaction's.
 pub(super) async fn verify(session: &Session, likes: LikePolicy, trending: &Trending) -> Sql<Verification> {
     let mut differences = Differences::default();
     let positions = positions::all(session).await?;
@@ -87,7 +87,8 @@ pub(super) async fn verify(session: &Session, likes: LikePolicy, trending: &Tren
     Ok(differences.into_verification(events, posts))
 }
 
-/// Reports where the sums by k of two lists of (k, n) differ. A k that is missing in one list is 0 there.
+/// Reports where the sums by k of two lists of (k, n) differ. A k that is missing in one list is 0
+/// there.
 async fn compare(
     session: &Session,
     differences: &mut Differences,
@@ -111,8 +112,8 @@ async fn compare(
     Ok(())
 }
 
-/// Checks that each post's author sent the event that had an effect. For posts older than the raw events
-/// only the author is stored.
+/// Checks that each post's author sent the event that had an effect. For posts older than the raw
+/// events only the author is stored.
 async fn authors(session: &Session, differences: &mut Differences) -> Sql<()> {
     let dropped = schema::meta(session, "dropped_until").await?.is_some();
     let select = format!(

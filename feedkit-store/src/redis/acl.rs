@@ -11,12 +11,12 @@ pub enum Role {
 }
 
 /// Returns the rules of an ACL user that has only the rights that `role` needs. Put them behind the
-/// user's name and password in `ACL SETUSER` or in an ACL file. `cluster` says whether they are for a
-/// Redis Cluster.
+/// user's name and password in `ACL SETUSER` or in an ACL file. `cluster` says whether they are for
+/// a Redis Cluster.
 ///
-/// The processor cannot touch limits and cached answers. The gateway cannot change a counter. Neither
-/// can change the server's configuration, load modules, remove everything, or see the commands of
-/// others.
+/// The processor cannot touch limits and cached answers. The gateway cannot change a counter.
+/// Neither can change the server's configuration, load modules, remove everything, or see the
+/// commands of others.
 ///
 /// ```
 /// use feedkit_store::redis::{Role, acl_rules};

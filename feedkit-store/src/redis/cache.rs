@@ -1,3 +1,5 @@
+//! A cache of answers.
+
 use std::sync::Arc;
 use std::time::Duration;
 

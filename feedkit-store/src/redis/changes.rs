@@ -1,7 +1,7 @@
 //! Changes of counters in the form that the scripts take: one argument of MessagePack.
 //!
-//! The server reads one argument of 30 KB faster than 4,000 small ones, and encoding a delta needs no
-//! allocation.
+//! The server reads one argument of 30 KB faster than 4,000 small ones, and encoding a delta needs
+//! no allocation.
 
 use feedkit_core::counters::CounterDelta;
 use feedkit_core::history::PostTotals;

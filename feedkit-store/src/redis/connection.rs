@@ -53,14 +53,14 @@ struct Slot {
     /// When the last answer came, or the connection was opened, in milliseconds after `started`.
     heard: AtomicU64,
     started: Instant,
-    /// How long a connection may send no answer while callers wait for one. After that it is closed. A
-    /// host that has gone does not say so. A cluster's connection (redis 1.8) can also lock up while a
-    /// master fails over, and then never answers again.
+    /// How long a connection may send no answer while callers wait for one. After that it is
+    /// closed. A host that has gone does not say so. A cluster's connection (redis 1.8) can also
+    /// lock up while a master fails over, and then never answers again.
     silence: Duration,
 }
 
-/// The callers that wait for a connection drive its opening. If all of them give up, the next caller
-/// continues it.
+/// The callers that wait for a connection drive its opening. If all of them give up, the next
+/// caller continues it.
 type Connecting = Shared<BoxFuture<'static, RedisResult<Connection>>>;
 
 #[derive(Clone)]
@@ -150,7 +150,8 @@ impl Slot {
         current.get_or_insert_with(connect).clone()
     }
 
-    /// Makes the next call open a new connection, unless another call has opened one in the meantime.
+    /// Makes the next call open a new connection, unless another call has opened one in the
+    /// meantime.
     fn forget(&self, connecting: &Connecting) {
         let mut current = self.current.lock();
         if current.as_ref().is_some_and(|now| now.ptr_eq(connecting)) {
@@ -187,8 +188,8 @@ impl Endpoint {
             })
             .collect::<RedisResult<_>>()?;
         if options.urls.iter().any(|url| url.starts_with("rediss:")) {
-            // If two providers are built in, rustls needs a choice. feedkit uses ring, unless the program
-            // has chosen already.
+            // If two providers are built in, rustls needs a choice. feedkit uses ring, unless the
+            // program has chosen already.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let certificates =

@@ -1,3 +1,5 @@
+//! Counters on Redis.
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,8 +15,8 @@ use super::script::{APPLY, LOOK};
 use super::shard::{Applied, Part, Standing};
 use super::shared::Shared;
 
-/// A [`CounterStore`] on Redis. One script applies a chunk; in a cluster, one for each shard that the
-/// chunk touches.
+/// A [`CounterStore`] on Redis. One script applies a chunk; in a cluster, one for each shard that
+/// the chunk touches.
 #[derive(Debug, Clone)]
 pub struct RedisCounters {
     pub(super) shared: Arc<Shared>,
@@ -26,7 +28,8 @@ impl RedisCounters {
         RedisCounters { shared, trending }
     }
 
-    /// Sets how trending scores fade. The scores in the chunks must be made with the same `trending`.
+    /// Sets how trending scores fade. The scores in the chunks must be made with the same
+    /// `trending`.
     pub fn with_trending(mut self, trending: Trending) -> Self {
         self.trending = trending;
         self

@@ -3,12 +3,12 @@
 use feedkit_core::{Error, ErrorKind};
 use redis::{ErrorKind as Kind, RedisError, ServerErrorKind};
 
-/// How Redis says, within a script, that the user has no right to a command or a key. This error has no
-/// code of its own.
+/// How Redis says, within a script, that the user has no right to a command or a key. This error
+/// has no code of its own.
 const NOT_IN_A_SCRIPT: &str = "The user executing the script can't";
 
-/// Converts an error for the caller. All calls may be repeated: those that write are fenced, or do no
-/// harm when they run twice.
+/// Converts an error for the caller. All calls may be repeated: those that write are fenced, or do
+/// no harm when they run twice.
 pub(super) fn explain(doing: &str, error: RedisError) -> Error {
     let (kind, why) = match error.kind() {
         Kind::AuthenticationFailed => (ErrorKind::Fatal, "Redis rejected the user or the password"),

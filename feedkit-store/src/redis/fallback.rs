@@ -1,3 +1,5 @@
+//! A rate limiter for the time when Redis cannot be reached.
+
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -8,9 +10,9 @@ use feedkit_core::access::{RateLimiter, Spending};
 
 /// A limiter that asks a shared limiter, and a local one while the shared one cannot be reached.
 ///
-/// Neither knows what was spent at the other: when it switches, each key may have its whole allowance
-/// again. After a failure it does not ask the shared limiter for a second, so that requests do not wait
-/// for it one after another.
+/// Neither knows what was spent at the other: when it switches, each key may have its whole
+/// allowance again. After a failure it does not ask the shared limiter for a second, so that
+/// requests do not wait for it one after another.
 #[derive(Debug)]
 pub struct FallbackLimiter<S, L> {
     shared: S,

@@ -18,8 +18,8 @@ impl Mark {
         Mark { position: fence.position, chunk: fence.chunk }
     }
 
-    /// Encodes the mark in digits of fixed width. Scripts compare them as text, because Lua's numbers
-    /// would not be exact.
+    /// Encodes the mark in digits of fixed width. Scripts compare them as text, because Lua's
+    /// numbers would not be exact.
     pub(super) fn encode(self) -> String {
         format!("{:020}.{:010}", self.position, self.chunk)
     }

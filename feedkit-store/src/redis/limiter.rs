@@ -1,3 +1,5 @@
+//! A rate limiter that processes share.
+
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +14,12 @@ use super::reply;
 use super::script::SPEND;
 use super::shared::Shared;
 
-/// A [`RateLimiter`] that all users of one Redis share. Each call runs one script, which computes GCRA
-/// with the server's clock.
+/// A [`RateLimiter`] that all users of one Redis share. Each call runs one script, which computes
+/// GCRA with the server's clock.
 ///
 /// Its keys expire when the allowance is whole again. It answers within 100 ms, or fails as
-/// [`Retriable`](feedkit_core::ErrorKind::Retriable). The first call, which checks the server, may take
-/// three times as long. [`FallbackLimiter`](super::FallbackLimiter) handles the failure.
+/// [`Retriable`](feedkit_core::ErrorKind::Retriable). The first call, which checks the server, may
+/// take three times as long. [`FallbackLimiter`](super::FallbackLimiter) handles the failure.
 #[derive(Debug, Clone)]
 pub struct RedisRateLimiter {
     shared: Arc<Shared>,

@@ -22,33 +22,34 @@
 //! | `feedkit:limit:KEY` | string, expires | when the allowance will be whole again |
 //! | `feedkit:cache:KEY` | string, expires | an answer |
 //!
-//! In a cluster, a hash of a post's id assigns the post to one of 64 virtual shards. Each shard has its
-//! own set of these keys, except limits and the cache, behind a hash tag: `{fk00}:post:ID:likes`,
-//! `{fk00}:top_posts`, up to `{fk63}:…`. So all keys of a shard are on one server, and move together
-//! when slots move.
+//! In a cluster, a hash of a post's id assigns the post to one of 64 virtual shards. Each shard has
+//! its own set of these keys, except limits and the cache, behind a hash tag:
+//! `{fk00}:post:ID:likes`, `{fk00}:top_posts`, up to `{fk63}:…`. So all keys of a shard are on one
+//! server, and move together when slots move.
 //!
 //! # Exact counts in a cluster
 //!
-//! A chunk touches some of the shards. Each of them counts its part in one step, with a fence of its
-//! own; the other shards are not written to. So their fences are old, and an old fence must be told
-//! apart from one that a failover has brought back. To that end the applier applies a partition's
-//! chunks in order, and sends each shard the fence that it last saw there. A shard takes its part only
-//! if its fence lies between that one and the chunk's: then it has missed nothing.
+//! A chunk touches some of the shards. Each of them counts its part in one step, with a fence of
+//! its own; the other shards are not written to. So their fences are old, and an old fence must be
+//! told apart from one that a failover has brought back. To that end the applier applies a
+//! partition's chunks in order, and sends each shard the fence that it last saw there. A shard
+//! takes its part only if its fence lies between that one and the chunk's: then it has missed
+//! nothing.
 //!
-//! When all shards have counted a chunk, the partition's *home* shard records this, together with the
-//! fences of the shards that the chunk touched. An applier that starts reads all shards. If a shard's
-//! fence is before the recorded one, the shard has lost chunks: the applier continues from there, and
-//! the other shards skip what they have. A failover may also set the home back, which does no harm,
-//! because its records go back with it. A shard that falls back to before a rebuild has another
-//! generation, and so asks for a new rebuild.
+//! When all shards have counted a chunk, the partition's *home* shard records this, together with
+//! the fences of the shards that the chunk touched. An applier that starts reads all shards. If a
+//! shard's fence is before the recorded one, the shard has lost chunks: the applier continues from
+//! there, and the other shards skip what they have. A failover may also set the home back, which
+//! does no harm, because its records go back with it. A shard that falls back to before a rebuild
+//! has another generation, and so asks for a new rebuild.
 //!
 //! # What Redis must be
 //!
-//! Redis must be of version 7 or newer. Its `maxmemory-policy` must not be `allkeys-*`, because that
-//! removes counters when memory is short; [`Redis::connect`] refuses it. `volatile-*` is accepted, as
-//! only limits and cached answers expire. Redis may lose all its data: the counters are then counted
-//! again from the journal, or rebuilt from the history. [`acl_rules`] gives the rights that each
-//! program needs.
+//! Redis must be of version 7 or newer. Its `maxmemory-policy` must not be `allkeys-*`, because
+//! that removes counters when memory is short; [`Redis::connect`] refuses it. `volatile-*` is
+//! accepted, as only limits and cached answers expire. Redis may lose all its data: the counters
+//! are then counted again from the journal, or rebuilt from the history. [`acl_rules`] gives the
+//! rights that each program needs.
 
 mod acl;
 mod cache;
@@ -56,12 +57,12 @@ mod changes;
 mod cluster;
 mod connection;
 mod counters;
+mod counts;
 mod failure;
 mod fallback;
 mod fence;
 mod keys;
 mod limiter;
-mod lists;
 mod options;
 mod rebuild;
 mod reply;

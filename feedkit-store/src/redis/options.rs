@@ -10,8 +10,8 @@ use feedkit_core::{Error, Result};
 #[non_exhaustive]
 pub struct RedisOptions {
     /// The URL of a single Redis, or the URLs of some nodes of a cluster:
-    /// `redis://user:password@host:port/database`, or `rediss://` for TLS. All nodes of a cluster must
-    /// accept the same user and password.
+    /// `redis://user:password@host:port/database`, or `rediss://` for TLS. All nodes of a cluster
+    /// must accept the same user and password.
     pub urls: Vec<String>,
     /// The user's password, if it is not in the URLs.
     pub password: Option<String>,
@@ -20,22 +20,22 @@ pub struct RedisOptions {
     /// The certificates, in PEM form, of the authorities that are trusted. Without it, those of the
     /// operating system are.
     pub tls_ca: Option<Vec<u8>>,
-    /// How long an answer may take, including attempts over a new connection. After that the call fails
-    /// as [`Retriable`](feedkit_core::ErrorKind::Retriable). Redis may still run the command, which
-    /// does no harm to the counters. This must be longer than the longest script: counting a chunk of
-    /// 1,000 deltas takes milliseconds.
+    /// How long an answer may take, including attempts over a new connection. After that the call
+    /// fails as [`Retriable`](feedkit_core::ErrorKind::Retriable). Redis may still run the command,
+    /// which does no harm to the counters. This must be longer than the longest script: counting a
+    /// chunk of 1,000 deltas takes milliseconds.
     pub response_timeout: Duration,
     /// How long connecting may take.
     pub connect_timeout: Duration,
-    /// The number of connections to a single Redis. Each carries any number of calls at once. A cluster
-    /// has one connection for each node.
+    /// The number of connections to a single Redis. Each carries any number of calls at once. A
+    /// cluster has one connection for each node.
     pub connections: usize,
-    /// A prefix of all keys, for tests that share a Redis. Leave it empty in production, because other
-    /// programs read keys by their names.
+    /// A prefix of all keys, for tests that share a Redis. Leave it empty in production, because
+    /// other programs read keys by their names.
     pub prefix: String,
-    /// How long a process waits for another process's rebuild of the counters after its last sign of
-    /// life. Without this wait, processes that all find the counters gone would interrupt each other
-    /// for ever.
+    /// How long a process waits for another process's rebuild of the counters after its last sign
+    /// of life. Without this wait, processes that all find the counters gone would interrupt each
+    /// other for ever.
     pub rebuild_patience: Duration,
 }
 

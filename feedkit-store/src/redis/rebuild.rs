@@ -1,9 +1,9 @@
 //! Rebuilding the counters in place.
 //!
-//! The shards are first marked as being rebuilt, and refuse appliers and readers. Then the old keys are
-//! removed, the totals are written, and the fences are set, with which the shards work again. Each step
-//! contains the rebuild's token, so that a rebuild that was replaced changes nothing more. Each shard
-//! counts its loads, so that a shard that lost some in a failover is noticed.
+//! The shards are first marked as being rebuilt, and refuse appliers and readers. Then the old keys
+//! are removed, the totals are written, and the fences are set, with which the shards work again.
+//! Each step contains the rebuild's token, so that a rebuild that was replaced changes nothing
+//! more. Each shard counts its loads, so that a shard that lost some in a failover is noticed.
 
 use feedkit_core::counters::RebuildToken;
 use feedkit_core::failpoint::{self, stage};
@@ -159,7 +159,8 @@ impl RedisCounters {
             let looked = found.len();
             return Ok(Some((found, looked)));
         }
-        // A cluster lists the keys of a slot, always from the first. So the keys that stay must be skipped.
+        // A cluster lists the keys of a slot, always from the first. So the keys that stay must be
+        // skipped.
         let wanted = scan.kept + SCAN_KEYS;
         let mut command = redis::cmd("CLUSTER");
         command.arg("GETKEYSINSLOT").arg(slot_of(&shard.state)).arg(wanted);
@@ -226,8 +227,8 @@ impl RedisCounters {
         reply::named(answer).ok_or_else(|| unexpected(script.doing(), &Value::Nil))
     }
 
-    /// How many loads each shard has had in the rebuild with this token, after adding one to the shard
-    /// `done`.
+    /// How many loads each shard has had in the rebuild with this token, after adding one to the
+    /// shard `done`.
     fn loads(&self, token: RebuildToken, done: Option<usize>) -> Result<Vec<u64>> {
         let mut own = self.own();
         let own = own.as_mut().filter(|own| own.token == token.0).ok_or_else(|| over(token))?;

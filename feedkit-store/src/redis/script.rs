@@ -54,8 +54,8 @@ impl Script {
         self.doing
     }
 
-    /// Runs the script on the server that has `key`, its only declared key. It takes one round trip, and
-    /// another one if the server does not know the script yet and needs its text.
+    /// Runs the script on the server that has `key`, its only declared key. It takes one round
+    /// trip, and another one if the server does not know the script yet and needs its text.
     pub(super) async fn run(
         &self,
         connections: &Connections,

@@ -42,8 +42,8 @@ impl Applied {
     }
 }
 
-/// The error of a key with a value that is not feedkit's. It is a gap, which asks for a rebuild, and a
-/// rebuild removes the key.
+/// The error of a key with a value that is not feedkit's. It is a gap, which asks for a rebuild,
+/// and a rebuild removes the key.
 pub(super) fn misfit(rest: &[Value]) -> Error {
     let at = |place| reply::text_at(rest, place).unwrap_or_default();
     Error::gap(format!("Redis holds a {} at {}; the counters must be rebuilt", at(1), at(0)))

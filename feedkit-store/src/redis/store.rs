@@ -14,7 +14,8 @@ use super::limiter::RedisRateLimiter;
 use super::options::RedisOptions;
 use super::shared::Shared;
 
-/// A Redis or a Redis Cluster. Clones share the connections. A connection that breaks is opened again.
+/// A Redis or a Redis Cluster. Clones share the connections. A connection that breaks is opened
+/// again.
 ///
 /// ```no_run
 /// # async fn example() -> feedkit_core::Result<()> {
@@ -44,16 +45,16 @@ impl Redis {
     /// # Errors
     ///
     /// [`Retriable`](feedkit_core::ErrorKind::Retriable) if Redis cannot be reached.
-    /// [`Fatal`](feedkit_core::ErrorKind::Fatal) if it may evict counters, is too old, or rejects the
-    /// user.
+    /// [`Fatal`](feedkit_core::ErrorKind::Fatal) if it may evict counters, is too old, or rejects
+    /// the user.
     pub async fn connect(options: RedisOptions) -> Result<Self> {
         let redis = Redis::lazy(options)?;
         redis.check().await?;
         Ok(redis)
     }
 
-    /// Checks that Redis answers, or every master of a cluster, and that it does not remove counters.
-    /// Readiness probes call it.
+    /// Checks that Redis answers, or every master of a cluster, and that it does not remove
+    /// counters. Readiness probes call it.
     pub async fn check(&self) -> Result<()> {
         self.shared.check(self.shared.options.response_timeout).await?;
         self.shared.connections.send("reaching Redis", redis::cmd("PING"), To::Masters).await.map(drop)
@@ -64,8 +65,8 @@ impl Redis {
         RedisCounters::new(self.shared.clone(), Trending::default())
     }
 
-    /// Returns a limiter that all processes on this Redis share. A key may spend `limit` at once, and
-    /// gets as much back over `period`.
+    /// Returns a limiter that all processes on this Redis share. A key may spend `limit` at once,
+    /// and gets as much back over `period`.
     pub fn rate_limiter(&self, limit: NonZeroU32, period: Duration) -> Result<RedisRateLimiter> {
         RedisRateLimiter::new(self.shared.clone(), limit, period)
     }

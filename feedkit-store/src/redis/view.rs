@@ -19,10 +19,12 @@ pub(super) struct View {
 }
 
 impl View {
-    /// Puts the answers of all shards together. `None` if they have no common state and must be rebuilt.
+    /// Puts the answers of all shards together. `None` if they have no common state and must be
+    /// rebuilt.
     ///
-    /// The shards are read at slightly different times, while others may count. This does no harm: a
-    /// shard that was read before its home may seem to have missed a chunk, and then gets it again.
+    /// The shards are read at slightly different times, while others may count. This does no harm:
+    /// a shard that was read before its home may seem to have missed a chunk, and then gets it
+    /// again.
     pub(super) fn new(shards: &[Standing], home: usize) -> Option<View> {
         let generation = &shards[0].generation;
         if shards.iter().any(|shard| shard.unusable || shard.generation != *generation) {

@@ -1,4 +1,4 @@
-//! The alerts that were raised, in the state's database.
+//! The alerts that were raised, in `state.db`.
 
 use async_trait::async_trait;
 use feedkit_core::notification::Notification;

@@ -9,9 +9,9 @@ use rusqlite::Connection;
 
 /// Moves WAL pages into the database on a thread of its own, when the writer asks for it.
 ///
-/// SQLite begins a WAL again only when all of it was moved. While the writer is busy, a second thread can
-/// never move all of it. So the thread moves most of the pages, and the writer moves the few that it has
-/// written in the meantime.
+/// SQLite begins a WAL again only when all of it was moved. While the writer is busy, a second
+/// thread can never move all of it. So the thread moves most of the pages, and the writer moves the
+/// few that it has written in the meantime.
 #[derive(Debug)]
 pub(crate) struct Checkpointer {
     /// `None` when it is closing.
@@ -30,7 +30,8 @@ pub(crate) struct Limits {
     pub(crate) due: i64,
     /// Maximum number of pages that the writer moves itself.
     pub(crate) rest: i64,
-    /// Maximum number of pages in the WAL while the thread moves pages. With more, the writer waits.
+    /// Maximum number of pages in the WAL while the thread moves pages. With more, the writer
+    /// waits.
     pub(crate) most: i64,
 }
 
@@ -117,8 +118,8 @@ impl Wal {
 /// Moves the pages that no reader needs in the WAL.
 fn move_pages(connection: &Connection, path: &Path) {
     if let Err(error) = Wal::ask(connection, "PRAGMA wal_checkpoint(PASSIVE)") {
-        // If the disk is full, the pages stay in the WAL, where they are just as safe. A later call tries
-        // again.
+        // If the disk is full, the pages stay in the WAL, where they are just as safe. A later call
+        // tries again.
         tracing::warn!(file = %path.display(), %error, "the write-ahead log could not be moved into the database; trying again later");
     }
 }

@@ -18,10 +18,11 @@ use super::{journal, positions, retention};
 
 /// Commits `batch`. The `repeats` events that repeated others of the batch were removed before.
 ///
-/// Events newer than `newest` are assumed to be new. Without `newest`, the newest stored id is looked up:
-/// no newer event can be stored. An event that is assumed to be new may be stored already, if the log got
-/// more partitions and its user moved. Then this fails with a constraint error, and the caller repeats it
-/// without `newest`. `tell` gets the totals before they are stored.
+/// Events newer than `newest` are assumed to be new. Without `newest`, the newest stored id is
+/// looked up: no newer event can be stored. An event that is assumed to be new may be stored
+/// already, if the log got more partitions and its user moved. Then this fails with a constraint
+/// error, and the caller repeats it without `newest`. `tell` gets the totals before they are
+/// stored.
 pub(super) fn commit(
     connection: &Connection,
     batch: &CommitBatch,
@@ -94,7 +95,8 @@ fn known(
 
 /// Writes likes and authors, and returns which events have an effect.
 fn effects(connection: &Connection, events: &[LoggedEvent], likes: LikePolicy) -> Sql<Vec<bool>> {
-    // One statement for each pair reads and writes: whether it changed a row tells what was stored before.
+    // One statement for each pair reads and writes: whether it changed a row tells what was stored
+    // before.
     let mut like = connection.prepare_cached("INSERT OR IGNORE INTO likes (post, user) VALUES (?1, ?2)")?;
     let mut unlike = connection.prepare_cached("DELETE FROM likes WHERE post = ?1 AND user = ?2")?;
     let mut publish =

@@ -42,7 +42,8 @@ pub(crate) fn open_writer(path: &Path, schema: &Schema, tuning: &Tuning) -> Resu
         let mut connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        // The version is checked before anything is changed, so that another program's file stays as it is.
+        // The version is checked before anything is changed, so that another program's file stays
+        // as it is.
         schema.version(&connection, path)?;
         connection.pragma_update(None, "page_size", tuning.page_size)?;
         let mode: String =
@@ -55,8 +56,8 @@ pub(crate) fn open_writer(path: &Path, schema: &Schema, tuning: &Tuning) -> Resu
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)?;
         connection.pragma_update(None, "cache_size", -i64::from(tuning.writer_cache_kib))?;
-        // The pages that a savepoint may have to restore stay until the group's commit. They would need
-        // too much memory.
+        // The pages that a savepoint may have to restore stay until the group's commit. They would
+        // need too much memory.
         connection.pragma_update(None, "temp_store", "FILE")?;
         connection.pragma_update(None, "foreign_keys", false)?;
         schema.migrate(&mut connection, path)?;
@@ -131,8 +132,8 @@ impl Readers {
         work.await.map_err(|e| stopped(&self.pool.path, &e))?
     }
 
-    /// Opens a connection for the caller alone, outside the pool's limit. It is for reads that take several
-    /// calls.
+    /// Opens a connection for the caller alone, outside the pool's limit. It is for reads that take
+    /// several calls.
     pub(crate) async fn hold(&self) -> Result<HeldReader> {
         let pool = Arc::clone(&self.pool);
         let open = tokio::task::spawn_blocking(move || {
@@ -160,7 +161,8 @@ impl Pool {
     }
 
     fn put_back(&self, connection: Connection) {
-        // If its rollback failed, the connection is still in a transaction and cannot be used again.
+        // If its rollback failed, the connection is still in a transaction and cannot be used
+        // again.
         if !connection.is_autocommit() {
             return;
         }
@@ -182,8 +184,8 @@ pub(crate) struct HeldReader {
 }
 
 impl HeldReader {
-    /// Runs `read` on a thread where it may block, and returns the connection with the result. It opens no
-    /// transaction: one that `read` begins continues in the next call.
+    /// Runs `read` on a thread where it may block, and returns the connection with the result. It
+    /// opens no transaction: one that `read` begins continues in the next call.
     pub(crate) fn start<T, F>(self, read: F) -> JoinHandle<(HeldReader, Result<T>)>
     where
         F: FnOnce(&Connection) -> Sql<T> + Send + 'static,
@@ -233,8 +235,8 @@ fn open_reader(path: &Path, schema: &Schema, tuning: &Tuning) -> Sql<Connection>
         Ok(connection) => return Ok(connection),
         Err(failure) => failure,
     };
-    // A WAL needs an index file beside it, which a read-only directory may not have. If the WAL has no
-    // changes, the database file is complete, and nobody can be changing it.
+    // A WAL needs an index file beside it, which a read-only directory may not have. If the WAL has
+    // no changes, the database file is complete, and nobody can be changing it.
     let code = failure.code().map(primary);
     if !matches!(code, Some(ffi::SQLITE_CANTOPEN | ffi::SQLITE_READONLY)) || !path.exists() {
         return Err(failure);

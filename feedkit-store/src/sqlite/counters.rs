@@ -20,12 +20,12 @@ use super::totals::Tables;
 /// The counters' own tables.
 const COUNTERS: Tables = Tables { totals: "counter_totals", authors: "counter_authors" };
 
-/// A [`CounterStore`] for a history that is kept elsewhere. Each chunk is one transaction. Chunks that wait at
-/// the same time share a sync of the disk.
+/// A [`CounterStore`] for a history that is kept elsewhere. Each chunk is one transaction. Chunks
+/// that wait at the same time share a sync of the disk.
 ///
-/// A program whose history is in PostgreSQL, or in a store of its own, uses it to count without Redis. A
-/// [`SqliteHistory`](super::SqliteHistory) does not need it: it keeps its totals in its own commits, and
-/// [`SqliteCounts`](super::SqliteCounts) reads them.
+/// A program whose history is in PostgreSQL, or in a store of its own, uses it to count without
+/// Redis. A [`SqliteHistory`](super::SqliteHistory) does not need it: it keeps its totals in its
+/// own commits, and [`SqliteCounts`](super::SqliteCounts) reads them.
 #[derive(Debug, Clone)]
 pub struct SqliteCounters {
     state: Arc<Database>,
@@ -37,7 +37,8 @@ impl SqliteCounters {
         SqliteCounters { state, trending: Trending::default() }
     }
 
-    /// Sets how trending scores fade. The scores in the chunks must be made with the same `trending`.
+    /// Sets how trending scores fade. The scores in the chunks must be made with the same
+    /// `trending`.
     pub fn with_trending(mut self, trending: Trending) -> Self {
         self.trending = trending;
         self

@@ -8,8 +8,8 @@ use rusqlite::Connection;
 use super::history::SqliteHistory;
 use super::totals::HISTORY;
 
-/// [`Counts`] from the totals that a [`SqliteHistory`] changes in its own commits. They are never behind
-/// the history, and no follower feeds them.
+/// [`Counts`] from the totals that a [`SqliteHistory`] changes in its own commits. They are never
+/// behind the history, and no follower feeds them.
 #[derive(Debug, Clone)]
 pub struct SqliteCounts {
     history: SqliteHistory,

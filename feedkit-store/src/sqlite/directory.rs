@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use feedkit_core::{Error, Result};
 
-/// A directory with a feed's log and state. If it was opened for writing, it holds the lock until it is
-/// dropped.
+/// A directory with a feed's log and state. If it was opened for writing, it holds the lock until
+/// it is dropped.
 #[derive(Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
-    /// The file is locked while it is open. The operating system also unlocks it when the process dies.
+    /// The file is locked while it is open. The operating system also unlocks it when the process
+    /// dies.
     lock: Option<File>,
 }
 
@@ -20,8 +21,8 @@ const STATE: &str = "state.db";
 const LOCK: &str = "lock";
 
 impl DataDir {
-    /// Opens the directory for writing. Makes it if it does not exist. Only one process at a time can have
-    /// it open for writing.
+    /// Opens the directory for writing. Makes it if it does not exist. Only one process at a time
+    /// can have it open for writing.
     pub(crate) fn open_writer(path: impl Into<PathBuf>) -> Result<DataDir> {
         let path = path.into();
         make(&path).map_err(|e| fault(&path, "cannot be made", e))?;
@@ -89,8 +90,8 @@ impl DataDir {
     }
 }
 
-/// Makes the directory and those above it that are missing, and syncs them, so that they survive a crash
-/// of the machine.
+/// Makes the directory and those above it that are missing, and syncs them, so that they survive a
+/// crash of the machine.
 fn make(path: &Path) -> std::io::Result<()> {
     let missing = path.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists());
     let missing: Vec<_> = missing.collect();
@@ -102,7 +103,8 @@ fn make(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Writes the process id, for the messages of other processes. Only the lock protects the directory.
+/// Writes the process id, for the messages of other processes. Only the lock protects the
+/// directory.
 fn note_pid(lock: &mut File) -> std::io::Result<()> {
     lock.set_len(0)?;
     lock.rewind()?;
@@ -111,8 +113,8 @@ fn note_pid(lock: &mut File) -> std::io::Result<()> {
 
 fn in_use(path: &Path, lock: &mut File) -> Error {
     let mut pid = String::new();
-    // Between taking the lock and writing the id, the file may be empty, or have the id of an earlier
-    // process.
+    // Between taking the lock and writing the id, the file may be empty, or have the id of an
+    // earlier process.
     let known = lock.take(32).read_to_string(&mut pid).is_ok() && pid.trim().parse::<u32>().is_ok();
     let who = if known { format!(" (pid {})", pid.trim()) } else { String::new() };
     Error::fatal(format!("{} is in use by another feedkit process{who}", path.display()))

@@ -1,11 +1,12 @@
-//! The raw events: one table for each month of the ids' times, so that a whole month can be dropped.
+//! The raw events: one table for each month of the ids' times, so that a whole month can be
+//! dropped.
 
 use feedkit_core::effect::LoggedEvent;
 use feedkit_core::{Error, Event, Partition, Timestamp};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::failure::Sql;
-use super::time_partition::Month;
+use super::time_partition::TimePartition;
 
 /// The columns of every events table, and of the view over them.
 const COLUMNS: &str = "id, user, post, kind, time, received, partition, offset, effect, text, attributes";
@@ -23,7 +24,7 @@ pub(super) struct EventTables<'c> {
 }
 
 struct Table<'c> {
-    month: Month,
+    month: TimePartition,
     contains: CachedStatement<'c>,
     insert: CachedStatement<'c>,
 }
@@ -32,13 +33,13 @@ impl<'c> EventTables<'c> {
     /// Makes the tables of the events' months that do not exist yet.
     pub(super) fn for_events(connection: &'c Connection, events: &[LoggedEvent]) -> Sql<Self> {
         let mut tables: Vec<Table<'c>> = Vec::new();
-        let mut last: Option<Month> = None;
+        let mut last: Option<TimePartition> = None;
         for logged in events {
             let time = logged.event.id.time();
             if last.is_some_and(|month| month.contains(time)) {
                 continue;
             }
-            let month = Month::of(time);
+            let month = TimePartition::month_of(time);
             last = Some(month);
             if !tables.iter().any(|table| table.month == month) {
                 create(connection, month)?;
@@ -98,7 +99,7 @@ impl<'c> EventTables<'c> {
 }
 
 impl<'c> Table<'c> {
-    fn prepare(connection: &'c Connection, month: Month) -> Sql<Self> {
+    fn prepare(connection: &'c Connection, month: TimePartition) -> Sql<Self> {
         let contains = format!("SELECT 1 FROM {month} WHERE id = ?1 AND user = ?2");
         let insert =
             format!("INSERT INTO {month} ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
@@ -111,10 +112,10 @@ impl<'c> Table<'c> {
 }
 
 /// The months that have a table, in order.
-pub(super) fn months(connection: &Connection) -> Sql<Vec<Month>> {
+pub(super) fn months(connection: &Connection) -> Sql<Vec<TimePartition>> {
     let mut select = connection.prepare_cached("SELECT month FROM event_months ORDER BY month")?;
     let numbers = select.query_map([], |row| row.get(0))?.collect::<Result<Vec<i32>, _>>()?;
-    Ok(numbers.into_iter().filter_map(Month::numbered).collect())
+    Ok(numbers.into_iter().filter_map(TimePartition::numbered).collect())
 }
 
 /// The id of the newest event that is stored.
@@ -124,7 +125,7 @@ pub(super) fn newest_id(connection: &Connection) -> Sql<Option<[u8; 16]>> {
     Ok(connection.query_row(&select, [], |row| row.get(0)).optional()?)
 }
 
-fn create(connection: &Connection, month: Month) -> Sql<()> {
+fn create(connection: &Connection, month: TimePartition) -> Sql<()> {
     let added = connection
         .prepare_cached("INSERT OR IGNORE INTO event_months (month) VALUES (?1)")?
         .execute([month.number()])?;
@@ -152,7 +153,7 @@ fn create(connection: &Connection, month: Month) -> Sql<()> {
 }
 
 /// Drops a month's table. Its sums must be in the baseline already.
-pub(super) fn drop_month(connection: &Connection, month: Month) -> Sql<()> {
+pub(super) fn drop_month(connection: &Connection, month: TimePartition) -> Sql<()> {
     connection.execute("DELETE FROM event_months WHERE month = ?1", [month.number()])?;
     connection.execute_batch(&format!("DROP TABLE {month}"))?;
     rebuild_view(connection)

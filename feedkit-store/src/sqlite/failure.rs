@@ -30,7 +30,8 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    /// The error for the caller, of work on the database at `path` that was rolled back or only read.
+    /// The error for the caller, of work on the database at `path` that was rolled back or only
+    /// read.
     pub(crate) fn into_error(self, path: &Path) -> Error {
         match self {
             Failure::Feed(error) => error,
@@ -71,9 +72,9 @@ pub(crate) const fn primary(code: i32) -> i32 {
     code & 0xff
 }
 
-/// Whether a COMMIT that failed may still be durable. A commit writes its frames, of which the last makes
-/// it valid, then syncs them, and then adds them to the index. After an error while writing, it is not
-/// valid. After a later error, a recovery may find the frames.
+/// Whether a COMMIT that failed may still be durable. A commit writes its frames, of which the last
+/// makes it valid, then syncs them, and then adds them to the index. After an error while writing,
+/// it is not valid. After a later error, a recovery may find the frames.
 fn outcome_is_unknown(error: &rusqlite::Error) -> bool {
     let Some(code) = extended(error) else { return true };
     match primary(code) {

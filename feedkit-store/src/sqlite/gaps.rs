@@ -9,9 +9,9 @@ use super::{journal, positions, schema};
 
 /// Moves the partition to `to` in log `log`, and records that this was accepted.
 ///
-/// If the gap is ahead, an empty journal entry moves the followers over it. If the partition goes back,
-/// the followers would get offsets again that they have already applied. So the journal is dropped, and
-/// the history gets another incarnation, which makes them start over.
+/// If the gap is ahead, an empty journal entry moves the followers over it. If the partition goes
+/// back, the followers would get offsets again that they have already applied. So the journal is
+/// dropped, and the history gets another incarnation, which makes them start over.
 pub(super) fn accept(
     connection: &Connection,
     partition: Partition,

@@ -29,8 +29,8 @@ use super::{commit, gaps, journal, positions, rebuild, retention, schema};
 /// A [`History`] that changes the totals in its own commits, and also answers
 /// [`Queries`](feedkit_core::Queries).
 ///
-/// Commits of several partitions that wait at the same time share one transaction and one sync. Clones
-/// share the files.
+/// Commits of several partitions that wait at the same time share one transaction and one sync.
+/// Clones share the files.
 #[derive(Clone)]
 pub struct SqliteHistory {
     pub(super) state: Arc<Database>,
@@ -38,8 +38,8 @@ pub struct SqliteHistory {
     clock: Arc<dyn Clock>,
     policy: Policy,
     leaders: Arc<Leaders>,
-    /// The newest id committed, by partition. Newer ids need not be looked up. If the value is too new, it
-    /// only costs lookups.
+    /// The newest id committed, by partition. Newer ids need not be looked up. If the value is too
+    /// new, it only costs lookups.
     newest: Arc<Mutex<HashMap<Partition, EventId>>>,
 }
 
@@ -66,8 +66,8 @@ impl SqliteHistory {
         self.policy
     }
 
-    /// Computes all totals again from the raw events and the baseline, in one transaction. Readers see the
-    /// old ones until it is done.
+    /// Computes all totals again from the raw events and the baseline, in one transaction. Readers
+    /// see the old ones until it is done.
     ///
     /// # Cancellation
     ///
@@ -167,8 +167,8 @@ impl History for SqliteHistory {
         let (batch, repeats) = without_repeats(batch);
         let mut outcome = self.write(&batch, repeats, self.newest(partition)).await;
         if matches!(&outcome, Err(error) if error.kind() == ErrorKind::Data) {
-            // Either an event is stored under another partition, or a value cannot be stored. Looking up
-            // every event tells which.
+            // Either an event is stored under another partition, or a value cannot be stored.
+            // Looking up every event tells which.
             outcome = self.write(&batch, repeats, None).await;
         }
         if outcome.is_ok() {

@@ -1,4 +1,4 @@
-//! What an operator asks of the history.
+//! The history's answers to operators.
 
 use async_trait::async_trait;
 use feedkit_core::inspect::{RejectedRecord, Verification};

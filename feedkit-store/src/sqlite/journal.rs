@@ -59,8 +59,8 @@ pub(super) fn read(
             continue;
         }
         if first > expected {
-            // Retention has dropped the entries before. There are no holes after that. A damaged journal,
-            // which `verify` reports, is read up to its hole.
+            // Retention has dropped the entries before. There are no holes after that. A damaged
+            // journal, which `verify` reports, is read up to its hole.
             return Ok(match entries.is_empty() {
                 true => JournalRead::Expired(first),
                 false => JournalRead::Entries(entries),
@@ -87,8 +87,8 @@ fn not_a_blob(error: rusqlite::types::FromSqlError) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Blob, Box::new(error))
 }
 
-/// Drops entries of `partition` that end at or before `before` and were made before `made`, in milliseconds
-/// since 1970, up to the first that is still needed. Returns how many it dropped.
+/// Drops entries of `partition` that end at or before `before` and were made before `made`, in
+/// milliseconds since 1970, up to the first that is still needed. Returns how many it dropped.
 pub(super) fn drop_before(
     connection: &Connection,
     partition: Partition,

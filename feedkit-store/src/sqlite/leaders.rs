@@ -1,10 +1,10 @@
 //! The leading posts, kept in memory, so that a list of the top posts need not read all posts.
 //!
-//! Only the names are kept. The counts are read from the tables, in the reader's own transaction. A list
-//! is exact: a post that is neither among the names nor has changed since they were found ranks below the
-//! last of them (the *floor*). If a part of an answer does not rank above the floor, all posts are read
-//! again. The names are kept while somebody reads lists, so that commits without readers are not slowed
-//! down.
+//! Only the names are kept. The counts are read from the tables, in the reader's own transaction. A
+//! list is exact: a post that is neither among the names nor has changed since they were found
+//! ranks below the last of them (the *floor*). If a part of an answer does not rank above the
+//! floor, all posts are read again. The names are kept while somebody reads lists, so that commits
+//! without readers are not slowed down.
 
 use feedkit_core::PostId;
 use feedkit_core::queries::RankedPost;
@@ -13,10 +13,11 @@ use parking_lot::{Mutex, MutexGuard};
 use rusqlite::Connection;
 
 use super::failure::Sql;
-use super::ranking::{Order, Standing};
+use super::ranking::{LikedPost, Order};
 use super::totals::Tables;
 
-/// How many names to keep: the longest list that is often asked for, and as many again that may fall.
+/// How many names to keep: the longest list that is often asked for, and as many again that may
+/// fall.
 const KEPT: usize = 256;
 
 /// Maximum number of changed posts to remember without a reader. After that, the names are dropped.
@@ -33,8 +34,8 @@ pub(super) struct Leaders {
 }
 
 impl Leaders {
-    /// Notes the posts whose likes change in the transaction that becomes `commit`. It must be called
-    /// before the commit. The posts of a transaction that fails do no harm.
+    /// Notes the posts whose likes change in the transaction that becomes `commit`. It must be
+    /// called before the commit. The posts of a transaction that fails do no harm.
     pub(super) fn changed<'p>(&self, posts: impl Iterator<Item = &'p PostId> + Clone, commit: Commit) {
         self.likes.changed(posts.clone(), commit);
         self.trending.changed(posts, commit);
@@ -48,8 +49,8 @@ impl Leaders {
 
     /// The first `limit` posts in some order.
     ///
-    /// `done` is the newest commit that had certainly ended before `connection` began its transaction. The
-    /// transaction must not have read anything yet.
+    /// `done` is the newest commit that had certainly ended before `connection` began its
+    /// transaction. The transaction must not have read anything yet.
     pub(super) fn first(
         &self,
         connection: &Connection,
@@ -82,8 +83,8 @@ struct Names {
     leading: Option<Leading>,
     /// The posts that have changed since, with the last commit that changed them.
     changed: HashMap<PostId, Commit>,
-    /// Changes whenever the names are replaced. A reader that began with older names does not store its
-    /// own.
+    /// Changes whenever the names are replaced. A reader that began with older names does not store
+    /// its own.
     version: u64,
 }
 
@@ -91,7 +92,7 @@ struct Names {
 struct Leading {
     posts: Vec<PostId>,
     /// No other post ranked above it. `None` if there were no others.
-    floor: Option<Standing>,
+    floor: Option<LikedPost>,
 }
 
 impl Kept {
@@ -102,7 +103,7 @@ impl Kept {
         order: &Order,
         limit: usize,
         done: Commit,
-    ) -> Sql<Vec<Standing>> {
+    ) -> Sql<Vec<LikedPost>> {
         let (version, leading, changed) = self.begin(|| tables.pin(connection))?;
         if let Some(Leading { mut posts, floor }) = leading {
             posts.extend(changed);
@@ -114,8 +115,8 @@ impl Kept {
             let above =
                 |floor| standings.get(limit.max(1) - 1).is_some_and(|last| order.is_above(last, floor));
             if floor.as_ref().is_none_or(above) {
-                // The posts that are left out here, and those that were left out before, rank below the
-                // higher of the two.
+                // The posts that are left out here, and those that were left out before, rank below
+                // the higher of the two.
                 let dropped = standings.get(KEPT - 1).filter(|_| standings.len() > KEPT);
                 let floor = match (dropped, floor) {
                     (Some(last), Some(floor)) if order.precedes(&floor, last) => Some(floor),
@@ -149,8 +150,8 @@ impl Kept {
         }
     }
 
-    /// `pin` fixes what the reader sees. It runs under the lock, so that the names come from an earlier
-    /// state, and all changes between the two states have been noted.
+    /// `pin` fixes what the reader sees. It runs under the lock, so that the names come from an
+    /// earlier state, and all changes between the two states have been noted.
     fn begin(&self, pin: impl FnOnce() -> Sql<()>) -> Sql<(u64, Option<Leading>, Vec<PostId>)> {
         let mut names = self.lock();
         pin()?;
@@ -159,7 +160,7 @@ impl Kept {
         Ok((names.version, names.leading.clone(), changed.unwrap_or_default()))
     }
 
-    fn keep(&self, version: u64, done: Commit, standings: &[Standing], floor: Option<Standing>) {
+    fn keep(&self, version: u64, done: Commit, standings: &[LikedPost], floor: Option<LikedPost>) {
         let mut names = self.lock();
         if names.version != version || done < names.missed {
             return;
@@ -208,8 +209,8 @@ mod tests {
         connection
     }
 
-    /// Commits `count` transactions of random likes and unlikes, half of them on few posts. Some are
-    /// rolled back.
+    /// Commits `count` transactions of random likes and unlikes, half of them on few posts. Some
+    /// are rolled back.
     fn write(path: &Path, leaders: &Leaders, commits: &AtomicU64, count: u64, seed: u64) {
         let (connection, decay) = (open(path), Trending::default());
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -239,8 +240,8 @@ mod tests {
         }
     }
 
-    /// Reads lists until `stop`, compares each with the list from all posts in the same transaction, and
-    /// returns how many it read.
+    /// Reads lists until `stop`, compares each with the list from all posts in the same
+    /// transaction, and returns how many it read.
     fn read(path: &Path, leaders: &Leaders, commits: &AtomicU64, stop: &AtomicBool, seed: u64) -> u64 {
         let connection = open(path);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -271,8 +272,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.db");
         let connection = open(&path);
-        connection.execute_batch(include_str!("state_schema.sql")).unwrap();
-        connection.execute_batch(include_str!("history_schema.sql")).unwrap();
+        connection.execute_batch(include_str!("schema_1.sql")).unwrap();
         let (leaders, commits, stop) = (Leaders::default(), AtomicU64::new(0), AtomicBool::new(false));
         let (path, leaders, commits, stop) = (&path, &leaders, &commits, &stop);
         std::thread::scope(|scope| {

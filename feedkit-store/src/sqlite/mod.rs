@@ -1,8 +1,8 @@
 //! Log, history, counters and alert log in one directory, on SQLite.
 //!
-//! There are two files: `log.db` holds the records, and `state.db` everything that was made from them. Each
-//! has one thread that writes. It commits all jobs that wait in one transaction, and syncs it before it
-//! answers. Readers never wait for it.
+//! There are two files: `log.db` holds the records, and `state.db` everything that was made from
+//! them. Each has one thread that writes. It commits all jobs that wait in one transaction, and
+//! syncs it before it answers. Readers never wait for it.
 
 mod alert_json;
 mod alert_lease;

@@ -4,8 +4,8 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SqliteOptions {
-    /// The number of partitions of each topic. It is used when the directory is made, and cannot change
-    /// later.
+    /// The number of partitions of each topic. It is used when the directory is made, and cannot
+    /// change later.
     pub partitions: u32,
     /// The page cache of the state's writer, in bytes.
     pub state_cache_bytes: u64,
@@ -18,8 +18,8 @@ pub struct SqliteOptions {
 }
 
 impl Default for SqliteOptions {
-    /// Four partitions; caches of 32 MiB for the state, 8 MiB for the log and 4 MiB for each reader; four
-    /// readers.
+    /// Four partitions; caches of 32 MiB for the state, 8 MiB for the log and 4 MiB for each
+    /// reader; four readers.
     fn default() -> Self {
         SqliteOptions {
             partitions: 4,

@@ -1,4 +1,4 @@
-//! Notifications that wait to be published, in the state's database.
+//! The notifications that wait to be published, in `state.db`.
 
 use async_trait::async_trait;
 use feedkit_core::lease::Lease;

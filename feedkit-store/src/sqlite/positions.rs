@@ -45,7 +45,8 @@ pub(super) fn claim(connection: &Connection, partition: Partition) -> Sql<Claim>
     claimed(connection, partition)
 }
 
-/// Moves the partition from the batch's start to its end, if its position, epoch and log are the batch's.
+/// Moves the partition from the batch's start to its end, if its position, epoch and log are the
+/// batch's.
 pub(super) fn advance(connection: &Connection, batch: &CommitBatch) -> Sql<()> {
     let claim = claimed(connection, batch.partition)?;
     check_claim(&claim, batch)?;

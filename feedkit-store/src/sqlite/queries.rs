@@ -1,4 +1,4 @@
-//! Answers from the history.
+//! The history's answers to users.
 
 use std::collections::BTreeMap;
 
@@ -78,8 +78,8 @@ fn top_since(connection: &Connection, since: Timestamp, limit: usize) -> Sql<Vec
     ranked_by_likes(rows)
 }
 
-/// The table's key begins with the hour. So this goes from one existing hour to the next, and looks the
-/// post up in each.
+/// The table's key begins with the hour. So this goes from one existing hour to the next, and looks
+/// the post up in each.
 const ACTIVITY: &str = "WITH RECURSIVE hours(hour) AS ( \
        SELECT min(hour) FROM post_hourly WHERE hour >= ?2 AND hour < ?3 \
        UNION ALL \
@@ -132,8 +132,8 @@ fn comments(
     before: Option<CommentCursor>,
     limit: usize,
 ) -> Sql<Vec<Comment>> {
-    // An event's own time does not tell the month of its id. So read the newest of every month, and then
-    // take the newest of those.
+    // An event's own time does not tell the month of its id. So read the newest of every month, and
+    // then take the newest of those.
     let mut comments = Vec::new();
     for month in events::months(connection)? {
         let mut select = connection.prepare_cached(&format!(
@@ -175,8 +175,7 @@ mod tests {
     #[test]
     fn activity_looks_at_one_row_an_hour() {
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(include_str!("state_schema.sql")).unwrap();
-        connection.execute_batch(include_str!("history_schema.sql")).unwrap();
+        connection.execute_batch(include_str!("schema_1.sql")).unwrap();
         let mut select = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", super::ACTIVITY)).unwrap();
         let steps = select.query_map(["p", "0", "1"], |row| row.get(3)).unwrap();
         let mut steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();

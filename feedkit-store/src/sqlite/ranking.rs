@@ -10,7 +10,7 @@ use super::totals::Tables;
 
 /// A post with likes.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Standing {
+pub(super) struct LikedPost {
     pub(super) post: PostId,
     pub(super) likes: i64,
     pub(super) score: Score,
@@ -25,8 +25,8 @@ pub(super) enum Order {
     Trending { decay: Trending, now: Timestamp },
 }
 
-/// A trending score below this has faded to nothing: rounding errors decide which of two such scores is
-/// higher.
+/// A trending score below this has faded to nothing: rounding errors decide which of two such
+/// scores is higher.
 const FADED: f64 = 1e-60;
 
 impl Order {
@@ -37,23 +37,23 @@ impl Order {
         }
     }
 
-    fn of(&self, standing: &Standing) -> f64 {
+    fn of(&self, standing: &LikedPost) -> f64 {
         self.score(standing.likes, standing.score)
     }
 
-    pub(super) fn sort(&self, standings: &mut [Standing]) {
+    pub(super) fn sort(&self, standings: &mut [LikedPost]) {
         standings.sort_by(|a, b| self.of(b).total_cmp(&self.of(a)).then_with(|| a.post.cmp(&b.post)));
     }
 
     /// Whether `a` comes before `b`.
-    pub(super) fn precedes(&self, a: &Standing, b: &Standing) -> bool {
+    pub(super) fn precedes(&self, a: &LikedPost, b: &LikedPost) -> bool {
         self.of(a).total_cmp(&self.of(b)).then_with(|| b.post.cmp(&a.post)).is_gt()
     }
 
-    /// Whether `a` ranks before every post that ranked after `floor` at an earlier time and has not changed
-    /// since. Fading scores keep their order, except for rounding errors and for scores that have faded to
-    /// nothing.
-    pub(super) fn is_above(&self, a: &Standing, floor: &Standing) -> bool {
+    /// Whether `a` ranks before every post that ranked after `floor` at an earlier time and has not
+    /// changed since. Fading scores keep their order, except for rounding errors and for scores
+    /// that have faded to nothing.
+    pub(super) fn is_above(&self, a: &LikedPost, floor: &LikedPost) -> bool {
         match self {
             Order::Likes => self.precedes(a, floor),
             Order::Trending { .. } => {
@@ -63,7 +63,7 @@ impl Order {
         }
     }
 
-    pub(super) fn ranked(&self, standing: Standing) -> RankedPost {
+    pub(super) fn ranked(&self, standing: LikedPost) -> RankedPost {
         let score = self.of(&standing);
         RankedPost { post_id: standing.post, likes: standing.likes, score }
     }
@@ -71,12 +71,12 @@ impl Order {
 
 impl Tables {
     /// The first `limit` of all posts in some order.
-    pub(super) fn first(self, connection: &Connection, order: &Order, limit: usize) -> Sql<Vec<Standing>> {
+    pub(super) fn first(self, connection: &Connection, order: &Order, limit: usize) -> Sql<Vec<LikedPost>> {
         let all = format!(
             "SELECT post, count, generation, score FROM {} WHERE kind = 'like' AND count > 0",
             self.totals
         );
-        let mut best: Vec<Standing> = Vec::new();
+        let mut best: Vec<LikedPost> = Vec::new();
         match order {
             Order::Likes => {
                 let mut select =
@@ -114,7 +114,7 @@ impl Tables {
     }
 
     /// The standings of these posts. Posts without likes are left out.
-    pub(super) fn standings(self, connection: &Connection, posts: Vec<PostId>) -> Sql<Vec<Standing>> {
+    pub(super) fn standings(self, connection: &Connection, posts: Vec<PostId>) -> Sql<Vec<LikedPost>> {
         let mut select = connection.prepare_cached(&format!(
             "SELECT count, generation, score FROM {} WHERE post = ?1 AND kind = 'like' AND count > 0",
             self.totals
@@ -124,7 +124,7 @@ impl Tables {
             let mut rows = select.query([post.as_str()])?;
             if let Some(row) = rows.next()? {
                 let score = Score { generation: row.get(1)?, value: row.get(2)? };
-                standings.push(Standing { likes: row.get(0)?, score, post });
+                standings.push(LikedPost { likes: row.get(0)?, score, post });
             }
         }
         Ok(standings)
@@ -138,9 +138,9 @@ impl Tables {
     }
 }
 
-fn standing(row: &Row<'_>) -> Sql<Standing> {
+fn standing(row: &Row<'_>) -> Sql<LikedPost> {
     let score = Score { generation: row.get(2)?, value: row.get(3)? };
-    Ok(Standing { post: post_at(row, 0)?, likes: row.get(1)?, score })
+    Ok(LikedPost { post: post_at(row, 0)?, likes: row.get(1)?, score })
 }
 
 /// A list of posts and likes, in order.

@@ -1,4 +1,5 @@
-//! When each replayed source was first seen. Lines without an id get one that is derived from this time.
+//! When each replayed source was first seen. Lines without an id get one that is derived from this
+//! time.
 
 use feedkit_core::{Result, Timestamp};
 use rusqlite::{Connection, params};

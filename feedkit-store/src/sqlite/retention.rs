@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::events::{self, HOUR, KIND};
 use super::failure::Sql;
-use super::time_partition::Month;
+use super::time_partition::TimePartition;
 use super::{journal, positions};
 
 /// Drops what `policy` no longer keeps at `now`. On an error it drops nothing.
@@ -36,8 +36,8 @@ pub(super) fn retain(connection: &Connection, policy: &RetentionPolicy, now: Tim
     Ok(retained)
 }
 
-/// Events with older ids have been dropped. A new event with such an id may be a repeat, which can no
-/// longer be told.
+/// Events with older ids have been dropped. A new event with such an id may be a repeat, which can
+/// no longer be told.
 pub(super) fn dropped_until(connection: &Connection) -> Sql<Option<Timestamp>> {
     let millis: Option<i64> = connection
         .prepare_cached("SELECT value FROM meta WHERE key = 'dropped_until'")?
@@ -46,9 +46,9 @@ pub(super) fn dropped_until(connection: &Connection) -> Sql<Option<Timestamp>> {
     Ok(millis.map(Timestamp::from_millis))
 }
 
-/// Adds a month's sums to the baseline, and returns how many events it had. Sums of zero are added too: a
-/// post that was liked once is a post.
-fn fold_into_baseline(connection: &Connection, month: Month) -> Sql<u64> {
+/// Adds a month's sums to the baseline, and returns how many events it had. Sums of zero are added
+/// too: a post that was liked once is a post.
+fn fold_into_baseline(connection: &Connection, month: TimePartition) -> Sql<u64> {
     connection.execute_batch(&format!(
         "INSERT INTO event_baseline (hour, post, kind, count) \
          SELECT {HOUR}, post, {KIND}, sum(effect) AS n FROM {month} \
@@ -59,8 +59,8 @@ fn fold_into_baseline(connection: &Connection, month: Month) -> Sql<u64> {
     Ok(count as u64)
 }
 
-/// Removes the followers that have noted no position since `silent`, in milliseconds since 1970. Returns
-/// how many there were.
+/// Removes the followers that have noted no position since `silent`, in milliseconds since 1970.
+/// Returns how many there were.
 fn pass_over(connection: &Connection, silent: i64) -> Sql<u64> {
     let mut select =
         connection.prepare_cached("SELECT name FROM followers GROUP BY name HAVING max(noted) < ?1")?;
@@ -71,8 +71,8 @@ fn pass_over(connection: &Connection, silent: i64) -> Sql<u64> {
     Ok(names.len() as u64)
 }
 
-/// The position of the follower that is furthest behind. A follower that has not noted this partition is
-/// at its beginning.
+/// The position of the follower that is furthest behind. A follower that has not noted this
+/// partition is at its beginning.
 fn slowest(connection: &Connection, partition: Partition) -> Sql<Option<Offset>> {
     let position: Option<i64> = connection
         .prepare_cached(

@@ -19,9 +19,9 @@ pub(crate) struct Schema {
 }
 
 /// The tables of version 1 of `state.db`.
-const STATE_V1: &str = concat!(include_str!("state_schema.sql"), include_str!("history_schema.sql"));
+const STATE_V1: &str = include_str!("schema_1.sql");
 /// The tables of version 1 of `log.db`.
-const LOG_V1: &str = include_str!("log/schema.sql");
+const LOG_V1: &str = include_str!("log/schema_1.sql");
 
 /// `state.db`: the history, the counters and the alerts.
 pub(crate) const STATE: Schema =

@@ -55,8 +55,8 @@ fn ended(error: tokio::task::JoinError) -> Error {
 }
 
 fn read(connection: &Connection, after: &str, limit: usize) -> Sql<Vec<PostTotals>> {
-    // A post has totals, an author, or both. So read the next posts of each sort, and take the first of
-    // both.
+    // A post has totals, an author, or both. So read the next posts of each sort, and take the
+    // first of both.
     let mut posts = Vec::new();
     for table in ["post_totals", "posts"] {
         let select = format!("SELECT DISTINCT post FROM {table} WHERE post > ?1 ORDER BY post LIMIT ?2");

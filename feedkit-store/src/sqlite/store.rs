@@ -41,13 +41,13 @@ impl fmt::Debug for Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the directory for writing. Makes it if it does not exist. Only one process at a time can have
-    /// it open for writing.
+    /// Opens the directory for writing. Makes it if it does not exist. Only one process at a time
+    /// can have it open for writing.
     ///
     /// # Errors
     ///
-    /// [`Fatal`](feedkit_core::ErrorKind::Fatal) if another process has it open, if it cannot be written,
-    /// or if it belongs to another program or a newer version.
+    /// [`Fatal`](feedkit_core::ErrorKind::Fatal) if another process has it open, if it cannot be
+    /// written, or if it belongs to another program or a newer version.
     /// [`Corrupt`](feedkit_core::ErrorKind::Corrupt) if a file is damaged or is not a database.
     pub async fn open(
         path: impl AsRef<Path>,
@@ -63,8 +63,8 @@ impl Sqlite {
     ///
     /// # Errors
     ///
-    /// The same as of [`open`](Self::open), and [`Fatal`](feedkit_core::ErrorKind::Fatal) if there is no
-    /// data.
+    /// The same as of [`open`](Self::open), and [`Fatal`](feedkit_core::ErrorKind::Fatal) if there
+    /// is no data.
     pub async fn open_read_only(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Sqlite> {
         let path = path.as_ref().to_owned();
         let files = blocking(move || open_files(DataDir::open_reader(path)?, &options)).await?;
@@ -102,15 +102,15 @@ impl Sqlite {
         SqliteHistory::new(Arc::clone(&self.state), Arc::clone(&self.clock), Arc::clone(&self.leaders))
     }
 
-    /// Returns counters that follow a history in another store. The history of this directory does not need
-    /// them: it changes its totals in its own commits.
+    /// Returns counters that follow a history in another store. The history of this directory does
+    /// not need them: it changes its totals in its own commits.
     pub fn counters(&self) -> SqliteCounters {
         SqliteCounters::new(Arc::clone(&self.state))
     }
 
-    /// Finishes the queued work, moves both write-ahead logs into their databases, and closes the files.
-    /// Later calls fail as [`Fatal`](feedkit_core::ErrorKind::Fatal). The directory stays locked until
-    /// everything that was made from this is dropped.
+    /// Finishes the queued work, moves both write-ahead logs into their databases, and closes the
+    /// files. Later calls fail as [`Fatal`](feedkit_core::ErrorKind::Fatal). The directory stays
+    /// locked until everything that was made from this is dropped.
     pub async fn close(&self) {
         self.log_database.close().await;
         self.state.close().await;

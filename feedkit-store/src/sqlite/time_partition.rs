@@ -8,16 +8,16 @@ use jiff::tz::TimeZone;
 
 /// A month, such as the number 202611. Its table is then `events_202611`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Month {
+pub(super) struct TimePartition {
     number: i32,
     /// In milliseconds since 1970.
     start: i64,
     end: i64,
 }
 
-impl Month {
+impl TimePartition {
     /// The month of `time`.
-    pub(super) fn of(time: Timestamp) -> Self {
+    pub(super) fn month_of(time: Timestamp) -> Self {
         let time = jiff::Timestamp::from_millisecond(time.as_millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         let date = TimeZone::UTC.to_datetime(time).date();
         Self::beginning(date.first_of_month())
@@ -37,7 +37,7 @@ impl Month {
         };
         let number = i32::from(first.year()) * 100 + i32::from(first.month());
         let next = first.last_of_month().tomorrow();
-        Month { number, start: millis(first), end: next.map_or(i64::MAX, millis) }
+        TimePartition { number, start: millis(first), end: next.map_or(i64::MAX, millis) }
     }
 
     pub(super) fn contains(self, time: Timestamp) -> bool {
@@ -54,7 +54,7 @@ impl Month {
     }
 }
 
-impl fmt::Display for Month {
+impl fmt::Display for TimePartition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "events_{}", self.number)
     }
@@ -66,15 +66,15 @@ mod tests {
 
     #[test]
     fn months_touch_and_do_not_overlap() {
-        let mut month = Month::of(Timestamp::EPOCH);
+        let mut month = TimePartition::month_of(Timestamp::EPOCH);
         assert_eq!((month.number(), month.start), (197_001, 0));
         for _ in 0..2000 {
-            assert_eq!(Month::numbered(month.number()), Some(month));
+            assert_eq!(TimePartition::numbered(month.number()), Some(month));
             assert!(month.contains(Timestamp::from_millis(month.end - 1)) && !month.contains(month.end()));
-            let next = Month::of(month.end());
+            let next = TimePartition::month_of(month.end());
             assert!(next.start == month.end && next.number > month.number);
             month = next;
         }
-        assert_eq!(Month::numbered(202_613), None);
+        assert_eq!(TimePartition::numbered(202_613), None);
     }
 }

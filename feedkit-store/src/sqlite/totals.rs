@@ -35,7 +35,8 @@ impl<'e> Totals<'e> {
             }
             *by_hour.entry((effect.time.hour(), (&effect.post, kind))).or_default() += by;
         }
-        // They are in the order of the tables' keys, so that neighbours are written one after another.
+        // They are in the order of the tables' keys, so that neighbours are written one after
+        // another.
         let mut by_post: Vec<_> = by_post.into_iter().collect();
         let mut by_hour: Vec<_> = by_hour.into_iter().filter(|(_, by)| *by != 0).collect();
         by_post.sort_unstable_by(|a, b| a.0.cmp(&b.0));
@@ -76,11 +77,11 @@ pub(super) struct Tables {
 pub(super) const HISTORY: Tables = Tables { totals: "post_totals", authors: "posts" };
 
 impl Tables {
-    /// The statement that adds to one total. Its parameters are the post, the kind, by how much, and the
-    /// generation and value of the score.
+    /// The statement that adds to one total. Its parameters are the post, the kind, by how much,
+    /// and the generation and value of the score.
     ///
-    /// A score of another generation is moved to the later landmark. If the generations are two apart, the
-    /// older score is too small to matter beside a like of the newer one.
+    /// A score of another generation is moved to the later landmark. If the generations are two
+    /// apart, the older score is too small to matter beside a like of the newer one.
     pub(super) fn add(self) -> String {
         format!(
             "INSERT INTO {} (post, kind, count, generation, score) VALUES (?1, ?2, ?3, ?4, ?5) \

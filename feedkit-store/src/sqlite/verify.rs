@@ -48,10 +48,11 @@ pub(super) fn verify(connection: &Connection, likes: LikePolicy) -> Sql<Verifica
     Ok(differences.into_verification(events, posts as u64))
 }
 
-/// Reports where the sums by k of two lists of (k, n) differ. A k that is missing in one list is 0 there.
+/// Reports where the sums by k of two lists of (k, n) differ. A k that is missing in one list is 0
+/// there.
 ///
-/// Both lists are grouped together. In a FULL OUTER JOIN of two subqueries, SQLite would read one of them
-/// for each row of the other.
+/// Both lists are grouped together. In a FULL OUTER JOIN of two subqueries, SQLite would read one
+/// of them for each row of the other.
 fn compare(
     connection: &Connection,
     differences: &mut Differences,
@@ -73,8 +74,8 @@ fn compare(
     Ok(())
 }
 
-/// Checks that each post's author sent the event that had an effect. For posts older than the raw events
-/// only the author is stored.
+/// Checks that each post's author sent the event that had an effect. For posts older than the raw
+/// events only the author is stored.
 fn authors(connection: &Connection, differences: &mut Differences) -> Sql<()> {
     let mut published = vec!["SELECT NULL AS post, NULL AS user WHERE FALSE".to_owned()];
     for month in events::months(connection)? {

@@ -1,5 +1,5 @@
--- Records that all shards have counted a chunk. ARGV: prefix, partition, generation, incarnation, the
--- chunk's fence, the fence after it, then the shards that it touched.
+-- Records that all shards have counted a chunk. ARGV: prefix, partition, generation, incarnation,
+-- the chunk's fence, the fence after it, then the shards that it touched.
 local partition, generation, incarnation, from, upto = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local refused = misfits()
 if refused then return refused end

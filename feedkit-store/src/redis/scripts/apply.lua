@@ -1,6 +1,6 @@
--- Counts one chunk, or the part of it that belongs to this shard. ARGV: prefix, partition, generation
--- (empty: any), incarnation, the least fence that may be stored, the chunk's fence, the fence after it,
--- the changes.
+-- Counts one chunk, or the part of it that belongs to this shard. ARGV: prefix, partition,
+-- generation (empty: any), incarnation, the least fence that may be stored, the chunk's fence, the
+-- fence after it, the changes.
 local partition, generation, incarnation = ARGV[2], ARGV[3], ARGV[4]
 local least, from, upto = ARGV[5], ARGV[6], ARGV[7]
 local refused = misfits()

@@ -1,6 +1,6 @@
--- Begins a rebuild: removes the counts, and refuses chunks until the rebuild ends. ARGV: prefix, token
--- (empty: a new one), owner, how many milliseconds to wait for another owner's rebuild after its last
--- sign of life.
+-- Begins a rebuild: removes the counts, and refuses chunks until the rebuild ends. ARGV: prefix,
+-- token (empty: a new one), owner, how many milliseconds to wait for another owner's rebuild after
+-- its last sign of life.
 local token, owner, patience = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,7 +1,7 @@
 -- Changes counts, lists and authors. `packed` is MessagePack. It holds the ids of posts whose likes
--- change, by how much they change, and what to add to their trending scores; the names 'ID:KINDs' of
--- other counters, and by how much they change; pairs of post and author; the kinds other than 'like'
--- and 'comment'; and the generation of the scores, if there are any.
+-- change, by how much they change, and what to add to their trending scores; the names 'ID:KINDs'
+-- of other counters, and by how much they change; pairs of post and author; the kinds other than
+-- 'like' and 'comment'; and the generation of the scores, if there are any.
 
 -- The weights at the landmarks of successive generations differ by the factor 2^64.
 local STEP = 64
@@ -14,7 +14,8 @@ local function scale(key, factor)
   if redis.call('EXISTS', key) == 1 then redis.call('ZUNIONSTORE', key, 1, key, 'WEIGHTS', factor) end
 end
 
--- Returns the factor for scores of `generation`. Moves the landmark if they are too far ahead of it.
+-- Returns the factor for scores of `generation`. Moves the landmark if they are too far ahead of
+-- it.
 local function align(landmark, generation)
   if not landmark then
     redis.call('HSET', STATE, 'landmark', generation)
@@ -54,8 +55,8 @@ local function counts(keys)
   return values
 end
 
--- Makes the changes, or returns why it changed nothing. With `fresh` it sets the counters, and ignores
--- their old values.
+-- Makes the changes, or returns why it changed nothing. With `fresh` it sets the counters, and
+-- ignores their old values.
 local function change(packed, landmark, fresh)
   local ids, bys, weights, names, others, authors, kinds, generation = unpack(cmsgpack.unpack(packed))
   local likes, keys = #ids, {}

@@ -1,6 +1,6 @@
--- Every script of the counters begins with this. ARGV[1] is the prefix of all keys of the shard, and
--- KEYS[1] its state. The other keys' names begin with the prefix, and so have the state's hash tag in a
--- cluster.
+-- Every script of the counters begins with this. ARGV[1] is the prefix of all keys of the shard,
+-- and KEYS[1] its state. The other keys' names begin with the prefix, and so have the state's hash
+-- tag in a cluster.
 local P, STATE = ARGV[1], KEYS[1]
 local FENCES, HOME = P .. 'feedkit:fences', P .. 'feedkit:home'
 local AUTHORS, KINDS, REST = P .. 'feedkit:authors', P .. 'feedkit:kinds', P .. 'feedkit:trending:rest'

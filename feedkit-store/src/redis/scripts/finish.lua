@@ -1,5 +1,6 @@
--- Ends a rebuild. ARGV: prefix, token, incarnation, the number of loads, the number of the following
--- pairs (from the first) whose partition has its home here, then pairs of partition and fence.
+-- Ends a rebuild. ARGV: prefix, token, incarnation, the number of loads, the number of the
+-- following pairs (from the first) whose partition has its home here, then pairs of partition and
+-- fence.
 local token, incarnation, homes = ARGV[2], ARGV[3], tonumber(ARGV[5])
 local done = redis.call('HMGET', STATE, 'generation', 'rebuilding')
 if done[1] == token and not done[2] then return {'finished'} end

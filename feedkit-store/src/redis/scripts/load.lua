@@ -1,4 +1,5 @@
--- Sets totals. ARGV: prefix, token, the number of this load in the shard (from 0), the totals as changes.
+-- Sets totals. ARGV: prefix, token, the number of this load in the shard (from 0), the totals as
+-- changes.
 local active, loads = rebuilding(ARGV[2])
 local number = tonumber(ARGV[3])
 if not active then return {'fenced'} end

@@ -1,5 +1,5 @@
--- Returns how far a shard has counted. ARGV: prefix, partition, and for how many shards to return the
--- recorded fences (0: none).
+-- Returns how far a shard has counted. ARGV: prefix, partition, and for how many shards to return
+-- the recorded fences (0: none).
 local partition, shards = ARGV[2], tonumber(ARGV[3])
 local refused = misfits()
 if refused then return refused end

@@ -7,8 +7,8 @@ if limit == 0 then return {'ranked', generation, state[3], {}, {}} end
 local rows = redis.call('ZREVRANGE', list, 0, limit - 1, 'WITHSCORES')
 local count = #rows / 2
 if count == limit then
-  -- Redis returns members of equal score in descending order. Of the last score, replace them by the
-  -- first members.
+  -- Redis returns members of equal score in descending order. Of the last score, replace them by
+  -- the first members.
   local last, above = rows[2 * count], count
   while above > 0 and rows[2 * above] == last do above = above - 1 end
   local ties = redis.call('ZRANGEBYSCORE', list, last, last, 'LIMIT', 0, count - above)

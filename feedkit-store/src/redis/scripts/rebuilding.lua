@@ -1,5 +1,5 @@
--- Returns whether the rebuild with this token is running, and its number of loads. Records a sign of
--- life. A shard that lost a load, for example in a failover, has lost the rebuild.
+-- Returns whether the rebuild with this token is running, and its number of loads. Records a sign
+-- of life. A shard that lost a load, for example in a failover, has lost the rebuild.
 local function rebuilding(token, loads)
   if misfit(STATE, 'hash') then return false end
   local state = redis.call('HMGET', STATE, 'rebuilding', 'loads')

@@ -1,6 +1,6 @@
--- Spends from an allowance (GCRA). KEYS[1] holds the time at which the allowance will be whole again, in
--- microseconds. ARGV: the allowance, the period in which all of it comes back, in microseconds, the
--- cost.
+-- Spends from an allowance (GCRA). KEYS[1] holds the time at which the allowance will be whole
+-- again, in microseconds. ARGV: the allowance, the period in which all of it comes back, in
+-- microseconds, the cost.
 local limit, period, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now, interval = time[1] * 1000000 + time[2], period / limit

@@ -96,8 +96,8 @@ impl Groups {
 
 /// The members of a group, and their partitions.
 ///
-/// The `target` of a partition depends only on the members. Its `holder` changes when a member gets the
-/// news, and only while nobody else holds the partition.
+/// The `target` of a partition depends only on the members. Its `holder` changes when a member gets
+/// the news, and only while nobody else holds the partition.
 #[derive(Debug, Default)]
 struct Group {
     members: BTreeSet<u64>,

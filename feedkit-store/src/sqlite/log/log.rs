@@ -12,16 +12,16 @@ use super::source::SqliteSource;
 use super::topic::{RETAIN_ROWS, Table};
 use crate::sqlite::database::Database;
 
-/// The log of a data directory: a few topics, each with a fixed number of partitions. Clones are the same
-/// log.
+/// The log of a data directory: a few topics, each with a fixed number of partitions. Clones are
+/// the same log.
 #[derive(Debug, Clone)]
 pub struct SqliteLog {
     shared: Arc<Shared>,
 }
 
 impl SqliteLog {
-    /// Opens the log in `database`. Makes its topics, with `partitions` partitions each, if they do not
-    /// exist.
+    /// Opens the log in `database`. Makes its topics, with `partitions` partitions each, if they do
+    /// not exist.
     pub(crate) async fn open(
         database: Arc<Database>,
         partitions: u32,
@@ -40,8 +40,8 @@ impl SqliteLog {
         Ok(SqliteSink::new(Arc::clone(&self.shared), topic))
     }
 
-    /// Returns a source that reads `topic` as a member of `group`. The members of a group, all in this
-    /// process, share the partitions. A single member gets all of them.
+    /// Returns a source that reads `topic` as a member of `group`. The members of a group, all in
+    /// this process, share the partitions. A single member gets all of them.
     ///
     /// # Errors
     ///
@@ -77,8 +77,8 @@ impl SqliteLog {
         self.shared.ends(self.shared.topic(topic)?).await
     }
 
-    /// Returns, for every partition, the offset of the first record that was appended at `time` or later.
-    /// If there is none, it is the next offset to write.
+    /// Returns, for every partition, the offset of the first record that was appended at `time` or
+    /// later. If there is none, it is the next offset to write.
     pub async fn positions_at(&self, topic: &str, time: Timestamp) -> Result<Positions> {
         let topic = self.shared.topic(topic)?;
         self.shared
@@ -90,8 +90,9 @@ impl SqliteLog {
             .await
     }
 
-    /// Drops the records before `positions`, and returns how many it dropped. Their space is used again once
-    /// all records that were appended with them are dropped. Their offsets are never used again.
+    /// Drops the records before `positions`, and returns how many it dropped. Their space is used
+    /// again once all records that were appended with them are dropped. Their offsets are never
+    /// used again.
     pub async fn retain(&self, topic: &str, positions: &Positions) -> Result<u64> {
         let topic = self.shared.topic(topic)?;
         let mut dropped = 0;
@@ -111,8 +112,8 @@ impl SqliteLog {
         Ok(dropped)
     }
 
-    /// Drops the records that were appended before `time`, except those at or after `read`, which somebody
-    /// still has to read.
+    /// Drops the records that were appended before `time`, except those at or after `read`, which
+    /// somebody still has to read.
     pub async fn retain_since(&self, topic: &str, time: Timestamp, read: &Positions) -> Result<u64> {
         let young = self.positions_at(topic, time).await?;
         let before = young.iter().map(|(partition, offset)| (partition, offset.min(read.of(partition))));

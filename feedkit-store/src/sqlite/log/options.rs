@@ -6,9 +6,9 @@
 pub struct SourceOptions {
     /// Maximum number of records in a batch.
     pub max_records: usize,
-    /// How many bytes of keys and values a batch may have before it takes no more records. A source reads
-    /// one batch of each partition ahead. So it holds about this many bytes for each partition, and as many
-    /// again for the batch that it is reading.
+    /// How many bytes of keys and values a batch may have before it takes no more records. A source
+    /// reads one batch of each partition ahead. So it holds about this many bytes for each
+    /// partition, and as many again for the batch that it is reading.
     pub max_bytes: usize,
 }
 

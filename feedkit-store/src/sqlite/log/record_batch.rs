@@ -1,4 +1,5 @@
-//! The form of records in the log: one row holds the records that were appended to a partition together.
+//! The form of records in the log: one row holds the records that were appended to a partition
+//! together.
 
 use bytes::Bytes;
 use feedkit_core::sink::NewRecord;
@@ -27,10 +28,10 @@ const MAX_BODY: usize = 1 << 30;
 
 /// Encodes records into rows.
 ///
-/// A row consists of a version, flags, the body's length as a varint (if LZ4 compresses the body), and the
-/// body. For each record, the body holds its time in milliseconds, as the difference from the record
-/// before; the length of its key plus one, or 0 without a key; the length of its value; its key; and its
-/// value. Numbers are LEB128 varints, and times are also zigzag-encoded.
+/// A row consists of a version, flags, the body's length as a varint (if LZ4 compresses the body),
+/// and the body. For each record, the body holds its time in milliseconds, as the difference from
+/// the record before; the length of its key plus one, or 0 without a key; the length of its value;
+/// its key; and its value. Numbers are LEB128 varints, and times are also zigzag-encoded.
 #[derive(Debug, Default)]
 pub(crate) struct Encoder {
     full: Vec<RecordBatch>,
@@ -94,8 +95,8 @@ impl RecordBatch {
     }
 }
 
-/// Adds the records of the row at `base` whose offsets are in `range` to `records`. Their keys and values
-/// share the row's memory.
+/// Adds the records of the row at `base` whose offsets are in `range` to `records`. Their keys and
+/// values share the row's memory.
 pub(crate) fn decode(
     base: Offset,
     count: u32,
@@ -138,7 +139,8 @@ fn body(data: &[u8]) -> Result<Bytes, &'static str> {
             let mut input = Input { body: &body, at: 0 };
             let size = input.length()?;
             let packed = &body[input.at..];
-            // LZ4 compresses at most 255 to 1, which bounds the memory that a damaged size can ask for.
+            // LZ4 compresses at most 255 to 1, which bounds the memory that a damaged size can ask
+            // for.
             if size > MAX_BODY || size > packed.len().saturating_mul(256) {
                 return Err("claims an impossible size");
             }

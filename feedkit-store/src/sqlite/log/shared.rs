@@ -29,8 +29,8 @@ impl std::fmt::Debug for SharedClock {
 }
 
 impl Shared {
-    /// Reads the topics of the log in `database`. Makes them, with `partitions` partitions each, if they do
-    /// not exist.
+    /// Reads the topics of the log in `database`. Makes them, with `partitions` partitions each, if
+    /// they do not exist.
     pub(crate) async fn open(
         database: Arc<Database>,
         partitions: u32,

@@ -20,8 +20,9 @@ pub const MAX_RECORD_BYTES: usize = 16 << 20;
 
 /// Appends to one topic of a [`SqliteLog`](super::SqliteLog).
 ///
-/// Sends that wait at the same time are committed and synced together. A record's partition is the XXH3
-/// hash of its key, modulo the number of partitions. Records without a key go to each partition in turn.
+/// Sends that wait at the same time are committed and synced together. A record's partition is the
+/// XXH3 hash of its key, modulo the number of partitions. Records without a key go to each
+/// partition in turn.
 #[derive(Debug)]
 pub struct SqliteSink {
     log: Arc<Shared>,

@@ -19,8 +19,8 @@ use crate::sqlite::connection::HeldReader;
 
 /// Reads one topic of a [`SqliteLog`](super::SqliteLog).
 ///
-/// The members of a group, all in one process, share the partitions. After a [`Gap`](SourceEvent::Gap) this
-/// source yields nothing more of the partition.
+/// The members of a group, all in one process, share the partitions. After a
+/// [`Gap`](SourceEvent::Gap) this source yields nothing more of the partition.
 #[derive(Debug)]
 pub struct SqliteSource {
     pub(super) log: Arc<Shared>,
@@ -29,8 +29,8 @@ pub struct SqliteSource {
     pub(super) slots: Vec<Slot>,
     /// The slot to yield next.
     turn: usize,
-    /// The slot at which the next search begins, so that no partition waits until another is read to its
-    /// end.
+    /// The slot at which the next search begins, so that no partition waits until another is read
+    /// to its end.
     pub(super) search: usize,
     /// The connection, while no check or search is running.
     pub(super) reader: Option<HeldReader>,

@@ -12,8 +12,8 @@ pub const USER_ACTIONS: &str = "user-actions";
 /// The topic of notifications.
 pub const NOTIFICATIONS: &str = "notifications";
 
-/// Maximum number of rows to drop in one transaction. A row may have a mebibyte, and appends wait for the
-/// transaction.
+/// Maximum number of rows to drop in one transaction. A row may have a mebibyte, and appends wait
+/// for the transaction.
 pub(crate) const RETAIN_ROWS: usize = 32;
 
 /// A topic and its statements.
@@ -135,11 +135,12 @@ impl Table {
         Ok(select.query_row([offset], row).optional()?)
     }
 
-    /// The offset of the first record that was appended at `time` or later. If there is none, the next
-    /// offset to write.
+    /// The offset of the first record that was appended at `time` or later. If there is none, the
+    /// next offset to write.
     pub(crate) fn position_at(&self, connection: &Connection, topic: &Topic, time: Timestamp) -> Sql<Offset> {
         let extent = self.extent(connection, topic)?;
-        // The rows' times never go back. So a binary search finds the first row that reaches `time`.
+        // The rows' times never go back. So a binary search finds the first row that reaches
+        // `time`.
         let (mut low, mut high) = (extent.start, extent.next);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -161,8 +162,9 @@ impl Table {
         Ok(found)
     }
 
-    /// Moves the partition's start to `before`, and drops some of the rows that are wholly before it.
-    /// Returns how many records can no longer be read, and whether there may be more rows to drop.
+    /// Moves the partition's start to `before`, and drops some of the rows that are wholly before
+    /// it. Returns how many records can no longer be read, and whether there may be more rows to
+    /// drop.
     pub(crate) fn retain(&self, connection: &Connection, topic: &Topic, before: Offset) -> Sql<(u64, bool)> {
         let extent = self.extent(connection, topic)?;
         let start = before.clamp(extent.start, extent.next);

@@ -55,8 +55,8 @@ where
 
     fn run(&mut self, connection: &Connection, path: &Path) -> bool {
         let State::Waiting(job) = std::mem::replace(&mut self.state, State::Running) else { return false };
-        // The job may hold statements of the connection, which unwinding resets. All that it wrote is
-        // rolled back.
+        // The job may hold statements of the connection, which unwinding resets. All that it wrote
+        // is rolled back.
         let result = match catch_unwind(AssertUnwindSafe(|| job(connection))) {
             Ok(result) => result.map_err(|e| e.into_error(path)),
             Err(panic) => {

@@ -31,8 +31,8 @@ fn stored(dir: &Path) -> Vec<i64> {
     select.query_map([], |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap()
 }
 
-/// Keeps the writer in a job until the returned sender is dropped. All jobs that are queued in the meantime
-/// are one group.
+/// Keeps the writer in a job until the returned sender is dropped. All jobs that are queued in the
+/// meantime are one group.
 async fn hold(writer: &Arc<Writer>) -> (std_mpsc::Sender<()>, tokio::task::JoinHandle<Result<()>>) {
     let (release, held) = std_mpsc::channel::<()>();
     let (running, runs) = oneshot::channel();

@@ -72,7 +72,8 @@ impl Worker {
             }
             let ok = job.run(&self.connection, &self.path);
             if self.connection.is_autocommit() {
-                // In some cases, such as a full disk, SQLite rolls back the whole transaction by itself.
+                // In some cases, such as a full disk, SQLite rolls back the whole transaction by
+                // itself.
                 return Err(job
                     .fault()
                     .filter(|fault| fault.is_retriable())

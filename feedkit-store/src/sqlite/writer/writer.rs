@@ -15,17 +15,18 @@ use super::thread::Worker;
 use crate::sqlite::checkpoint::Checkpointer;
 use crate::sqlite::failure::Sql;
 
-/// Runs jobs on the writing connection, in the order in which they arrive. Each group of jobs is one
-/// transaction.
+/// Runs jobs on the writing connection, in the order in which they arrive. Each group of jobs is
+/// one transaction.
 ///
 /// # Contract
 ///
-/// - A job that is answered with `Ok` is durable. A job that fails changes nothing, and the others of its
-///   group are still committed.
+/// - A job that is answered with `Ok` is durable. A job that fails changes nothing, and the others
+///   of its group are still committed.
 /// - If the group's commit fails, all its jobs fail with that error.
 /// - A job that panics is rolled back and answered with `Fatal`. The writer continues.
 ///
-/// No job waits for others: a group consists of the jobs that arrived while the last one was committed.
+/// No job waits for others: a group consists of the jobs that arrived while the last one was
+/// committed.
 #[derive(Debug)]
 pub(crate) struct Writer {
     path: PathBuf,
@@ -75,11 +76,13 @@ impl Writer {
         })
     }
 
-    /// Runs `job` in a transaction and waits until it is committed. `weight` is about how many rows it writes.
+    /// Runs `job` in a transaction and waits until it is committed. `weight` is about how many rows
+    /// it writes.
     ///
     /// # Cancellation
     ///
-    /// If the future is dropped before the job is queued, it has no effect. After that the job runs.
+    /// If the future is dropped before the job is queued, it has no effect. After that the job
+    /// runs.
     pub(crate) async fn run<T, F>(&self, weight: usize, job: F) -> Result<T>
     where
         F: FnOnce(&Connection) -> Sql<T> + Send + 'static,
@@ -95,7 +98,8 @@ impl Writer {
         })?
     }
 
-    /// Changes after every commit, before its jobs are answered. It is closed when the thread has ended.
+    /// Changes after every commit, before its jobs are answered. It is closed when the thread has
+    /// ended.
     pub(crate) fn committed(&self) -> watch::Receiver<u64> {
         self.committed.clone()
     }
@@ -105,10 +109,12 @@ impl Writer {
         self.stats.read()
     }
 
-    /// Finishes the queued jobs, moves the WAL into the database, and ends the thread. Later jobs fail.
+    /// Finishes the queued jobs, moves the WAL into the database, and ends the thread. Later jobs
+    /// fail.
     pub(crate) async fn close(&self) {
         if let Some(thread) = self.end() {
-            // The panic hook has reported a panic outside of jobs. The file is as its last commit left it.
+            // The panic hook has reported a panic outside of jobs. The file is as its last commit
+            // left it.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
     }
@@ -124,7 +130,8 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// Waits for the thread, except on the thread itself: a job may hold the last reference to this.
+    /// Waits for the thread, except on the thread itself: a job may hold the last reference to
+    /// this.
     fn drop(&mut self) {
         if let Some(thread) = self.end()
             && thread.thread().id() != thread::current().id()

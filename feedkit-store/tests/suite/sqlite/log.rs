@@ -95,7 +95,10 @@ async fn topics_are_apart_and_an_unknown_one_is_refused() {
     assert_eq!(store.log().ends(NOTIFICATIONS).await.unwrap().total(), 0);
     let error = store.log().sink("actions").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert_eq!(error.to_string(), r#"there is no topic "actions"; the topics are notifications, user-actions"#);
+    assert_eq!(
+        error.to_string(),
+        r#"there is no topic "actions"; the topics are notifications, user-actions"#
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,3 +1,62 @@
+-- Single values, such as the incarnation and the consumer group.
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY,
+    value
+) WITHOUT ROWID;
+
+INSERT INTO meta (key, value) VALUES ('incarnation', randomblob(16));
+
+-- The alert follower's lease. The row stays when the lease is given back, so that the epoch never
+-- falls.
+CREATE TABLE alert_lease (
+    shard INTEGER PRIMARY KEY,
+    owner TEXT NOT NULL,            -- empty after it was given back
+    epoch INTEGER NOT NULL,
+    until INTEGER NOT NULL          -- milliseconds since 1970
+);
+
+-- The steps since the last snapshot: the records that were consumed together.
+CREATE TABLE alert_steps (
+    number INTEGER PRIMARY KEY,
+    watermark INTEGER NOT NULL,
+    consumed TEXT NOT NULL          -- JSON: [{"partition":0,"from":0,"to":10}]
+);
+
+-- The last snapshot: one row, and one state for each rule.
+CREATE TABLE alert_snapshot (
+    shard INTEGER PRIMARY KEY,
+    step INTEGER NOT NULL,
+    positions TEXT NOT NULL         -- JSON: {"0":10}
+);
+
+CREATE TABLE alert_states (
+    rule TEXT PRIMARY KEY,
+    ordinal INTEGER NOT NULL,
+    state BLOB NOT NULL
+);
+
+-- States of exact rules, as of the last snapshot.
+CREATE TABLE alert_exact (
+    rule TEXT NOT NULL,
+    key TEXT NOT NULL,
+    state BLOB NOT NULL,
+    PRIMARY KEY (rule, key)
+) WITHOUT ROWID;
+
+-- All alerts that were ever raised, each id once. The outbox is the alerts after
+-- alert_published.seq.
+CREATE TABLE alerts (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    notification TEXT NOT NULL      -- JSON
+);
+
+-- How far the outbox is published, and the end of the notifications' log at that time.
+CREATE TABLE alert_published (
+    shard INTEGER PRIMARY KEY,
+    seq INTEGER NOT NULL,
+    positions TEXT NOT NULL
+);
 -- How far each partition of the log has been committed, and under which claim.
 CREATE TABLE positions (
     partition INTEGER PRIMARY KEY,
@@ -10,8 +69,9 @@ CREATE TABLE positions (
     journal_from INTEGER NOT NULL DEFAULT 0 -- the journal's beginning; it has no holes up to the position
 );
 
--- Raw events are in one table for each month (UTC) of their ids' times, events_YYYYMM. A table is made when
--- its first event arrives. Dropping a month drops its table. The view `events` contains all of them.
+-- Raw events are in one table for each month (UTC) of their ids' times, events_YYYYMM. A table is
+-- made when its first event arrives. Dropping a month drops its table. The view `events` contains
+-- all of them.
 CREATE TABLE event_months (
     month INTEGER PRIMARY KEY       -- 202611 for November 2026
 );
@@ -107,8 +167,8 @@ CREATE TABLE replay_sources (
     first_seen INTEGER NOT NULL     -- in milliseconds since 1970
 ) WITHOUT ROWID;
 
--- Counters that follow a history in another store: net effects by post and kind, as in post_totals, and
--- authors.
+-- Counters that follow a history in another store: net effects by post and kind, as in post_totals,
+-- and authors.
 CREATE TABLE counter_totals (
     post TEXT NOT NULL,
     kind TEXT NOT NULL,

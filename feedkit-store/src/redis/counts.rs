@@ -13,7 +13,8 @@ use super::failure::unexpected;
 use super::reply;
 use super::script::{POSTS, RANKED};
 
-/// Maximum number of posts that one script reads, so that it blocks other calls for about a millisecond.
+/// Maximum number of posts that one script reads, so that it blocks other calls for about a
+/// millisecond.
 const POSTS_A_CALL: usize = 500;
 /// Maximum length of a list. Lua represents it exactly.
 const LONGEST: usize = 1 << 40;
@@ -72,8 +73,8 @@ impl RedisCounters {
         for shard in self.ranked("trending", limit).await? {
             let landmark = shard.landmark.unwrap_or(generation);
             list.extend(shard.rows.into_iter().map(|(post_id, value, likes)| {
-                // The score is first moved to the current landmark: from an old one, `now` may be too far
-                // away for a double.
+                // The score is first moved to the current landmark: from an old one, `now` may be
+                // too far away for a double.
                 let score = Score { generation: landmark, value }.in_generation(generation);
                 RankedPost { post_id, likes, score: self.trending.at(score, now) }
             }));
@@ -90,8 +91,8 @@ impl RedisCounters {
             Ranked::read(self.shared.run(&RANKED, &shard.state, arguments).await?)
         });
         let shards = try_join_all(calls).await?;
-        // While a rebuild ends, some shards have finished it and others have not. A failover may also have
-        // set one back to before the rebuild.
+        // While a rebuild ends, some shards have finished it and others have not. A failover may
+        // also have set one back to before the rebuild.
         if shards.iter().any(|shard| shard.generation != shards[0].generation) {
             return Err(rebuilding());
         }

@@ -12,7 +12,8 @@ CREATE TABLE topics (
     partitions INTEGER NOT NULL     -- fixed when the topic is made
 );
 
--- The offsets of each partition: start..next. The next record gets the offset next, even if all rows are gone.
+-- The offsets of each partition: start..next. The next record gets the offset next, even if all
+-- rows are gone.
 CREATE TABLE partitions (
     topic INTEGER NOT NULL,
     partition INTEGER NOT NULL,
