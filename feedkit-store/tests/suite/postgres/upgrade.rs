@@ -3,7 +3,7 @@
 use std::fs;
 
 use feedkit_core::Inspect;
-use feedkit_test_services::Database;
+use feedkit_test_services::{Database, apply, needs_postgres};
 
 use super::support::{connect, follow, options};
 use crate::upgrade::{Expected, alerts_go_on, history_goes_on, history_is_whole, stores};
@@ -17,9 +17,10 @@ const EXPECTED: Expected = Expected {
     first_post: (8, 16),
 };
 
+#[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_of_an_older_version_is_read_and_goes_on() {
-    let Some(database) = Database::new().await else { return };
+    let database = Database::new().await;
     let dump = fs::read_to_string(stores().join("postgres.sql")).unwrap();
     database.client().await.batch_execute(&dump).await.unwrap();
 
