@@ -40,11 +40,12 @@ pub(super) fn commit(
         (too_old, aged) = events.iter().cloned().partition(|logged| is_too_old(logged, dropped_until));
         events = &aged;
     }
-    let mut tables = EventTables::for_events(connection, events)?;
+    // Before tables are made: that of a month without events would hide the newest id.
     let newest = match newest {
         Some(newest) => Some(newest),
         None => events::newest_id(connection)?.and_then(|id| EventId::from_bytes(id).ok()),
     };
+    let mut tables = EventTables::for_events(connection, events)?;
     let known = known(&mut tables, events, newest)?;
     let duplicates = repeats + known.len();
     if !known.is_empty() {
