@@ -17,7 +17,7 @@ use feedkit_core::{
     Clock, EventSource, Pipeline, Position, Positions, PostId, Queries, Result, SystemClock, UserId,
 };
 use feedkit_http::parts::Limits;
-use feedkit_http::{Gateway, OpenSource, Parts, Settings, Visibility};
+use feedkit_http::{Gateway, GatewayOptions, OpenSource, Parts, Visibility};
 use poem::http::StatusCode;
 use poem::{Endpoint, Request, Route, get, handler};
 use tokio_util::sync::CancellationToken;
@@ -88,7 +88,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             clock: Arc::new(SystemClock),
             metrics: prometheus::Registry::new(),
         },
-        Settings::default(),
+        GatewayOptions::default(),
     );
     let app = Route::new().at("/about", get(about)).nest("/feed", gateway.routes());
     // [/mount]

@@ -8,9 +8,11 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::http::{self, Server};
-use super::state::State;
-use super::{Parts, Settings};
+use super::{GatewayOptions, Parts};
+use crate::http;
+use crate::live;
+use crate::server::{Server, ServerMetrics, ServerOptions};
+use crate::state::State;
 use feedkit_core::health::Component;
 use feedkit_core::{Error, EventSink, Result};
 
@@ -27,8 +29,8 @@ pub struct Gateway {
 
 impl Gateway {
     /// A gateway of these parts.
-    pub fn new(parts: Parts, settings: Settings) -> Self {
-        Gateway { state: Arc::new(State::new(parts, settings)) }
+    pub fn new(parts: Parts, options: GatewayOptions) -> Self {
+        Gateway { state: Arc::new(State::new(parts, options)) }
     }
 
     /// All its routes as one endpoint, to be mounted in a poem application: at `/`, or nested below another path.
@@ -50,9 +52,9 @@ impl Gateway {
     }
 
     /// Serves connections of `listener` until `shutdown` is cancelled, then stops in order: it is not ready any
-    /// more; after [`drain`](Settings::drain) it accepts no more, and finishes the requests at hand; the log is
+    /// more; after [`drain`](GatewayOptions::drain) it accepts no more, and finishes the requests at hand; the log is
     /// flushed; sockets are closed, with 1012; connections end. All of that takes at most
-    /// [`shutdown_deadline`](Settings::shutdown_deadline). Nothing that it has spawned is left when it returns.
+    /// [`shutdown_deadline`](GatewayOptions::shutdown_deadline). Nothing that it has spawned is left when it returns.
     ///
     /// # Errors
     ///
@@ -63,7 +65,12 @@ impl Gateway {
     ///
     /// Dropped, it accepts no more, and connections are cut off.
     pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
-        let server = Server::new(Arc::clone(&self.state), self.routes());
+        let gateway = &self.state.options;
+        let mut options = ServerOptions::default();
+        options.max_connections = gateway.max_connections;
+        options.header_timeout = gateway.header_timeout;
+        let metrics = ServerMetrics::new(&self.state.parts.metrics);
+        let server = Server::with(self.routes(), options, metrics, self.state.killed.clone());
         let stopping = CancellationToken::new();
         // Also when this future is dropped.
         let _cut_off = self.state.killed.clone().drop_guard();
@@ -85,8 +92,8 @@ impl Gateway {
             let _done = done.clone().drop_guard();
             stopped.await
         };
-        let (worked, stopped) = tokio::join!(self.state.live.run(done.clone()), stopped);
-        stopped.and(worked)
+        let ((), stopped) = tokio::join!(live::run(&self.state.live, done.clone()), stopped);
+        stopped
     }
 
     /// Waits for `shutdown`, then stops in order.
@@ -98,10 +105,10 @@ impl Gateway {
     ) -> Result<()> {
         let state = &*self.state;
         shutdown.cancelled().await;
-        let deadline = Instant::now() + state.settings.shutdown_deadline;
+        let deadline = Instant::now() + state.options.shutdown_deadline;
         state.drain();
         tracing::info!("the gateway stops: it is not ready any more");
-        sleep_until(deadline.min(Instant::now() + state.settings.drain)).await;
+        sleep_until(deadline.min(Instant::now() + state.options.drain)).await;
         stop_accepting();
 
         let mut connections_ended = std::pin::pin!(connections_ended);
@@ -124,7 +131,7 @@ impl Gateway {
                 // Where sockets were not told yet, they are now; those that do not go at once are cut off.
                 let _ = timeout(LAST_WORDS, state.live.close()).await;
                 connections_ended.await;
-                let deadline = state.settings.shutdown_deadline;
+                let deadline = state.options.shutdown_deadline;
                 Err(Error::uncertain(format!(
                     "the gateway had to be cut off after {deadline:?}; {requests} requests were not answered"
                 )))

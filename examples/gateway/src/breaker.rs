@@ -1,7 +1,5 @@
 //! Refuses writes at once while Kafka is away, so that clients do not wait in vain.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use async_trait::async_trait;
 use feedkit_core::sink::NewRecord;
 use feedkit_core::{Error, EventSink, Position, Result};
@@ -14,24 +12,25 @@ use crate::health::Services;
 pub struct Breaker<S> {
     sink: S,
     services: Services,
-    trying: AtomicBool,
 }
 
 impl<S> Breaker<S> {
     pub fn new(sink: S, services: Services) -> Self {
-        Breaker { sink, services, trying: AtomicBool::new(false) }
+        Breaker { sink, services }
     }
 }
 
 #[async_trait]
 impl<S: EventSink> EventSink for Breaker<S> {
     async fn send(&self, batch: Vec<NewRecord>) -> Vec<Result<Position>> {
-        let Some(why) = self.services.log_is_away() else { return self.sink.send(batch).await };
-        let Some(_turn) = Turn::take(&self.trying) else {
+        let breaker = self.services.log_breaker();
+        let Some(_permit) = breaker.permit() else {
+            let why = self.services.log_is_away().unwrap_or_else(|| "Kafka is away".to_owned());
             return batch.iter().map(|_| Err(Error::retriable(why.clone()))).collect();
         };
+        let is_trial = breaker.is_open();
         let outcomes = self.sink.send(batch).await;
-        if outcomes.iter().any(Result::is_ok) {
+        if is_trial && outcomes.iter().any(Result::is_ok) {
             self.services.note_log_answers();
         }
         outcomes
@@ -39,22 +38,6 @@ impl<S: EventSink> EventSink for Breaker<S> {
 
     async fn flush(&self) -> Result<()> {
         self.sink.flush().await
-    }
-}
-
-/// The right to send while Kafka is away. Dropping it lets another send try.
-struct Turn<'a>(&'a AtomicBool);
-
-impl<'a> Turn<'a> {
-    fn take(trying: &'a AtomicBool) -> Option<Self> {
-        // Created only if the turn is ours, because dropping a `Turn` gives the turn back.
-        (!trying.swap(true, Ordering::AcqRel)).then(|| Turn(trying))
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
     }
 }
 
@@ -96,7 +79,7 @@ mod tests {
             let breaker = breaker.clone();
             async move { breaker.send(one()).await }
         });
-        while !breaker.trying.load(Ordering::Acquire) {
+        while breaker.services.log_breaker().permit().is_some() {
             tokio::task::yield_now().await;
         }
         for _ in 0..2 {

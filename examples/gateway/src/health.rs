@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use feedkit_core::Result;
 use feedkit_core::health::{Component, Health};
+use feedkit_http::CircuitBreaker;
 use feedkit_kafka::KafkaSink;
 use feedkit_store::redis::Redis;
 use parking_lot::{Mutex, MutexGuard};
@@ -23,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Clone, Default)]
 pub struct Services {
     seen: Arc<Mutex<Seen>>,
+    /// Open while Kafka is seen to be away.
+    log: Arc<CircuitBreaker>,
 }
 
 /// Why each service does not answer, if it does not.
@@ -70,16 +73,25 @@ impl Services {
         self.seen().log.clone()
     }
 
+    /// Decides which writes may try.
+    pub fn log_breaker(&self) -> &CircuitBreaker {
+        &self.log
+    }
+
     /// Notes that Kafka has acknowledged a write since the last check.
     pub fn note_log_answers(&self) {
-        if self.seen().log.take().is_some() {
+        let mut seen = self.seen();
+        if seen.log.take().is_some() {
             tracing::info!("Kafka is back");
         }
+        self.log.close();
     }
 
     #[cfg(test)]
     pub fn note_log_away(&self, why: &str) {
-        self.seen().log = Some(why.to_owned());
+        let mut seen = self.seen();
+        seen.log = Some(why.to_owned());
+        self.log.open(Duration::ZERO);
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -99,6 +111,10 @@ impl Services {
                 (Some(_), None) => tracing::info!("{name} is back"),
                 _ => {}
             }
+        }
+        match now.log {
+            Some(_) => self.log.open(Duration::ZERO),
+            None => _ = self.log.close(),
         }
         *seen = now;
     }

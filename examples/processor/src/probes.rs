@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use feedkit_core::{Error, Result};
+use feedkit_http::server::{Server, ServerOptions};
 use poem::http::StatusCode;
-use poem::listener::TcpAcceptor;
 use poem::web::Data;
-use poem::{EndpointExt, Response, Route, Server, get, handler};
+use poem::{EndpointExt, Response, Route, get, handler};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -20,21 +20,20 @@ type Look = Arc<dyn Fn() -> Snapshot + Send + Sync>;
 /// Answers from the state that `look` returns, until `stop`.
 pub async fn serve(listener: TcpListener, look: Look, stop: CancellationToken) -> Result<()> {
     let metrics = Arc::new(Metrics::new().map_err(|e| Error::fatal(format!("metrics: {e}")))?);
-    let acceptor = TcpAcceptor::from_tokio(listener).map_err(fault)?;
-    let server = Server::new_with_acceptor(acceptor);
-    let routes = routes().data(look).data(metrics);
-    server.run_with_graceful_shutdown(routes, stop.cancelled_owned(), Some(LAST)).await.map_err(fault)
+    let mut options = ServerOptions::default();
+    options.max_connections = MAX_CONNECTIONS;
+    options.shutdown_deadline = LAST;
+    Server::new(routes().data(look).data(metrics), options).run(listener, stop).await
 }
+
+/// Maximum number of open connections: a few probes, and some scrapers.
+const MAX_CONNECTIONS: usize = 256;
 
 /// How long open requests may take when the server stops.
 const LAST: Duration = Duration::from_secs(1);
 
 fn routes() -> Route {
     Route::new().at("/health/live", get(live)).at("/health/ready", get(ready)).at("/metrics", get(shown))
-}
-
-fn fault(error: std::io::Error) -> Error {
-    Error::fatal(format!("the server of health and metrics: {error}")).with_source(error)
 }
 
 #[handler]

@@ -9,7 +9,7 @@ use feedkit_core::access::LocalRateLimiter;
 use feedkit_core::{Error, EventPolicy, RateLimiter, Result};
 use feedkit_http::jwt::{self, FileJwks, JwksSource, JwtKeys, JwtRules, JwtVerifier};
 use feedkit_http::parts::Limits;
-use feedkit_http::settings::{LiveSettings, Settings};
+use feedkit_http::{GatewayOptions, LiveOptions};
 use ipnet::IpNet;
 
 use crate::settings::{ByteSize, Secret, choice};
@@ -29,38 +29,38 @@ crate::settings! {
     /// Limits of requests and connections.
     pub struct GatewaySection in "gateway" {
         /// Maximum bytes of a request's body, as sent and after decompression.
-        max_body_bytes: ByteSize = Settings::default().max_body_bytes.into(),
+        max_body_bytes: ByteSize = GatewayOptions::default().max_body_bytes.into(),
         /// Maximum bytes of a batch's body, as sent and after decompression.
-        max_batch_bytes: ByteSize = Settings::default().max_batch_bytes.into(),
+        max_batch_bytes: ByteSize = GatewayOptions::default().max_batch_bytes.into(),
         /// Maximum bytes of all incomplete bodies in memory, without the first 64 KiB of each. Above it, requests get status
         /// 503.
-        max_buffered_bytes: ByteSize = Settings::default().max_buffered_bytes.into(),
+        max_buffered_bytes: ByteSize = GatewayOptions::default().max_buffered_bytes.into(),
         /// Maximum events in one batch.
-        max_batch_events: usize = Settings::default().max_batch_events,
+        max_batch_events: usize = GatewayOptions::default().max_batch_events,
         /// Maximum events that wait for the log at the same time. Above it, requests get status 503.
-        max_in_flight: usize = Settings::default().max_in_flight,
+        max_in_flight: usize = GatewayOptions::default().max_in_flight,
         /// How long the head of a request may take to arrive.
-        header_timeout: Duration = Settings::default().header_timeout,
+        header_timeout: Duration = GatewayOptions::default().header_timeout,
         /// How long the body of a request may take to arrive.
-        body_timeout: Duration = Settings::default().body_timeout,
+        body_timeout: Duration = GatewayOptions::default().body_timeout,
         /// How long the log may take to acknowledge, and a store to answer.
-        answer_timeout: Duration = Settings::default().answer_timeout,
+        answer_timeout: Duration = GatewayOptions::default().answer_timeout,
         /// Maximum open connections. Further ones wait to be accepted.
-        max_connections: usize = Settings::default().max_connections,
+        max_connections: usize = GatewayOptions::default().max_connections,
         /// Proxies whose `X-Forwarded-For` header is trusted: networks such as 10.0.0.0/8, or addresses.
-        trusted_proxies: Vec<IpNet> = Settings::default().trusted_proxies,
+        trusted_proxies: Vec<IpNet> = GatewayOptions::default().trusted_proxies,
         /// Whether reads need a token. (`me`, alerts and sockets always need one.)
-        reads_need_token: bool = Settings::default().reads_need_token,
+        reads_need_token: bool = GatewayOptions::default().reads_need_token,
         /// Origins, such as `https://feed.example`, from which browsers may open sockets. The server's own is always allowed.
-        origins: Vec<String> = Settings::default().origins.into_iter().collect(),
+        origins: Vec<String> = GatewayOptions::default().origins.into_iter().collect(),
         /// How long a request with `after=POSITION` waits until that write is visible.
-        after_deadline: Duration = Settings::default().after_deadline,
+        after_deadline: Duration = GatewayOptions::default().after_deadline,
         /// How long answers about the past are cached.
-        cache_ttl: Duration = Settings::default().cache_ttl,
+        cache_ttl: Duration = GatewayOptions::default().cache_ttl,
         /// How long a stopping server still accepts connections while it is not ready. Load balancers need that time to notice.
-        drain: Duration = Settings::default().drain,
+        drain: Duration = GatewayOptions::default().drain,
         /// How long stopping may take in all.
-        shutdown_deadline: Duration = Settings::default().shutdown_deadline,
+        shutdown_deadline: Duration = GatewayOptions::default().shutdown_deadline,
     }
 }
 
@@ -68,27 +68,27 @@ crate::settings! {
     /// Limits of WebSockets and event streams.
     pub struct LiveSection in "gateway.live" as "live_" {
         /// How long a client may take to authenticate on a socket.
-        auth_timeout: Duration = LiveSettings::default().auth_timeout,
+        auth_timeout: Duration = LiveOptions::default().auth_timeout,
         /// How often a silent socket is pinged. It is closed if nothing comes from it for twice as long.
-        ping_every: Duration = LiveSettings::default().ping_every,
+        ping_every: Duration = LiveOptions::default().ping_every,
         /// Maximum bytes that wait to be sent to one client. Above it, the socket is closed with 4009.
-        max_client_bytes: ByteSize = LiveSettings::default().max_client_bytes.into(),
+        max_client_bytes: ByteSize = LiveOptions::default().max_client_bytes.into(),
         /// Maximum bytes of one frame from a client.
-        max_frame_bytes: ByteSize = LiveSettings::default().max_frame_bytes.into(),
+        max_frame_bytes: ByteSize = LiveOptions::default().max_frame_bytes.into(),
         /// Maximum channels per client.
-        max_channels: usize = LiveSettings::default().max_channels,
+        max_channels: usize = LiveOptions::default().max_channels,
         /// Maximum frames from one client within ten seconds. Above it, the socket is closed with 4029.
-        max_frames: u32 = LiveSettings::default().max_frames,
+        max_frames: u32 = LiveOptions::default().max_frames,
         /// Maximum open sockets and streams. Above it, a new one gets 503 or 4029.
-        max_clients: usize = LiveSettings::default().max_clients,
+        max_clients: usize = LiveOptions::default().max_clients,
         /// Maximum sockets and streams per user. Above it, a new one gets 4029.
-        max_clients_of_user: usize = LiveSettings::default().max_clients_of_user,
+        max_clients_of_user: usize = LiveOptions::default().max_clients_of_user,
         /// How many notifications are kept in memory for recovery. Older ones are read from the log.
-        tail: usize = LiveSettings::default().tail,
+        tail: usize = LiveOptions::default().tail,
         /// Maximum notifications that one recovery reads. If more were missed, `recovered` is false.
-        max_recovery: usize = LiveSettings::default().max_recovery,
+        max_recovery: usize = LiveOptions::default().max_recovery,
         /// How often counts that have changed are sent.
-        counts_every: Duration = LiveSettings::default().counts_every,
+        counts_every: Duration = LiveOptions::default().counts_every,
     }
 }
 
@@ -130,7 +130,7 @@ crate::settings! {
 
 /// A gateway's settings. It accepts the events that `events` allows.
 pub fn settings(gateway: &GatewaySection, live: &LiveSection, events: EventPolicy) -> Settings {
-    let mut settings = Settings::default();
+    let mut settings = GatewayOptions::default();
     let GatewaySection {
         max_body_bytes,
         max_batch_bytes,
@@ -170,8 +170,8 @@ pub fn settings(gateway: &GatewaySection, live: &LiveSection, events: EventPolic
     settings
 }
 
-fn live_settings(section: &LiveSection) -> LiveSettings {
-    let mut live = LiveSettings::default();
+fn live_settings(section: &LiveSection) -> LiveOptions {
+    let mut live = LiveOptions::default();
     live.auth_timeout = section.auth_timeout;
     live.ping_every = section.ping_every;
     live.max_client_bytes = section.max_client_bytes.as_usize();
@@ -292,7 +292,7 @@ mod tests {
     fn the_defaults_are_the_gateways_own() {
         let (_, gateway, live, _) = loaded("").unwrap();
         let made = settings(&gateway, &live, EventPolicy::default());
-        assert_eq!(format!("{made:?}"), format!("{:?}", Settings::default()));
+        assert_eq!(format!("{made:?}"), format!("{:?}", GatewayOptions::default()));
     }
 
     /// Each field of the gateway's settings can be set, and each key sets one.
@@ -315,7 +315,7 @@ mod tests {
         }
         let (_, gateway, live, _) = loaded(&text).unwrap();
         let made = format!("{:#?}", settings(&gateway, &live, EventPolicy::default()));
-        let usual = format!("{:#?}", Settings::default());
+        let usual = format!("{:#?}", GatewayOptions::default());
         let after_events = |text: &str| text.split_once("max_body_bytes").unwrap().1.to_owned();
         let (made, usual) = (after_events(&made), after_events(&usual));
         let set: std::collections::BTreeSet<_> = made.lines().filter(|line| line.contains(": ")).collect();

@@ -5,37 +5,16 @@ use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
 
+use super::allowance::Allowance;
 use super::{Caller, Metrics};
 use crate::Problem;
 use crate::problem::Seldom;
 use crate::state::State;
 use feedkit_core::RateLimiter;
-use feedkit_core::access::{Identity, Spending, WRITE_ANY};
-
-/// What limits count over.
-const WINDOW: Duration = Duration::from_secs(60);
+use feedkit_core::access::{Identity, WRITE_ANY};
 
 /// When to come back after there was no room; what waits for the log is through in less.
 const NO_ROOM: Duration = Duration::from_secs(1);
-
-/// What the answer's head says about rate limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Allowance {
-    /// What may be spent at once.
-    pub(crate) limit: u32,
-    /// What is left of it.
-    pub(crate) remaining: u32,
-    /// When it is all back, or, after a refusal, when the same request would be allowed.
-    pub(crate) reset: Duration,
-}
-
-impl From<Spending> for Allowance {
-    fn from(Spending { limit, remaining, retry_after, .. }: Spending) -> Self {
-        let spent = limit.saturating_sub(remaining);
-        let reset = retry_after.unwrap_or_else(|| WINDOW.mul_f64(f64::from(spent) / f64::from(limit.max(1))));
-        Allowance { limit, remaining, reset }
-    }
-}
 
 impl State {
     /// Spends what `events` writes cost of what this user, from this address, is allowed.
@@ -44,7 +23,7 @@ impl State {
     ///
     /// # Errors
     ///
-    /// 429 when it is refused, as a whole; 503 when a limiter is away and settings say not to pass then.
+    /// 429 when it is refused, as a whole; 503 when a limiter is away and options say not to pass then.
     pub(crate) async fn spend(&self, who: &Identity, caller: &Caller, events: usize) -> Result<(), Problem> {
         let limits = &self.parts.limits;
         let cost = u32::try_from(events).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
@@ -135,21 +114,5 @@ pub(crate) struct Admitted<'a> {
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
         self.metrics.in_flight.sub(self.events as i64);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_spent_comes_back_within_the_window() {
-        let left = |remaining, retry_after| {
-            Allowance::from(Spending { allowed: true, limit: 100, remaining, retry_after }).reset.as_secs()
-        };
-        assert_eq!(left(100, None), 0);
-        assert_eq!(left(50, None), 30);
-        assert_eq!(left(0, None), 60);
-        assert_eq!(left(3, Some(Duration::from_secs(7))), 7);
     }
 }

@@ -7,9 +7,9 @@ use poem::http::StatusCode;
 use poem::{Endpoint, Request, Response};
 use serde::{Serialize, Serializer};
 
-use super::events::json;
 use super::{Caller, body, decode};
 use crate::Problem;
+use crate::answer::json;
 use crate::state::State;
 use feedkit_core::{Authorizer, Clock, EventId, Position, Result};
 
@@ -76,8 +76,8 @@ impl PostBatch {
         let who = state.identify(&request).await?;
         decode::no_idempotency_key(&request)?;
         let caller = Caller::of(&request);
-        let body = body::read(state, &mut request, state.settings.max_batch_bytes).await?;
-        let max = state.settings.max_batch_events;
+        let body = body::read(state, &mut request, state.options.max_batch_bytes).await?;
+        let max = state.options.max_batch_events;
         let split = if format == NDJSON { decode::lines } else { decode::array };
         let items = match split(&body.bytes, max) {
             Ok(items) => items,
@@ -93,7 +93,7 @@ impl PostBatch {
         let mut records = Vec::with_capacity(items.len());
         let mut decoded = Vec::with_capacity(items.len());
         for json in items {
-            decoded.push(match decode::event(&state.settings.events, json, now, None) {
+            decoded.push(match decode::event(&state.options.events, json, now, None) {
                 Err(invalid) => Err(state.refused(invalid)),
                 Ok(event) if !state.parts.authorizer.may_send(&who, &event) => {
                     Err(state.not_theirs(event.user.as_str()))

@@ -42,7 +42,7 @@ pub(crate) async fn read<'a>(
     }
     let mut room = Room { state, permit: None, bytes: FREE_KIB * 1024 };
     let body: BoxBody<Bytes, io::Error> = request.take_body().into();
-    let timeout = state.settings.body_timeout;
+    let timeout = state.options.body_timeout;
     let bytes = tokio::time::timeout(timeout, collect(body, limit, &mut room))
         .await
         .map_err(|_| Problem::too_slow(format!("the body did not arrive within {timeout:?}")))??;

@@ -11,7 +11,7 @@ use smol_str::{SmolStr, format_smolstr};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-use super::admission::Allowance;
+use super::allowance::Allowance;
 use feedkit_core::UserId;
 
 /// Names a request, in its head, its answer's head, problems and the log.

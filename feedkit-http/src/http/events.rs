@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use poem::http::StatusCode;
-use poem::http::header::CONTENT_TYPE;
 use poem::{Endpoint, Request, Response};
 use serde::Serialize;
 
 use super::{Caller, body, decode};
 use crate::Problem;
+use crate::answer::json;
 use crate::problem::Seldom;
 use crate::state::State;
 use feedkit_core::codec::InvalidEvent;
@@ -41,10 +41,10 @@ impl PostEvent {
         let who = state.identify(&request).await?;
         let key = decode::idempotency_key(&request)?;
         state.spend(&who, &Caller::of(&request), 1).await?;
-        let body = body::read(state, &mut request, state.settings.max_body_bytes).await?;
+        let body = body::read(state, &mut request, state.options.max_body_bytes).await?;
 
         let now = state.parts.clock.now();
-        let event = decode::event(&state.settings.events, &body.bytes, now, key)
+        let event = decode::event(&state.options.events, &body.bytes, now, key)
             .map_err(|invalid| state.refused(invalid))?;
         if !state.parts.authorizer.may_send(&who, &event) {
             return Err(state.not_theirs(event.user.as_str()));
@@ -59,23 +59,15 @@ impl PostEvent {
     }
 }
 
-/// An answer of JSON.
-pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
-    let bytes = serde_json::to_vec(value).expect("answers have only string keys, and memory does not fail");
-    Response::builder().status(status).header(CONTENT_TYPE, "application/json").body(bytes)
-}
-
 impl State {
     /// Hands records to the log and waits, but not for ever.
     pub(super) async fn send(&self, records: Vec<NewRecord>) -> Vec<Result<Position>> {
-        let (count, timeout) = (records.len(), self.settings.answer_timeout);
+        let count = records.len();
         let timer = self.metrics.acknowledged.start_timer();
-        let sent = tokio::time::timeout(timeout, self.parts.sink.send(records)).await;
+        let sent = self.in_time("the log", async { Ok(self.parts.sink.send(records).await) }).await;
         timer.observe_duration();
-        sent.unwrap_or_else(|_| {
-            let late = || Err(Error::uncertain(format!("the log did not acknowledge within {timeout:?}")));
-            (0..count).map(|_| late()).collect()
-        })
+        // The log may have taken them although it did not answer in time.
+        sent.unwrap_or_else(|late| (0..count).map(|_| Err(Error::uncertain(late.to_string()))).collect())
     }
 
     /// What a client is told of the log's outcome for the event `id`.

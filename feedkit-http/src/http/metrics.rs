@@ -1,21 +1,18 @@
-//! What the gateway counts of itself. Routes are labelled by their pattern: paths are without number.
+//! The gateway's own metrics. Routes are labelled by their pattern, because the number of paths is unlimited.
 
 use std::time::Duration;
 
 use poem::http::{Method, StatusCode};
-use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, Result,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
+
+use crate::metrics::register;
 
 /// The gateway's own metrics.
 pub(crate) struct Metrics {
     requests: IntCounterVec,
     durations: HistogramVec,
-    /// Connections that are open, sockets included.
-    pub(crate) connections: IntGauge,
-    /// Errors of accepting connections.
-    pub(crate) accept_errors: IntCounter,
     /// Events that wait for the log.
     pub(crate) in_flight: IntGauge,
     /// Events that the log has acknowledged.
@@ -35,75 +32,57 @@ const BUCKETS: [f64; 14] =
 impl Metrics {
     /// Metrics that `registry` shows.
     pub(crate) fn new(registry: &Registry) -> Self {
-        let metrics = Self::unregistered().expect("names and labels are valid");
-        metrics.register(registry).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the gateway's metrics are not shown: is another gateway in this registry?");
-        });
-        metrics
-    }
-
-    fn unregistered() -> Result<Self> {
-        let counters =
-            |name: &str, help: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
-        let histogram = |name: &str, help: &str| HistogramOpts::new(name, help).buckets(BUCKETS.to_vec());
-        Ok(Metrics {
+        let counter = |name: &str, help: &str| register(registry, IntCounter::new(name, help));
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            register(registry, IntCounterVec::new(Opts::new(name, help), labels))
+        };
+        let buckets = |name: &str, help: &str| HistogramOpts::new(name, help).buckets(BUCKETS.to_vec());
+        Metrics {
             requests: counters(
                 "feedkit_http_requests_total",
                 "Requests answered, by method, route and status",
                 &["method", "route", "status"],
-            )?,
-            durations: HistogramVec::new(
-                histogram(
-                    "feedkit_http_request_duration_seconds",
-                    "Time until the head of the answer, by route",
+            ),
+            durations: register(
+                registry,
+                HistogramVec::new(
+                    buckets(
+                        "feedkit_http_request_duration_seconds",
+                        "Time until the head of the answer, by route",
+                    ),
+                    &["route"],
                 ),
-                &["route"],
-            )?,
-            connections: IntGauge::new("feedkit_http_connections", "Open connections, sockets included")?,
-            accept_errors: IntCounter::new(
-                "feedkit_http_accept_errors_total",
-                "Connections that could not be accepted",
-            )?,
-            in_flight: IntGauge::new("feedkit_gateway_events_in_flight", "Events that wait for the log")?,
-            accepted: IntCounter::new(
+            ),
+            in_flight: register(
+                registry,
+                IntGauge::new("feedkit_gateway_events_in_flight", "Events that wait for the log"),
+            ),
+            accepted: counter(
                 "feedkit_gateway_events_accepted_total",
                 "Events that the log has acknowledged",
-            )?,
+            ),
             rejected: counters(
                 "feedkit_gateway_events_rejected_total",
                 "Events not taken, by reason",
                 &["reason"],
-            )?,
+            ),
             limited: counters(
                 "feedkit_gateway_rate_limited_total",
                 "Requests refused by a rate limit, by limiter",
                 &["limiter"],
-            )?,
-            limiter_failures: IntCounter::new(
+            ),
+            limiter_failures: counter(
                 "feedkit_gateway_limiter_failures_total",
                 "Calls of a rate limiter that was away",
-            )?,
-            acknowledged: Histogram::with_opts(histogram(
-                "feedkit_gateway_log_ack_seconds",
-                "Time until the log has acknowledged",
-            ))?,
-        })
-    }
-
-    fn register(&self, registry: &Registry) -> Result<()> {
-        let all: [Box<dyn Collector>; 10] = [
-            Box::new(self.requests.clone()),
-            Box::new(self.durations.clone()),
-            Box::new(self.connections.clone()),
-            Box::new(self.accept_errors.clone()),
-            Box::new(self.in_flight.clone()),
-            Box::new(self.accepted.clone()),
-            Box::new(self.rejected.clone()),
-            Box::new(self.limited.clone()),
-            Box::new(self.limiter_failures.clone()),
-            Box::new(self.acknowledged.clone()),
-        ];
-        all.into_iter().try_for_each(|metric| registry.register(metric))
+            ),
+            acknowledged: register(
+                registry,
+                Histogram::with_opts(buckets(
+                    "feedkit_gateway_log_ack_seconds",
+                    "Time until the log has acknowledged",
+                )),
+            ),
+        }
     }
 
     /// Counts a request.
@@ -123,7 +102,7 @@ impl Metrics {
     }
 }
 
-/// Methods are a client's to invent; labels are not.
+/// A client can invent methods. Labels have to come from a fixed set.
 fn known(method: &Method) -> &str {
     match method.as_str() {
         name @ ("GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "OPTIONS" | "PATCH" | "TRACE" | "CONNECT") => {

@@ -13,7 +13,7 @@ use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use poem::{Endpoint, PathPattern, Request, Response};
 
 use super::caller::REQUEST_ID;
-use super::{Caller, access_log, routes};
+use super::{Caller, access_log, paths};
 use crate::Problem;
 use crate::problem::seconds;
 use crate::state::State;
@@ -42,7 +42,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Outermost<E> {
         let started = Instant::now();
         // Shutdown waits for this.
         let _unanswered = self.state.unanswered.token();
-        let caller = Arc::new(Caller::new(&request, &self.state.settings.trusted_proxies));
+        let caller = Arc::new(Caller::new(&request, &self.state.options.trusted_proxies));
         request.set_data(Arc::clone(&caller));
         let method = request.method().clone();
 
@@ -86,7 +86,7 @@ fn problem_for(error: poem::Error, method: &Method, caller: &Caller) -> Routed {
         return as_it_is(error.into_response(), caller);
     }
     if error.is::<MethodNotAllowedError>() {
-        let allowed = routes::methods(route.as_deref().unwrap_or_default());
+        let allowed = paths::methods(route.as_deref().unwrap_or_default());
         let problem = Problem::method_not_allowed(format!("not by {method}, but by {allowed}"));
         let mut answer = problem.answer(caller.request_id());
         answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));

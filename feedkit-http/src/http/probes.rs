@@ -8,8 +8,8 @@ use poem::{Endpoint, Request, Response};
 use prometheus::{Encoder, TextEncoder};
 use serde::Serialize;
 
-use super::events::json;
 use crate::Problem;
+use crate::answer::json;
 use crate::state::State;
 use feedkit_core::health::{Component, Condition};
 

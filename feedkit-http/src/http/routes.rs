@@ -7,12 +7,10 @@ use poem::{Endpoint, Response, Route, get, post};
 use super::Outermost;
 use super::batch::PostBatch;
 use super::events::PostEvent;
+use super::paths::{BATCH, EVENTS};
 use super::probes::{Live, Ready, ShowMetrics};
 use crate::state::State;
 use crate::{live, openapi, page, reads};
-
-const EVENTS: &str = "/api/events";
-const BATCH: &str = "/api/events/batch";
 
 /// All routes of a gateway, as one endpoint.
 pub(crate) fn routes(state: &Arc<State>) -> impl Endpoint<Output = Response> + use<> {
@@ -27,10 +25,4 @@ pub(crate) fn routes(state: &Arc<State>) -> impl Endpoint<Output = Response> + u
     let route = live::routes(route, state);
     let route = page::routes(route, state);
     Outermost::new(Arc::clone(state), route)
-}
-
-/// The methods of a route, for `Allow`. Only events are written; all else is read.
-pub(crate) fn methods(pattern: &str) -> &'static str {
-    // A gateway may be nested below another path.
-    if pattern.ends_with(EVENTS) || pattern.ends_with(BATCH) { "POST" } else { "GET, HEAD" }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::key::Key;
 use super::{JwksSource, JwtRules};
+use crate::in_time::in_time;
 use feedkit_core::{Error, Result};
 
 /// Keys that hold together, and their version: another version verifies other tokens.
@@ -108,10 +109,7 @@ impl Fetched {
             attempts.count += 1;
             attempts.last = Some(Instant::now());
         }
-        let document = match timeout(self.rules.fetch_timeout, self.source.fetch()).await {
-            Ok(fetched) => fetched,
-            Err(_) => Err(Error::retriable(format!("no answer within {:?}", self.rules.fetch_timeout))),
-        };
+        let document = in_time(self.rules.fetch_timeout, "the key server", self.source.fetch()).await;
         let keys = document.and_then(|document| {
             let unchanged = self.attempts().document.as_ref() == Some(&document);
             let keys = if unchanged { None } else { Some(Key::of_jwks(&document, self.rules.algorithm)?) };

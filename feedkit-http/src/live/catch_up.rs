@@ -1,4 +1,5 @@
-//! Brings a client that comes back with a cursor up to what is live, losing and repeating nothing.
+//! Subscribes a client, and brings one that comes back with a cursor up to the present, without losing
+//! or repeating a notification.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use feedkit_core::notification::Audience;
 
 /// What came of a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Recovery {
+enum Recovery {
     /// Live, with what memory held.
     Tail,
     /// Live, with what the log held.
@@ -31,7 +32,7 @@ pub(super) enum Recovery {
 
 impl Recovery {
     /// Its name among the metrics.
-    pub(super) fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Recovery::Tail => "tail",
             Recovery::Log => "log",
@@ -57,8 +58,35 @@ struct CatchUp<'a> {
 }
 
 impl Subscriptions {
+    /// Subscribes to `wanted`: says so, then replays what was missed since `cursor`, then goes on live.
+    pub(super) async fn subscribe(
+        &mut self,
+        wanted: BTreeSet<Channel>,
+        cursor: Option<&str>,
+    ) -> Result<(), Ending> {
+        let deadline = Instant::now() + self.hub.options.answer_timeout;
+        if timeout_at(deadline, self.hub.begun()).await.is_err() {
+            return Err(AWAY);
+        }
+        let recovery = match cursor.map(|text| (text, Cursor::decode(text))) {
+            Some((text, Some(cursor))) => self.recover(&wanted, text, &cursor, deadline).await?,
+            _ => Recovery::Impossible,
+        };
+        if recovery == Recovery::Impossible {
+            let hub = Arc::clone(&self.hub);
+            self.go_live(&mut hub.registry(), &wanted, None)?;
+        }
+        if cursor.is_some() {
+            self.hub.metrics.recoveries.with_label_values(&[recovery.name()]).inc();
+        }
+        for channel in wanted {
+            self.hub.counts.listen(self.id, channel, &self.outbox);
+        }
+        Ok(())
+    }
+
     /// Goes live with what was missed since `cursor`, if that can be had before `deadline`.
-    pub(super) async fn recover(
+    async fn recover(
         &mut self,
         wanted: &BTreeSet<Channel>,
         text: &str,
@@ -105,7 +133,7 @@ impl Subscriptions {
         let mut registry = hub.registry();
         let (_, end) = registry.standing().ok_or(AWAY)?;
         catch_up.kept_at = end.clone();
-        let most = hub.settings.live.max_recovery;
+        let most = hub.options.live.max_recovery;
         if let Since::Missed(missed) = registry.tail.since(&catch_up.fresh_at, most, |e| catch_up.lacks(e)) {
             let replay = catch_up.replay(missed, catch_up.kept_at.clone());
             self.go_live(&mut registry, catch_up.wanted, Some((catch_up.text, replay)))?;
@@ -140,7 +168,7 @@ impl Subscriptions {
         catch_up.missed.extend(read.missed);
         catch_up.fresh_at = read.to.clone();
         catch_up.kept_at = read.to;
-        (catch_up.missed.len() <= self.hub.settings.live.max_recovery).then_some(())
+        (catch_up.missed.len() <= self.hub.options.live.max_recovery).then_some(())
     }
 
     fn standing(&self) -> Positions {
@@ -153,7 +181,7 @@ impl Subscriptions {
         let mut registry = hub.registry();
         let (_, end) = registry.standing().filter(|(log, _)| *log == catch_up.cursor.log).ok_or(AWAY)?;
         let end = end.clone();
-        let most = hub.settings.live.max_recovery;
+        let most = hub.options.live.max_recovery;
         let from = least(&catch_up.fresh_at, &catch_up.kept_at);
         let Since::Missed(since) = registry.tail.since(&from, most, |e| catch_up.lacks(e)) else {
             return Ok(false);
@@ -176,7 +204,7 @@ impl Subscriptions {
         let mut registry = hub.registry();
         let (log, end) = registry.standing().map(|(log, next)| (log, next.clone())).ok_or(AWAY)?;
         let is_kept = |entry: &Entry| catch_up.kept.contains(&entry.audience);
-        let most = hub.settings.live.max_recovery;
+        let most = hub.options.live.max_recovery;
         let Since::Missed(since) = registry.tail.since(&catch_up.kept_at, most, is_kept) else {
             // Too many notifications came meanwhile, so these channels cannot continue either.
             return Err(Ending::TooSlow);

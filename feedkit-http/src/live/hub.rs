@@ -10,14 +10,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::admission::Admission;
-use super::counts::Counts;
+use super::board::Counts;
 use super::metrics::Metrics;
 use super::recovery::Recoveries;
 use super::registry::{ClientId, Registry};
-use super::{counts, reader};
-use crate::{Parts, Settings};
+use crate::tokens::Tokens;
+use crate::{GatewayOptions, Parts};
+use feedkit_core::Positions;
 use feedkit_core::health::Component;
-use feedkit_core::{Positions, Result};
 
 /// Bytes that a recovery from the log may hold, as a multiple of what may wait for a client.
 const RECOVERED_BYTES: usize = 4;
@@ -25,7 +25,7 @@ const RECOVERED_BYTES: usize = 4;
 /// Hands notifications and counts to sockets and streams.
 pub(crate) struct Hub {
     pub(super) parts: Parts,
-    pub(super) settings: Settings,
+    pub(super) options: GatewayOptions,
     registry: Mutex<Registry>,
     /// The reader went on.
     moved: Notify,
@@ -33,6 +33,7 @@ pub(crate) struct Hub {
     pub(super) recoveries: Recoveries,
     pub(super) admission: Arc<Admission>,
     pub(super) metrics: Metrics,
+    pub(super) tokens: Tokens,
     next_client: AtomicU64,
     /// The clients' tasks; `None` once the hub is closed.
     tasks: Mutex<Option<JoinSet<()>>>,
@@ -50,9 +51,9 @@ struct Trouble {
 }
 
 impl Hub {
-    /// A hub without clients. It hands out nothing before it [runs](Hub::run).
-    pub(crate) fn new(parts: &Parts, settings: &Settings) -> Arc<Self> {
-        let live = &settings.live;
+    /// A hub without clients. It hands out nothing before [`run`](super::run) drives it.
+    pub(crate) fn new(parts: &Parts, options: &GatewayOptions) -> Arc<Self> {
+        let live = &options.live;
         let closing = CancellationToken::new();
         Arc::new(Hub {
             registry: Mutex::new(Registry::new(live.tail)),
@@ -64,20 +65,15 @@ impl Hub {
             ),
             admission: Admission::new(live.max_clients, live.max_clients_of_user),
             metrics: Metrics::new(&parts.metrics),
+            tokens: Tokens::new(parts, options.answer_timeout),
             next_client: AtomicU64::new(0),
             tasks: Mutex::new(Some(JoinSet::new())),
             generation: Mutex::new(closing.child_token()),
             closing,
             trouble: Mutex::new(Trouble { reader: Some("not read yet".to_owned()), counts: None }),
             parts: parts.clone(),
-            settings: settings.clone(),
+            options: options.clone(),
         })
-    }
-
-    /// Follows the notifications' log and asks for counts, until `shutdown`. What fails is tried again, with backoff.
-    pub(crate) async fn run(&self, shutdown: CancellationToken) -> Result<()> {
-        tokio::join!(reader::follow(self, &shutdown), counts::follow(self, &shutdown));
-        Ok(())
     }
 
     /// Tells every client to come back (1012), and waits until all are gone. Those that come now are sent away.

@@ -1,7 +1,8 @@
 //! What is measured of the fan-out.
 
-use prometheus::core::Collector;
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+use crate::metrics::register;
 
 /// The fan-out's metrics.
 #[derive(Debug, Clone)]
@@ -14,55 +15,41 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    /// Metrics, registered. Where another gateway registered the same before, its are shown and these only count.
+    /// Metrics that `registry` shows.
     pub(super) fn new(registry: &Registry) -> Self {
-        const VALID: &str = "the metric's name and labels are valid";
-        let metrics = Metrics {
-            clients: IntGaugeVec::new(
-                Opts::new("feedkit_live_clients", "Sockets and streams that are open."),
-                &["transport"],
-            )
-            .expect(VALID),
-            delivered: IntCounter::new(
-                "feedkit_live_notifications_total",
-                "Notifications put into clients' outboxes as they were read.",
-            )
-            .expect(VALID),
-            closed: IntCounterVec::new(
-                Opts::new(
-                    "feedkit_live_closed_total",
-                    "Sockets and streams that ended, by close code; 0 when the client left.",
-                ),
-                &["code"],
-            )
-            .expect(VALID),
-            recoveries: IntCounterVec::new(
-                Opts::new(
-                    "feedkit_live_recoveries_total",
-                    "Subscriptions with a cursor: recovered from memory (tail), from the log, or failed.",
-                ),
-                &["outcome"],
-            )
-            .expect(VALID),
-            lag_seconds: Gauge::new(
-                "feedkit_live_lag_seconds",
-                "Age of the last notification when it was read.",
-            )
-            .expect(VALID),
+        let by = |name: &str, help: &str, label: &str| {
+            register(registry, IntCounterVec::new(Opts::new(name, help), &[label]))
         };
-        let all: [Box<dyn Collector>; 5] = [
-            Box::new(metrics.clients.clone()),
-            Box::new(metrics.delivered.clone()),
-            Box::new(metrics.closed.clone()),
-            Box::new(metrics.recoveries.clone()),
-            Box::new(metrics.lag_seconds.clone()),
-        ];
-        for collector in all {
-            if let Err(error) = registry.register(collector) {
-                tracing::warn!(%error, "a metric of the fan-out is not shown");
-            }
+        Metrics {
+            clients: register(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new("feedkit_live_clients", "Sockets and streams that are open."),
+                    &["transport"],
+                ),
+            ),
+            delivered: register(
+                registry,
+                IntCounter::new(
+                    "feedkit_live_notifications_total",
+                    "Notifications put into clients' outboxes as they were read.",
+                ),
+            ),
+            closed: by(
+                "feedkit_live_closed_total",
+                "Sockets and streams that ended, by close code; 0 when the client left.",
+                "code",
+            ),
+            recoveries: by(
+                "feedkit_live_recoveries_total",
+                "Subscriptions with a cursor: recovered from memory (tail), from the log, or failed.",
+                "outcome",
+            ),
+            lag_seconds: register(
+                registry,
+                Gauge::new("feedkit_live_lag_seconds", "Age of the last notification when it was read."),
+            ),
         }
-        metrics
     }
 
     /// Counts a client in, until it is dropped.

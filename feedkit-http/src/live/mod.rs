@@ -6,7 +6,8 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `hub` | what all clients share; runs and stops it |
+//! | `run` | drives the reader and the counts |
+//! | `hub` | what all clients share |
 //! | `reader` | follows the log |
 //! | `registry` | how far the reader is, and who listens to what: one lock, so that nothing falls between |
 //! | `tail` | the last notifications |
@@ -14,13 +15,15 @@
 //! | `subscriptions` | one client's channels |
 //! | `catch_up` | brings a client that comes back with a cursor up to what is live |
 //! | `outbox` | what waits to be sent to one client |
-//! | `counts` | asks for counts and hands out what changed |
+//! | `board` | the last counts, and who listens to them |
+//! | `counts` | reads counts, and hands out what changed |
 //! | `socket`, `session` | WebSocket: the upgrade, and the talk after it |
 //! | `stream` | server-sent events |
 //! | `admission` | how many clients there are |
 //! | `frame`, `channel`, `cursor`, `ending` | what is said on the wire |
 
 mod admission;
+mod board;
 mod catch_up;
 mod channel;
 mod counts;
@@ -35,6 +38,7 @@ mod reader;
 mod recovery;
 mod registry;
 mod routes;
+mod run;
 mod session;
 mod socket;
 mod stream;
@@ -43,3 +47,4 @@ mod tail;
 
 pub(crate) use hub::Hub;
 pub(crate) use routes::routes;
+pub(crate) use run::run;

@@ -99,7 +99,7 @@ struct Starting {
 impl Reader {
     /// Begins at the log's end; what lies just before goes into memory.
     async fn at_end(hub: &Hub, ends: &Positions) -> Self {
-        let read = tokio::time::timeout(hub.settings.answer_timeout, read_before(hub, ends)).await;
+        let read = tokio::time::timeout(hub.options.answer_timeout, read_before(hub, ends)).await;
         let tail = match read {
             Ok(Ok(tail)) => tail,
             // Without it clients that come back are served from the log.
@@ -221,7 +221,7 @@ impl Reader {
 
 /// A tail that holds nothing before `next`.
 fn empty(hub: &Hub, next: &Positions) -> Tail {
-    let mut tail = Tail::new(hub.settings.live.tail);
+    let mut tail = Tail::new(hub.options.live.tail);
     next.iter().for_each(|(partition, offset)| tail.begin(partition, offset));
     tail
 }
@@ -229,7 +229,7 @@ fn empty(hub: &Hub, next: &Positions) -> Tail {
 /// What lies just before `end`, an equal share of each partition.
 async fn read_before(hub: &Hub, end: &Positions) -> Result<Tail> {
     let count = end.iter().count().max(1);
-    let share = (hub.settings.live.tail / count) as u64;
+    let share = (hub.options.live.tail / count) as u64;
     let mut from: Positions = end.iter().map(|(p, to)| (p, to.saturating_sub(share))).collect();
     let log = &*hub.parts.notifications;
     let most = (usize::MAX, usize::MAX);

@@ -59,7 +59,7 @@ impl Session {
     pub(super) fn new(hub: Arc<Hub>, socket: WebSocketStream<Upgraded>, place: Place) -> Self {
         let now = Instant::now();
         Session {
-            outbox: Arc::new(Outbox::new(hub.settings.live.max_client_bytes)),
+            outbox: Arc::new(Outbox::new(hub.options.live.max_client_bytes)),
             generation: hub.generation(),
             hub,
             socket,
@@ -118,7 +118,7 @@ impl Session {
 
     /// Waits for the first frame, which has to be `auth`.
     async fn first_token(&mut self) -> Result<String, Ending> {
-        let deadline = self.heard + self.hub.settings.live.auth_timeout;
+        let deadline = self.heard + self.hub.options.live.auth_timeout;
         let generation = self.generation.clone();
         loop {
             let received = tokio::select! {
@@ -149,7 +149,7 @@ impl Session {
         let message = match received {
             Some(Ok(message)) => message,
             Some(Err(SocketError::Capacity(_))) => {
-                let most = self.hub.settings.live.max_frame_bytes;
+                let most = self.hub.options.live.max_frame_bytes;
                 return Err(Ending::Policy(format!("a frame has at most {most} bytes")));
             }
             Some(Err(error @ (SocketError::Protocol(_) | SocketError::Utf8(_))))
@@ -165,7 +165,7 @@ impl Session {
             self.rate = (now, 0);
         }
         self.rate.1 += 1;
-        if self.rate.1 > self.hub.settings.live.max_frames {
+        if self.rate.1 > self.hub.options.live.max_frames {
             return Err(Ending::TooMany("too many frames"));
         }
         match message {
@@ -244,17 +244,17 @@ impl Session {
 
     async fn feed(&mut self, message: Message) -> Result<(), Ending> {
         let Session { hub, socket, outbox, generation, .. } = self;
-        in_time(hub, outbox, generation, socket.feed(message)).await
+        write_in_time(hub, outbox, generation, socket.feed(message)).await
     }
 
     async fn flush(&mut self) -> Result<(), Ending> {
         let Session { hub, socket, outbox, generation, .. } = self;
-        in_time(hub, outbox, generation, socket.flush()).await
+        write_in_time(hub, outbox, generation, socket.flush()).await
     }
 
     /// When something is to be done though nothing happens.
     fn alarm(&self, expires_at: Timestamp) -> Instant {
-        let every = self.hub.settings.live.ping_every;
+        let every = self.hub.options.live.ping_every;
         let silent = self.heard + if self.pinged { every * 2 } else { every };
         silent.min(Instant::now() + expires_at.since(self.hub.parts.clock.now()).min(LONGEST_SLEEP))
     }
@@ -264,7 +264,7 @@ impl Session {
             return Err(Ending::Expired);
         }
         let silence = self.heard.elapsed();
-        let every = self.hub.settings.live.ping_every;
+        let every = self.hub.options.live.ping_every;
         if silence >= every * 2 {
             return Err(Ending::Silent);
         }
@@ -292,25 +292,19 @@ impl Session {
     }
 }
 
-/// Who bears a token.
+/// The identity that a token proves.
 async fn verify(hub: &Hub, token: &str) -> Result<Identity, Ending> {
-    let parts = &hub.parts;
-    let verified = timeout(hub.settings.answer_timeout, parts.tokens.verify(token, parts.clock.now())).await;
-    match verified {
-        Ok(Ok(identity)) => Ok(identity),
-        Ok(Err(error)) if error.kind() == ErrorKind::Invalid => {
-            Err(Ending::Unauthenticated(error.to_string()))
+    hub.tokens.verify(token).await.map_err(|error| {
+        if error.kind() == ErrorKind::Invalid {
+            return Ending::Unauthenticated(error.to_string());
         }
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "a token cannot be checked");
-            Err(Ending::Restarting("tokens cannot be checked now"))
-        }
-        Err(_) => Err(Ending::Restarting("tokens cannot be checked now")),
-    }
+        tracing::warn!(%error, "a token cannot be verified now");
+        Ending::Restarting("tokens cannot be verified now")
+    })
 }
 
 /// Waits until something is written; not longer than a silent client is waited for, and not once it has to go.
-async fn in_time(
+async fn write_in_time(
     hub: &Hub,
     outbox: &Outbox,
     generation: &CancellationToken,
@@ -321,7 +315,7 @@ async fn in_time(
         written = writing => written.map_err(|_| Ending::Gone),
         () = outbox.overflowed() => Err(Ending::TooSlow),
         () = generation.cancelled() => Err(Ending::Restarting("come back with the cursor")),
-        () = tokio::time::sleep(hub.settings.live.ping_every * 2) => Err(Ending::TooSlow),
+        () = tokio::time::sleep(hub.options.live.ping_every * 2) => Err(Ending::TooSlow),
     }
 }
 

@@ -28,32 +28,32 @@ pub(super) async fn open(state: Arc<State>, request: Request) -> poem::Result<Re
 }
 
 fn upgrade(hub: &Arc<Hub>, request: &Request) -> Result<Response, Problem> {
-    origin::check(request, &hub.settings.origins)?;
+    origin::check(request, &hub.options.origins)?;
     let key = accept_key(request)?;
     let Offer { known, token } = Offer::of(request.headers());
     if hub.is_closing() {
-        return Err(Problem::unavailable("the gateway stops").retry_after(hub.settings.live.auth_timeout));
+        return Err(Problem::unavailable("the gateway stops").retry_after(hub.options.live.auth_timeout));
     }
     let place = hub.admission.enter().ok_or_else(|| {
-        Problem::unavailable("there are too many clients").retry_after(hub.settings.live.auth_timeout)
+        Problem::unavailable("there are too many clients").retry_after(hub.options.live.auth_timeout)
     })?;
     let upgrade =
         request.take_upgrade().map_err(|_| Problem::malformed("this connection cannot be upgraded"))?;
     let limits = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
-        .max_message_size(Some(hub.settings.live.max_frame_bytes))
-        .max_frame_size(Some(hub.settings.live.max_frame_bytes));
+        .max_message_size(Some(hub.options.live.max_frame_bytes))
+        .max_frame_size(Some(hub.options.live.max_frame_bytes));
     let task = {
         let hub = Arc::clone(hub);
         async move {
-            let Ok(Ok(upgraded)) = timeout(hub.settings.live.auth_timeout, upgrade).await else { return };
+            let Ok(Ok(upgraded)) = timeout(hub.options.live.auth_timeout, upgrade).await else { return };
             let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(limits)).await;
             Session::new(hub, socket, place).run(token).await;
         }
     };
     if !hub.spawn(task) {
-        return Err(Problem::unavailable("the gateway stops").retry_after(hub.settings.live.auth_timeout));
+        return Err(Problem::unavailable("the gateway stops").retry_after(hub.options.live.auth_timeout));
     }
     let mut answer = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)

@@ -57,7 +57,7 @@ fn begin(
         return Err(Problem::invalid("at least one channel is needed").field("channels"));
     }
     let cursor = request.header("Last-Event-ID").map(str::to_owned).or(query.cursor);
-    let away = hub.settings.live.auth_timeout;
+    let away = hub.options.live.auth_timeout;
     let stops = || Problem::unavailable("the gateway stops").retry_after(away);
     if hub.is_closing() {
         return Err(stops());
@@ -70,7 +70,7 @@ fn begin(
     if !place.belongs_to(&who.user) {
         return Err(Problem::rate_limited("this user has too many clients").retry_after(away));
     }
-    let outbox = Arc::new(Outbox::new(hub.settings.live.max_client_bytes));
+    let outbox = Arc::new(Outbox::new(hub.options.live.max_client_bytes));
     let subscriptions = Subscriptions::new(hub, &outbox, who);
     let (wanted, refused) = subscriptions.check(&names);
     if let Some(refusal) = refused.into_iter().next() {
@@ -140,7 +140,7 @@ impl Pump {
             () = self.events.closed() => return Err(Ending::Gone),
             done = Box::pin(subscriptions.subscribe(wanted, cursor)) => done?,
         }
-        let every = self.hub.settings.live.ping_every;
+        let every = self.hub.options.live.ping_every;
         let expires_at = subscriptions.expires_at();
         let mut written = Instant::now();
         loop {
@@ -172,7 +172,7 @@ impl Pump {
             sent = self.events.send(event) => sent.map_err(|_| Ending::Gone),
             () = self.outbox.overflowed() => Err(Ending::TooSlow),
             () = self.generation.cancelled() => Err(Ending::Restarting("come back with the cursor")),
-            () = tokio::time::sleep(self.hub.settings.live.ping_every * 2) => Err(Ending::TooSlow),
+            () = tokio::time::sleep(self.hub.options.live.ping_every * 2) => Err(Ending::TooSlow),
         }
     }
 }

@@ -4,11 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hashbrown::HashSet;
-use tokio::time::{Instant, timeout_at};
 
-use super::catch_up::Recovery;
 use super::channel::Channel;
-use super::cursor::Cursor;
 use super::ending::Ending;
 use super::frame::{Frame, Refusal, short};
 use super::hub::Hub;
@@ -42,7 +39,7 @@ impl Subscriptions {
 
     /// Those of `names` that this client may listen to, and why not the others.
     pub(super) fn check(&self, names: &[String]) -> (BTreeSet<Channel>, Vec<Refusal>) {
-        let most = self.hub.settings.live.max_channels;
+        let most = self.hub.options.live.max_channels;
         let (mut wanted, mut refused) = (BTreeSet::new(), Vec::new());
         // Names beyond the most channels cannot all be new: at the first that finds no room it stops, so that one
         // frame makes no more answers than that.
@@ -78,37 +75,10 @@ impl Subscriptions {
         (wanted, refused)
     }
 
-    /// Subscribes to `wanted`: says so, then replays what was missed since `cursor`, then goes on live.
-    pub(super) async fn subscribe(
-        &mut self,
-        wanted: BTreeSet<Channel>,
-        cursor: Option<&str>,
-    ) -> Result<(), Ending> {
-        let deadline = Instant::now() + self.hub.settings.answer_timeout;
-        if timeout_at(deadline, self.hub.begun()).await.is_err() {
-            return Err(AWAY);
-        }
-        let recovery = match cursor.map(|text| (text, Cursor::decode(text))) {
-            Some((text, Some(cursor))) => self.recover(&wanted, text, &cursor, deadline).await?,
-            _ => Recovery::Impossible,
-        };
-        if recovery == Recovery::Impossible {
-            let hub = Arc::clone(&self.hub);
-            self.go_live(&mut hub.registry(), &wanted, None)?;
-        }
-        if cursor.is_some() {
-            self.hub.metrics.recoveries.with_label_values(&[recovery.name()]).inc();
-        }
-        for channel in wanted {
-            self.hub.counts.listen(self.id, channel, &self.outbox);
-        }
-        Ok(())
-    }
-
     /// Unsubscribes. What waits already is still sent.
     pub(super) fn unsubscribe(&mut self, names: &[String]) -> Vec<Refusal> {
         let mut refused = Vec::new();
-        for name in names.iter().take(self.hub.settings.live.max_channels.max(1)) {
+        for name in names.iter().take(self.hub.options.live.max_channels.max(1)) {
             match Channel::parse(name) {
                 Ok(channel) => self.leave(&channel),
                 Err(why) => {

@@ -7,27 +7,24 @@ use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{Components, InfoBuilder, OpenApi, OpenApiBuilder, RefOr, Schema};
 
 use super::{bodies, operations, responses};
-use crate::Settings;
+use crate::GatewayOptions;
 use crate::problem::ProblemBody;
 use crate::reads::{ActivityAnswer, AlertsAnswer, CommentsAnswer, LikedAnswer, PostAnswer, TopAnswer};
 use feedkit_core::codec::EventPolicy;
 use feedkit_core::{EventId, Position, PostId, Timestamp, UserId};
 
-/// The name under which the document knows bearer tokens.
-pub(super) const BEARER: &str = "bearer";
-
-/// The API of a gateway with the settings there are by default, as an OpenAPI 3.1 document.
+/// The API of a gateway with the options there are by default, as an OpenAPI 3.1 document.
 ///
 /// ```
 /// let document = feedkit_http::openapi::openapi();
 /// assert!(document.paths.paths.contains_key("/api/posts/{id}"));
 /// ```
 pub fn openapi() -> OpenApi {
-    document(&Settings::default())
+    document(&GatewayOptions::default())
 }
 
-/// The API of a gateway with these settings.
-pub(super) fn document(settings: &Settings) -> OpenApi {
+/// The API of a gateway with these options.
+pub(super) fn document(options: &GatewayOptions) -> OpenApi {
     let info = InfoBuilder::new()
         .title("feedkit")
         .version(env!("CARGO_PKG_VERSION"))
@@ -49,8 +46,8 @@ pub(super) fn document(settings: &Settings) -> OpenApi {
     OpenApiBuilder::new()
         .info(info)
         .tags(Some(tags))
-        .paths(operations::paths(settings))
-        .components(Some(components(&settings.events)))
+        .paths(operations::paths(options))
+        .components(Some(components(&options.events)))
         .build()
 }
 
@@ -89,7 +86,7 @@ fn components(policy: &EventPolicy) -> Components {
     responses::problems()
         .fold(ComponentsBuilder::new(), |components, (name, response)| components.response(name, response))
         .schemas_from_iter(schemas)
-        .security_scheme(BEARER, SecurityScheme::Http(bearer))
+        .security_scheme(responses::BEARER, SecurityScheme::Http(bearer))
         .build()
 }
 

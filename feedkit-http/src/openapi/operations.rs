@@ -7,13 +7,12 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{ContentBuilder, Paths, Ref, RefOr, Required, Schema};
 
-use super::document::BEARER;
-use super::responses::{json, limited, plain, problem, text, with_content};
+use super::responses::{BEARER, json, limited, plain, problem, text, with_content};
 use super::{bodies, parameters as p};
-use crate::Settings;
+use crate::GatewayOptions;
 
 /// All paths.
-pub(super) fn paths(settings: &Settings) -> Paths {
+pub(super) fn paths(options: &GatewayOptions) -> Paths {
     let mut paths = Paths::new();
     let mut add = |path: &str, method, operation: OperationBuilder| {
         let operation: Operation = operation.build();
@@ -21,15 +20,15 @@ pub(super) fn paths(settings: &Settings) -> Paths {
     };
     use HttpMethod::{Get, Post};
     add("/api/events", Post, post_event());
-    add("/api/events/batch", Post, post_batch(settings));
-    add("/api/posts/{id}", Get, read_post(settings));
-    add("/api/posts/{id}/comments", Get, read_comments(settings));
-    add("/api/posts/{id}/activity", Get, read_activity(settings));
-    add("/api/posts/top", Get, read_top(settings));
+    add("/api/events/batch", Post, post_batch(options));
+    add("/api/posts/{id}", Get, read_post(options));
+    add("/api/posts/{id}/comments", Get, read_comments(options));
+    add("/api/posts/{id}/activity", Get, read_activity(options));
+    add("/api/posts/top", Get, read_top(options));
     add("/api/users/me/likes", Get, read_likes());
     add("/api/alerts", Get, read_alerts());
     add("/ws", Get, open_socket());
-    add("/api/notifications/stream", Get, open_stream(settings));
+    add("/api/notifications/stream", Get, open_stream(options));
     add(
         "/health/live",
         Get,
@@ -56,8 +55,8 @@ fn post_event() -> OperationBuilder {
         .response("202", limited(json("The event is in the log.", "AcceptedAnswer")))
 }
 
-fn post_batch(settings: &Settings) -> OperationBuilder {
-    let array = ContentBuilder::new().schema(Some(bodies::batch(settings.max_batch_events))).build();
+fn post_batch(options: &GatewayOptions) -> OperationBuilder {
+    let array = ContentBuilder::new().schema(Some(bodies::batch(options.max_batch_events))).build();
     let lines = ObjectBuilder::new().schema_type(Type::String).description(Some("An event a line.")).build();
     let lines = ContentBuilder::new().schema(Some(Schema::Object(lines))).build();
     let body = RequestBodyBuilder::new()
@@ -69,21 +68,21 @@ fn post_batch(settings: &Settings) -> OperationBuilder {
         .description(Some(format!(
             "At most {} events, as an array or a line each; each has an outcome of its own, in order. A batch of n \
              spends n of what the rate limit allows.",
-            settings.max_batch_events
+            options.max_batch_events
         )))
         .request_body(Some(body))
         .response("200", limited(json("What became of each event.", "BatchAnswer")))
 }
 
-fn read_post(settings: &Settings) -> OperationBuilder {
-    read(settings, "readPost", "One post as it stands")
+fn read_post(options: &GatewayOptions) -> OperationBuilder {
+    read(options, "readPost", "One post as it stands")
         .parameter(p::post())
         .parameter(p::after())
         .response("200", json("The post; with zeros and no author while nobody has named it.", "PostAnswer"))
 }
 
-fn read_comments(settings: &Settings) -> OperationBuilder {
-    read(settings, "readComments", "A post's comments, newest first")
+fn read_comments(options: &GatewayOptions) -> OperationBuilder {
+    read(options, "readComments", "A post's comments, newest first")
         .parameter(p::post())
         .parameter(p::limit())
         .parameter(p::comment_cursor())
@@ -91,8 +90,8 @@ fn read_comments(settings: &Settings) -> OperationBuilder {
         .response("200", json("A page of them.", "CommentsAnswer"))
 }
 
-fn read_activity(settings: &Settings) -> OperationBuilder {
-    read(settings, "readActivity", "What happened to a post, by hour or by day")
+fn read_activity(options: &GatewayOptions) -> OperationBuilder {
+    read(options, "readActivity", "What happened to a post, by hour or by day")
         .description(Some("At most 744 hours or 1,098 days. Buckets in which nothing happened are left out."))
         .parameter(p::post())
         .parameter(p::choice("by", "The buckets' width.", &["hour", "day"], "hour"))
@@ -105,9 +104,9 @@ fn read_activity(settings: &Settings) -> OperationBuilder {
         .response("200", json("The buckets, oldest first.", "ActivityAnswer"))
 }
 
-fn read_top(settings: &Settings) -> OperationBuilder {
+fn read_top(options: &GatewayOptions) -> OperationBuilder {
     let windows = &["1h", "24h", "7d", "30d", "all"];
-    read(settings, "readTop", "The most liked posts, or those that trend")
+    read(options, "readTop", "The most liked posts, or those that trend")
         .description(Some(
             "Lists for a `window` come from the history and may be a little old; the others are real-time.",
         ))
@@ -153,9 +152,9 @@ fn open_socket() -> OperationBuilder {
         .response("426", with_problem("This path is a WebSocket."))
 }
 
-fn open_stream(settings: &Settings) -> OperationBuilder {
+fn open_stream(options: &GatewayOptions) -> OperationBuilder {
     personal("openStream", "Notifications as server-sent events", "live")
-        .parameter(p::channels(settings.live.max_channels))
+        .parameter(p::channels(options.live.max_channels))
         .parameter(p::last_event_id())
         .response("403", problem(403))
         .response("429", problem(429))
@@ -200,10 +199,10 @@ fn write(id: &str, summary: &str) -> OperationBuilder {
         .security(bearer())
 }
 
-/// A read that is open to anybody, unless the settings say otherwise.
-fn read(settings: &Settings, id: &str, summary: &str) -> OperationBuilder {
+/// A read that is open to anybody, unless the options say otherwise.
+fn read(options: &GatewayOptions, id: &str, summary: &str) -> OperationBuilder {
     let read = answering(operation(id, summary, "posts"), &[400, 401, 422, 503, 504]);
-    let read = if settings.reads_need_token { read } else { read.security(SecurityRequirement::default()) };
+    let read = if options.reads_need_token { read } else { read.security(SecurityRequirement::default()) };
     read.security(bearer())
 }
 

@@ -27,7 +27,7 @@ const FILES: &[(&str, &str)] = &[
 
 /// Adds the document and its page to `route`.
 pub(crate) fn routes(route: Route, state: &Arc<State>) -> Route {
-    let document = document(&state.settings);
+    let document = document(&state.options);
     let document = serde_json::to_vec(&document).expect("a document has only string keys");
     let page = Bytes::from_static(include_bytes!("page.html"));
     let start = Bytes::from_static(include_bytes!("start.js"));

@@ -7,6 +7,9 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Schema};
 
 use crate::Problem;
 
+/// The name of the bearer token among the document's security schemes.
+pub(super) const BEARER: &str = "bearer";
+
 /// A response of this JSON.
 pub(super) fn json(text: &str, schema: &str) -> ResponseBuilder {
     with_content(text, "application/json", Ref::from_schema_name(schema))

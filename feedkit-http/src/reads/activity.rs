@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use poem::http::StatusCode;
 use poem::{Request, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::params::Params;
-use super::routes::{Reads, answer, post_of};
+use super::shared::{Reads, post_of};
 use crate::Problem;
+use crate::answer::encoded;
 use feedkit_core::Timestamp;
 use feedkit_core::queries::{Activity, Bucket};
 
@@ -37,7 +39,7 @@ pub(super) async fn activity(reads: Arc<Reads>, request: Request) -> Result<Resp
         let buckets = reads.ask(reads.state.parts.queries.activity(&post, by.bucket, from, to)).await?;
         Ok(ActivityAnswer { buckets })
     };
-    Ok(answer(reads.history(key, after.is_some(), buckets).await?))
+    Ok(encoded(StatusCode::OK, reads.history(key, after.is_some(), buckets).await?))
 }
 
 /// A width of buckets, and the bounds that go with it.

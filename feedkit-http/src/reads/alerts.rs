@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use poem::http::StatusCode;
 use poem::{Request, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::cursor;
 use super::params::Params;
-use super::routes::{Reads, json, private};
+use super::shared::Reads;
 use crate::Problem;
+use crate::answer::json;
 use feedkit_core::notification::{Audience, Notification};
 
 /// Who may read alerts.
@@ -42,5 +44,5 @@ pub(super) async fn alerts(reads: Arc<Reads>, request: Request) -> Result<Respon
     rows.truncate(limit);
     let next = rows.last().filter(|_| more).map(|(number, _)| cursor::of_alert(*number));
     let alerts = rows.into_iter().map(|(_, alert)| alert).collect();
-    Ok(private(json(&AlertsAnswer { alerts, next })?))
+    Ok(json(StatusCode::OK, &AlertsAnswer { alerts, next }))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::standing::Standing;
+use super::optional::Optional;
 use crate::Problem;
 use feedkit_core::AnswerCache;
 
@@ -16,7 +16,7 @@ const LANDED: Duration = Duration::from_millis(1);
 /// A cache with single flight before it.
 pub(super) struct Cached {
     cache: Arc<dyn AnswerCache>,
-    standing: Standing,
+    optional: Optional,
     flights: moka::future::Cache<String, Bytes>,
     ttl: Duration,
     answer_timeout: Duration,
@@ -25,7 +25,7 @@ pub(super) struct Cached {
 impl Cached {
     pub(super) fn new(cache: Arc<dyn AnswerCache>, ttl: Duration, answer_timeout: Duration) -> Self {
         let flights = moka::future::Cache::builder().max_capacity(1024).time_to_live(LANDED).build();
-        Cached { cache, standing: Standing::new("cached answers"), flights, ttl, answer_timeout }
+        Cached { cache, optional: Optional::new("cached answers"), flights, ttl, answer_timeout }
     }
 
     /// The answer kept under `key`, or what `fill` gives. Of many that want one at the same time one fills, and
@@ -62,12 +62,12 @@ impl Cached {
     ) -> Result<Bytes, Problem> {
         let answer = fill.await?;
         if !self.ttl.is_zero() {
-            self.standing.ask(self.answer_timeout, self.cache.put(key, answer.clone(), self.ttl)).await;
+            self.optional.ask(self.answer_timeout, self.cache.put(key, answer.clone(), self.ttl)).await;
         }
         Ok(answer)
     }
 
     async fn kept(&self, key: &str) -> Option<Bytes> {
-        self.standing.ask(self.answer_timeout, self.cache.get(key)).await.flatten()
+        self.optional.ask(self.answer_timeout, self.cache.get(key)).await.flatten()
     }
 }

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use poem::http::StatusCode;
 use poem::{Request, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::cursor;
 use super::params::Params;
-use super::routes::{Reads, answer, json, post_of};
+use super::shared::{Reads, post_of};
 use crate::Problem;
+use crate::answer::{encode, encoded};
 use feedkit_core::PostId;
 use feedkit_core::queries::{Comment, CommentCursor};
 
@@ -37,9 +39,9 @@ pub(super) async fn comments(reads: Arc<Reads>, request: Request) -> Result<Resp
             reads.history(key, after.is_some(), page(&reads, &post, None, limit)).await?
         }
         // Later pages are asked for once, by one reader.
-        Some(_) => json(&page(&reads, &post, before, limit).await?)?,
+        Some(_) => encode(&page(&reads, &post, before, limit).await?),
     };
-    Ok(answer(page))
+    Ok(encoded(StatusCode::OK, page))
 }
 
 async fn page(

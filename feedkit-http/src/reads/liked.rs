@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use poem::http::StatusCode;
 use poem::{Request, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::params::Params;
-use super::routes::{Reads, json, private};
+use super::shared::Reads;
 use crate::Problem;
+use crate::answer::json;
 use feedkit_core::PostId;
 
 /// Most posts of one question.
@@ -27,7 +29,7 @@ pub(super) async fn liked(reads: Arc<Reads>, request: Request) -> Result<Respons
     let posts = posts(params.text("posts"))?;
     reads.visible(params.after()?).await?;
     let liked = reads.ask(reads.state.parts.queries.liked(&who.user, &posts)).await?;
-    Ok(private(json(&LikedAnswer { liked })?))
+    Ok(json(StatusCode::OK, &LikedAnswer { liked }))
 }
 
 /// The posts in a list with commas.

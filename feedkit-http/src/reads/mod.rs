@@ -1,11 +1,12 @@
-//! What can be read over HTTP: posts, comments, activity, top lists, one's likes, and alerts.
+//! The reads over HTTP: posts, comments, activity, top lists, the caller's likes, and alerts.
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `routes` | which path leads where, and what the reads share |
+//! | `routes` | the path of each read |
 //! | `post`, `comments`, `activity`, `top`, `liked`, `alerts` | one call each, with its answer |
 //! | `params`, `cursor` | query parameters and page cursors, checked |
-//! | `standing` | backends that a read can do without |
+//! | `shared` | who may read, waiting for a write, asking each backend |
+//! | `optional` | backends that a read can do without |
 //! | `cached`, `local_cache` | historical answers, kept for a while, with one query for many readers |
 
 mod activity;
@@ -15,10 +16,11 @@ mod comments;
 mod cursor;
 mod liked;
 mod local_cache;
+mod optional;
 mod params;
 mod post;
 mod routes;
-mod standing;
+mod shared;
 mod top;
 
 pub use local_cache::LocalCache;

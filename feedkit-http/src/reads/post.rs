@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use poem::http::StatusCode;
 use poem::{Request, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::params::Params;
-use super::routes::{Reads, answer, json, post_of};
+use super::shared::{Reads, post_of};
 use crate::Problem;
+use crate::answer::json;
 use feedkit_core::queries::PostView;
 use feedkit_core::{PostId, UserId};
 
@@ -59,5 +61,5 @@ pub(super) async fn post(reads: Arc<Reads>, request: Request) -> Result<Response
         }
     };
     let PostView { post_id, author, likes, comments, counts } = view;
-    Ok(answer(json(&PostAnswer { post_id, author, likes, comments, counts, source })?))
+    Ok(json(StatusCode::OK, &PostAnswer { post_id, author, likes, comments, counts, source }))
 }

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use poem::http::StatusCode;
 use poem::{Request, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::params::Params;
 use super::post::Source;
-use super::routes::{Reads, answer, json};
+use super::shared::Reads;
 use crate::Problem;
+use crate::answer::{encoded, json};
 use feedkit_core::queries::RankedPost;
 
 /// A list of posts, the first the highest.
@@ -59,7 +61,7 @@ pub(super) async fn top(reads: Arc<Reads>, request: Request) -> Result<Response,
             By::Trending => reads.count(|counters| counters.trending(now, limit)).await,
         };
         if let Some(posts) = counted {
-            return Ok(answer(json(&TopAnswer { posts, source: Source::Counters })?));
+            return Ok(json(StatusCode::OK, &TopAnswer { posts, source: Source::Counters }));
         }
     }
     let key = match by {
@@ -77,5 +79,5 @@ pub(super) async fn top(reads: Arc<Reads>, request: Request) -> Result<Response,
         };
         Ok(TopAnswer { posts, source: Source::History })
     };
-    Ok(answer(reads.history(key, after.is_some(), list).await?))
+    Ok(encoded(StatusCode::OK, reads.history(key, after.is_some(), list).await?))
 }

@@ -110,7 +110,7 @@ async fn only_trusted_proxies_are_believed_about_the_address() {
 
     let mut world = World::new();
     world.limits.address = limiter(1);
-    world.settings.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
+    world.options.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
     let gateway = world.start().await;
     let forwarded = async |addresses: &str| {
         send(&gateway, "u1", &format!("X-Forwarded-For: {addresses}\r\n")).await.status

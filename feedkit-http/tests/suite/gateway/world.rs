@@ -15,7 +15,7 @@ use feedkit_core::{
     Authorizer, Error, Event, EventSink, EventSource, Partition, Position, Result, Timestamp, UserId,
 };
 use feedkit_http::parts::Limits;
-use feedkit_http::{Gateway, OpenSource, Parts, Settings, Visibility};
+use feedkit_http::{Gateway, GatewayOptions, OpenSource, Parts, Visibility};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -35,7 +35,7 @@ pub(super) struct World {
     pub(super) sink: Arc<MoodySink>,
     pub(super) health: Arc<SetHealth>,
     pub(super) limits: Limits,
-    pub(super) settings: Settings,
+    pub(super) options: GatewayOptions,
     pub(super) registry: prometheus::Registry,
 }
 
@@ -50,7 +50,7 @@ impl World {
             clock,
             health: Arc::default(),
             limits: Limits::default(),
-            settings: Settings::default(),
+            options: GatewayOptions::default(),
             registry: prometheus::Registry::new(),
         }
     }
@@ -77,7 +77,7 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let gateway = Gateway::new(self.parts(), self.settings.clone());
+        let gateway = Gateway::new(self.parts(), self.options.clone());
         let task = tokio::spawn(gateway.run(listener, shutdown.clone()));
         Running { address, shutdown, task }
     }

@@ -52,7 +52,7 @@ async fn what_does_not_become_visible_in_time_is_504_with_the_age_of_what_is_the
 
 #[tokio::test]
 async fn what_is_visible_is_answered_past_the_cache_and_renews_it() {
-    let world = World::with_settings(|settings| settings.cache_ttl = Duration::from_secs(3600)).await;
+    let world = World::with_settings(|options| options.cache_ttl = Duration::from_secs(3600)).await;
     let paths = ["/api/posts/p/comments", "/api/posts/p/activity", "/api/posts/top?window=1h"];
     let mut before = Vec::new();
     for path in paths {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use feedkit_core::testkit::conformance;
 use feedkit_core::{AnswerCache, Error, Result};
-use feedkit_http::{LocalCache, Settings};
+use feedkit_http::{GatewayOptions, LocalCache};
 
 use super::world::World;
 
@@ -48,9 +48,9 @@ impl AnswerCache for Watched {
 const HOUR: Duration = Duration::from_secs(3600);
 
 async fn world(cache: &Arc<Watched>) -> Arc<World> {
-    let mut settings = Settings::default();
-    settings.cache_ttl = HOUR;
-    Arc::new(World::with(settings, cache.clone()).await)
+    let mut options = GatewayOptions::default();
+    options.cache_ttl = HOUR;
+    Arc::new(World::with(options, cache.clone()).await)
 }
 
 /// Reads that are cached, each asking for something else.
@@ -171,7 +171,7 @@ async fn gateways_may_share_a_cache() {
 
 #[tokio::test]
 async fn without_a_time_to_keep_them_answers_are_not_kept() {
-    let world = World::with_settings(|settings| settings.cache_ttl = Duration::ZERO).await;
+    let world = World::with_settings(|options| options.cache_ttl = Duration::ZERO).await;
     world.get(CACHED[0]).await.ok();
     world.get(CACHED[0]).await.ok();
     assert_eq!(world.queries.hooks.asked(), 2);

@@ -75,7 +75,7 @@ async fn alerts_are_for_moderators_and_come_page_by_page() {
 
 #[tokio::test]
 async fn reads_need_a_token_where_the_settings_say_so() {
-    let world = World::with_settings(|settings| settings.reads_need_token = true).await;
+    let world = World::with_settings(|options| options.reads_need_token = true).await;
     for path in ["/api/posts/p", "/api/posts/p/comments", "/api/posts/p/activity", "/api/posts/top"] {
         world.get(path).await.problem(401, "unauthenticated", None);
         world.get_as("another", path).await.problem(401, "unauthenticated", None);

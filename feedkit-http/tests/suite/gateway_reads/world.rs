@@ -22,7 +22,7 @@ use feedkit_core::{
     Position, Positions, PostId, Result, SystemClock, Timestamp,
 };
 use feedkit_http::parts::Limits;
-use feedkit_http::{Gateway, LocalCache, OpenSource, Parts, Settings, Visibility};
+use feedkit_http::{Gateway, GatewayOptions, LocalCache, OpenSource, Parts, Visibility};
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, Method, StatusCode};
 use poem::{Endpoint, EndpointExt, Request};
@@ -51,16 +51,16 @@ pub(super) struct Answer {
 
 impl World {
     pub(super) async fn new() -> World {
-        World::with(Settings::default(), Arc::new(LocalCache::default())).await
+        World::with(GatewayOptions::default(), Arc::new(LocalCache::default())).await
     }
 
-    pub(super) async fn with_settings(change: impl FnOnce(&mut Settings)) -> World {
-        let mut settings = Settings::default();
-        change(&mut settings);
-        World::with(settings, Arc::new(LocalCache::default())).await
+    pub(super) async fn with_settings(change: impl FnOnce(&mut GatewayOptions)) -> World {
+        let mut options = GatewayOptions::default();
+        change(&mut options);
+        World::with(options, Arc::new(LocalCache::default())).await
     }
 
-    pub(super) async fn with(settings: Settings, cache: Arc<dyn AnswerCache>) -> World {
+    pub(super) async fn with(options: GatewayOptions, cache: Arc<dyn AnswerCache>) -> World {
         let history = MemoryHistory::new();
         let epoch = history.claim(Partition(0), "g").await.unwrap().epoch;
         let queries = Arc::new(Hooked { inner: history, hooks: Watched::default() });
@@ -93,7 +93,7 @@ impl World {
             clock: Arc::new(clock.clone()),
             metrics: prometheus::Registry::new(),
         };
-        let routes = Gateway::new(parts, settings).routes().boxed();
+        let routes = Gateway::new(parts, options).routes().boxed();
         World { queries, counters, alerts, visible, clock, routes, epoch, next: AtomicU64::new(0) }
     }
 

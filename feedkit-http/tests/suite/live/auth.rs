@@ -56,7 +56,7 @@ async fn whoever_is_not_believed_is_sent_away() {
 #[tokio::test]
 async fn whoever_says_nothing_is_sent_away() {
     let world = World::new();
-    let served = world.serve(|settings| settings.live.auth_timeout = Duration::from_millis(50)).await;
+    let served = world.serve(|options| options.live.auth_timeout = Duration::from_millis(50)).await;
     assert_eq!(Socket::open(served.address).await.closed().await, 4001);
 }
 
@@ -113,8 +113,8 @@ async fn channels_that_a_new_token_does_not_allow_are_left() {
 async fn only_pages_of_known_origins_may_open_sockets() {
     let world = World::new();
     let served = world
-        .serve(|settings| {
-            settings.origins.insert("https://app.example".to_owned());
+        .serve(|options| {
+            options.origins.insert("https://app.example".to_owned());
         })
         .await;
     let own = format!("http://{}", served.address);

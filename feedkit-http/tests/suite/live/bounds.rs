@@ -13,7 +13,7 @@ use super::world::{World, until, user};
 #[tokio::test]
 async fn too_large_a_frame_ends_the_socket() {
     let world = World::new();
-    let served = world.serve(|settings| settings.live.max_frame_bytes = 1000).await;
+    let served = world.serve(|options| options.live.max_frame_bytes = 1000).await;
     let mut socket = served.socket("u1").await;
     let padded = |bytes| Message::Text(format!(r#"{{"type":"ping","pad":"{:bytes$}"}}"#, "").into());
     socket.send(padded(900)).await;
@@ -25,7 +25,7 @@ async fn too_large_a_frame_ends_the_socket() {
 #[tokio::test]
 async fn garbage_is_answered_a_few_times() {
     let world = World::new();
-    let served = world.serve(|settings| settings.live.max_frames = 1000).await;
+    let served = world.serve(|options| options.live.max_frames = 1000).await;
     let mut socket = served.socket("u1").await;
     for (message, code) in [
         (Message::Text("nonsense".into()), "malformed"),
@@ -86,7 +86,7 @@ async fn what_is_no_upgrade_is_a_problem() {
 #[tokio::test]
 async fn too_many_frames_end_the_socket() {
     let world = World::new();
-    let served = world.serve(|settings| settings.live.max_frames = 20).await;
+    let served = world.serve(|options| options.live.max_frames = 20).await;
     let mut socket = served.socket("u1").await;
     for _ in 0..20 {
         socket.say(json!({"type": "ping"})).await;
@@ -105,9 +105,9 @@ async fn too_many_frames_end_the_socket() {
 async fn too_many_clients_are_sent_away() {
     let world = World::new();
     let served = world
-        .serve(|settings| {
-            settings.live.max_clients = 3;
-            settings.live.max_clients_of_user = 2;
+        .serve(|options| {
+            options.live.max_clients = 3;
+            options.live.max_clients_of_user = 2;
         })
         .await;
     let first = served.socket("u1").await;
@@ -128,10 +128,10 @@ async fn too_many_clients_are_sent_away() {
 async fn beyond_those_that_are_told_why_the_upgrade_is_refused() {
     let world = World::new();
     let served = world
-        .serve(|settings| {
-            settings.live.max_clients = 0;
+        .serve(|options| {
+            options.live.max_clients = 0;
             // Those that wait for their close frame to be read count too.
-            settings.live.auth_timeout = Duration::from_secs(60);
+            options.live.auth_timeout = Duration::from_secs(60);
         })
         .await;
     let mut open = Vec::new();
@@ -148,7 +148,7 @@ async fn beyond_those_that_are_told_why_the_upgrade_is_refused() {
 #[tokio::test]
 async fn whoever_is_too_slow_comes_back_with_the_cursor_and_misses_nothing() {
     let world = World::with_partitions(1);
-    let served = world.serve(|settings| settings.live.max_client_bytes = 4000).await;
+    let served = world.serve(|options| options.live.max_client_bytes = 4000).await;
     let mut socket = served.socket("u1").await;
     let mut cursor = socket.subscribe(&["me"], None).await["cursor"].as_str().unwrap().to_owned();
     // On one thread a batch is handed out before the socket's task has its turn.
@@ -192,7 +192,7 @@ async fn whoever_reads_nothing_at_all_does_not_stay() {
 #[tokio::test]
 async fn whoever_answers_no_pings_is_closed() {
     let world = World::new();
-    let served = world.serve(|settings| settings.live.ping_every = Duration::from_millis(50)).await;
+    let served = world.serve(|options| options.live.ping_every = Duration::from_millis(50)).await;
     let mut socket = served.socket("u1").await;
     // Pings are answered only by a client that reads.
     until("it is closed", || served.metric("feedkit_live_closed_total", "1001") == 1.0).await;
@@ -203,7 +203,7 @@ async fn whoever_answers_no_pings_is_closed() {
 #[tokio::test]
 async fn whoever_answers_pings_stays() {
     let world = World::new();
-    let served = world.serve(|settings| settings.live.ping_every = Duration::from_secs(1)).await;
+    let served = world.serve(|options| options.live.ping_every = Duration::from_secs(1)).await;
     let mut socket = served.socket("u1").await;
     socket.subscribe(&["me"], None).await;
     let tell = async {

@@ -76,7 +76,7 @@ async fn a_repeat_is_told_once() {
 #[tokio::test]
 async fn what_is_not_allowed_is_said_and_the_rest_subscribed() {
     let world = World::new();
-    let served = world.serve(|settings| settings.live.max_channels = 3).await;
+    let served = world.serve(|options| options.live.max_channels = 3).await;
     let mut socket = served.socket("u1").await;
     let channels =
         ["me", "role:moderator", "post:a/b", "nonsense", "post:p1", "me", "post:p2", "post:p3", "post:p4"];

@@ -54,8 +54,7 @@ async fn many_changes_make_one_frame() {
 #[tokio::test]
 async fn after_all_have_left_the_next_is_told_the_present() {
     let world = World::new();
-    let served =
-        world.serve(|settings| settings.live.counts_every = std::time::Duration::from_millis(1)).await;
+    let served = world.serve(|options| options.live.counts_every = std::time::Duration::from_millis(1)).await;
     let mut socket = listener(&served, &["post:p1", "top"]).await;
     assert_eq!(counts(&mut socket).await.1, json!({}));
     drop(socket);

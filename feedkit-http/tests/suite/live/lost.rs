@@ -14,7 +14,7 @@ async fn a_log_that_cannot_be_read_is_named_and_read_when_it_is_back() {
     until("it reads", || served.gateway.component().condition == Condition::Up).await;
     served.stop().await;
 
-    let served = world.serve(|settings| settings.answer_timeout = std::time::Duration::from_millis(50)).await;
+    let served = world.serve(|options| options.answer_timeout = std::time::Duration::from_millis(50)).await;
     served.tap.broken.store(true, Ordering::SeqCst);
     until("it says so", || {
         let component = served.gateway.component();

@@ -79,10 +79,10 @@ async fn run(seed: u64) {
     println!("seed {seed}");
     let world = World::new();
     let configure = |tail: usize| {
-        move |settings: &mut feedkit_http::Settings| {
-            settings.live.tail = tail;
-            settings.live.max_clients_of_user = 1000;
-            settings.live.max_frames = 10_000;
+        move |options: &mut feedkit_http::GatewayOptions| {
+            options.live.tail = tail;
+            options.live.max_clients_of_user = 1000;
+            options.live.max_frames = 10_000;
         }
     };
     let gateways = [

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use feedkit_core::Partition;
-use feedkit_http::Settings;
+use feedkit_http::GatewayOptions;
 
 use super::socket::Socket;
 use super::world::{Served, World, post, until, user};
@@ -45,8 +45,8 @@ async fn hears_all(world: &World, socket: &mut Socket, missed: std::ops::Range<u
     assert_eq!(socket.ids(3).await, numbered(end..end + 3));
 }
 
-fn no_tail(settings: &mut Settings) {
-    settings.live.tail = 0;
+fn no_tail(options: &mut GatewayOptions) {
+    options.live.tail = 0;
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn what_was_missed_comes_from_memory() {
 #[tokio::test]
 async fn what_memory_does_not_hold_comes_from_the_log() {
     let world = World::new();
-    let served = world.serve(|settings| settings.live.tail = 4).await;
+    let served = world.serve(|options| options.live.tail = 4).await;
     let cursor = hear_one_and_leave(&world, &served).await;
     tell_many(&world, 0..20).await;
     let mut socket = come_back(&served, &cursor, true).await;
@@ -76,7 +76,7 @@ async fn what_memory_does_not_hold_comes_from_the_log() {
 #[tokio::test]
 async fn cursors_outlive_the_gateway() {
     let world = World::new();
-    for configure in [(|_| {}) as fn(&mut Settings), no_tail, |settings| settings.live.tail = 12] {
+    for configure in [(|_| {}) as fn(&mut GatewayOptions), no_tail, |options| options.live.tail = 12] {
         let served = world.serve(configure).await;
         let mut socket = served.socket("u1").await;
         let cursor = socket.subscribe(&["me", "post:p1"], None).await["cursor"].as_str().unwrap().to_owned();
@@ -130,7 +130,7 @@ async fn a_gateway_that_is_behind_catches_up_first() {
 #[tokio::test]
 async fn channels_that_are_live_already_miss_nothing_while_the_log_is_read() {
     let world = World::with_partitions(1);
-    let served = world.serve(|settings| settings.live.tail = 4).await;
+    let served = world.serve(|options| options.live.tail = 4).await;
     let cursor = hear_one_and_leave(&world, &served).await;
     for i in 0..8 {
         world.tell(post("p1"), &format!("p{i}")).await;
@@ -153,7 +153,7 @@ async fn channels_that_are_live_already_miss_nothing_while_the_log_is_read() {
 #[tokio::test]
 async fn equal_recoveries_read_the_log_once() {
     let world = World::new();
-    let served = world.serve(|settings| settings.live.tail = 0).await;
+    let served = world.serve(|options| options.live.tail = 0).await;
     let cursor = hear_one_and_leave(&world, &served).await;
     tell_many(&world, 0..5).await;
     let mut sockets = Vec::new();
@@ -177,9 +177,9 @@ async fn equal_recoveries_read_the_log_once() {
 async fn what_cannot_be_recovered_is_said() {
     let world = World::new();
     let served = world
-        .serve(|settings| {
-            settings.live.tail = 0;
-            settings.live.max_recovery = 5;
+        .serve(|options| {
+            options.live.tail = 0;
+            options.live.max_recovery = 5;
         })
         .await;
     let cursor = hear_one_and_leave(&world, &served).await;
@@ -212,9 +212,9 @@ async fn what_cannot_be_recovered_is_said() {
 async fn pongs_keep_a_silent_clients_cursor_young() {
     let world = World::new();
     let served = world
-        .serve(|settings| {
-            settings.live.tail = 0;
-            settings.live.max_recovery = 1;
+        .serve(|options| {
+            options.live.tail = 0;
+            options.live.max_recovery = 1;
         })
         .await;
     let mut socket = served.socket("u1").await;

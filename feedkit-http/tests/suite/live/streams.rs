@@ -12,10 +12,10 @@ use super::world::{MINUTE, World, post, until, user};
 async fn what_is_wrong_is_answered_before_the_stream_begins() {
     let world = World::new();
     let served = world
-        .serve(|settings| {
-            settings.live.max_channels = 2;
-            settings.live.max_clients_of_user = 1;
-            settings.live.max_clients = 2;
+        .serve(|options| {
+            options.live.max_channels = 2;
+            options.live.max_clients_of_user = 1;
+            options.live.max_clients = 2;
         })
         .await;
     assert_eq!(Stream::get(served.address, "?channels=me", &[]).await.status, 401);
@@ -83,7 +83,7 @@ async fn a_stream_tells_what_a_socket_does() {
 #[tokio::test]
 async fn a_silent_stream_is_kept_alive_and_its_cursor_young() {
     let world = World::with_partitions(1);
-    let served = world.serve(|settings| settings.live.ping_every = Duration::from_millis(50)).await;
+    let served = world.serve(|options| options.live.ping_every = Duration::from_millis(50)).await;
     let mut stream = Stream::open(served.address, "u1", "?channels=me", None).await;
     let first = stream.hear("subscribed").await.id.unwrap();
     world.tell(user("u2"), "for another").await;
@@ -111,7 +111,7 @@ async fn a_stream_ends_with_its_token() {
 #[tokio::test]
 async fn a_stream_that_is_too_slow_ends() {
     let world = World::with_partitions(1);
-    let served = world.serve(|settings| settings.live.max_client_bytes = 2000).await;
+    let served = world.serve(|options| options.live.max_client_bytes = 2000).await;
     let mut stream = Stream::open(served.address, "u1", "?channels=me", None).await;
     stream.hear("subscribed").await;
     world.publish((0..50).map(|i| (user("u1"), format!("n{i}")))).await;

@@ -20,7 +20,7 @@ use feedkit_core::{
     Error, EventSink, EventSource, Partition, Position, Positions, PostId, Result, Timestamp, UserId,
 };
 use feedkit_http::parts::Limits;
-use feedkit_http::{Gateway, OpenSource, Parts, Settings, Visibility};
+use feedkit_http::{Gateway, GatewayOptions, OpenSource, Parts, Visibility};
 use hyper_util::rt::TokioIo;
 use poem::Endpoint;
 use tokio::net::TcpListener;
@@ -106,10 +106,10 @@ impl World {
     }
 
     /// A gateway of its own. A minute of the tests' clock passes only when it is moved.
-    pub(super) async fn serve(&self, configure: impl FnOnce(&mut Settings)) -> Served {
-        let mut settings = Settings::default();
-        settings.live.counts_every = Duration::from_millis(20);
-        configure(&mut settings);
+    pub(super) async fn serve(&self, configure: impl FnOnce(&mut GatewayOptions)) -> Served {
+        let mut options = GatewayOptions::default();
+        options.live.counts_every = Duration::from_millis(20);
+        configure(&mut options);
         let tap = Tap {
             log: self.log.clone(),
             opened: Arc::default(),
@@ -133,7 +133,7 @@ impl World {
             clock: Arc::new(self.clock.clone()),
             metrics: metrics.clone(),
         };
-        Served::start(Gateway::new(parts, settings), tap, metrics).await
+        Served::start(Gateway::new(parts, options), tap, metrics).await
     }
 
     /// Publishes notifications, each of an audience and an id.

@@ -7,10 +7,10 @@ use ipnet::IpNet;
 
 use feedkit_core::EventPolicy;
 
-/// A gateway's settings.
+/// A gateway's options.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Settings {
+pub struct GatewayOptions {
     /// Which events are taken: kinds, skew, horizon.
     pub events: EventPolicy,
     /// Bytes of one request's body, on the wire and again when decompressed.
@@ -42,7 +42,7 @@ pub struct Settings {
     /// How long historical answers are kept.
     pub cache_ttl: Duration,
     /// Bounds of sockets and streams.
-    pub live: LiveSettings,
+    pub live: LiveOptions,
     /// How long a gateway that stops stays unready before it accepts no more, for load balancers to notice.
     pub drain: Duration,
     /// How long it may take to stop in all.
@@ -52,7 +52,7 @@ pub struct Settings {
 /// Bounds of WebSockets and event streams.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct LiveSettings {
+pub struct LiveOptions {
     /// How long a socket may take to authenticate.
     pub auth_timeout: Duration,
     /// How often a silent socket is pinged; one that answers nothing for twice as long is closed.
@@ -77,9 +77,9 @@ pub struct LiveSettings {
     pub counts_every: Duration,
 }
 
-impl Default for Settings {
+impl Default for GatewayOptions {
     fn default() -> Self {
-        Settings {
+        GatewayOptions {
             events: EventPolicy::default(),
             max_body_bytes: 256 * 1024,
             max_batch_bytes: 4 * 1024 * 1024,
@@ -95,16 +95,16 @@ impl Default for Settings {
             origins: BTreeSet::new(),
             after_deadline: Duration::from_secs(5),
             cache_ttl: Duration::from_secs(2),
-            live: LiveSettings::default(),
+            live: LiveOptions::default(),
             drain: Duration::ZERO,
             shutdown_deadline: Duration::from_secs(10),
         }
     }
 }
 
-impl Default for LiveSettings {
+impl Default for LiveOptions {
     fn default() -> Self {
-        LiveSettings {
+        LiveOptions {
             auth_timeout: Duration::from_secs(10),
             ping_every: Duration::from_secs(20),
             max_client_bytes: 256 * 1024,

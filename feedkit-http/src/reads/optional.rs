@@ -2,38 +2,37 @@
 
 use std::fmt::Display;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
+use crate::CircuitBreaker;
 use feedkit_core::Result;
 
 /// How long a backend that did not answer in time is left alone, so that not every read waits for it.
 const REST: Duration = Duration::from_secs(1);
 
-/// Whether such a backend answers; every change is logged, once.
-pub(super) struct Standing {
+/// A backend that reads can do without. Each change between answering and not answering is logged once.
+pub(super) struct Optional {
     name: &'static str,
     away: AtomicBool,
-    /// Milliseconds from `start` until which it is left alone; 0 when it is not.
-    rest_until: AtomicU64,
-    start: Instant,
+    /// Opened by a call that hangs. A call that fails at once costs nothing, so it does not open it.
+    breaker: CircuitBreaker,
 }
 
-impl Standing {
+impl Optional {
+    /// A backend that answers. Log lines call it `the NAME`, a plural.
     pub(super) fn new(name: &'static str) -> Self {
-        Standing { name, away: AtomicBool::new(false), rest_until: AtomicU64::new(0), start: Instant::now() }
+        Optional { name, away: AtomicBool::new(false), breaker: CircuitBreaker::new() }
     }
 
-    /// What the backend answers; `None` when it does not, or not within `limit`.
+    /// The backend's answer; `None` when it fails, does not answer within `limit`, or is left alone.
     pub(super) async fn ask<T>(&self, limit: Duration, call: impl Future<Output = Result<T>>) -> Option<T> {
-        if self.rests() {
-            return None;
-        }
+        let _permit = self.breaker.permit()?;
         match timeout(limit, call).await {
             Ok(Ok(answer)) => {
-                self.rest_until.store(0, Ordering::Relaxed);
+                self.breaker.close();
                 if self.away.load(Ordering::Relaxed) && self.away.swap(false, Ordering::Relaxed) {
                     tracing::info!("the {} answer again", self.name);
                 }
@@ -41,7 +40,7 @@ impl Standing {
             }
             Ok(Err(error)) => self.fails(&error),
             Err(_) => {
-                self.rest_until.store(self.elapsed() + REST.as_millis() as u64, Ordering::Relaxed);
+                self.breaker.open(REST);
                 self.fails(&format_args!("no answer within {limit:?}"))
             }
         }
@@ -53,22 +52,6 @@ impl Standing {
         }
         None
     }
-
-    /// Whether it is left alone now. When a rest is over, one caller finds so, and the others rest on.
-    fn rests(&self) -> bool {
-        let until = self.rest_until.load(Ordering::Relaxed);
-        if until == 0 {
-            return false;
-        }
-        let now = self.elapsed();
-        let next = now + REST.as_millis() as u64;
-        now < until
-            || self.rest_until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_err()
-    }
-
-    fn elapsed(&self) -> u64 {
-        self.start.elapsed().as_millis() as u64
-    }
 }
 
 #[cfg(test)]
@@ -78,10 +61,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_that_hangs_is_left_alone_for_a_while_and_tried_by_one() {
-        let standing = Standing::new("counters");
+        let optional = Optional::new("counters");
         let limit = Duration::from_secs(5);
-        let hangs = || standing.ask(limit, std::future::pending::<Result<u32>>());
-        let well = || standing.ask(limit, async { Ok(1) });
+        let hangs = || optional.ask(limit, std::future::pending::<Result<u32>>());
+        let well = || optional.ask(limit, async { Ok(1) });
         assert_eq!(well().await, Some(1));
         assert_eq!(hangs().await, None);
         assert_eq!(well().await, None, "it rests");
@@ -95,9 +78,9 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_fails_at_once_is_asked_again_at_once() {
-        let standing = Standing::new("counters");
+        let optional = Optional::new("counters");
         let limit = Duration::from_secs(5);
-        assert_eq!(standing.ask::<u32>(limit, async { Err(Error::retriable("rebuilding")) }).await, None);
-        assert_eq!(standing.ask(limit, async { Ok(1) }).await, Some(1));
+        assert_eq!(optional.ask::<u32>(limit, async { Err(Error::retriable("rebuilding")) }).await, None);
+        assert_eq!(optional.ask(limit, async { Ok(1) }).await, Some(1));
     }
 }

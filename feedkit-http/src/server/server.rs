@@ -1,6 +1,5 @@
-//! Accepts connections, within bounds, and ends them in order.
+//! Accepts connections up to a limit, and ends them in order.
 
-use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,41 +13,105 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{Connection, SharedEndpoint};
-use super::watched::Watched;
-use crate::Settings;
-use crate::state::State;
+use feedkit_core::{Error, Result};
 
-/// What a head may have, in bytes; also what is read from a connection at once.
+use super::connection::{Connection, SharedEndpoint};
+use super::metrics::ServerMetrics;
+use super::options::ServerOptions;
+use super::streams::Streams;
+use super::watched::Watched;
+
+/// Maximum size of a request's head in bytes, and how much is read from a connection at once.
 const MAX_HEAD: usize = 64 * 1024;
-/// Requests at the same time on one HTTP/2 connection.
+/// Maximum number of concurrent requests on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
-/// Bytes that one HTTP/2 stream, and one connection, may send ahead of what has been read.
+/// Maximum number of bytes that one HTTP/2 stream may send ahead of the reader.
 const STREAM_WINDOW: u32 = 256 * 1024;
+/// Maximum number of bytes that one HTTP/2 connection may send ahead of the reader.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
-/// Serves an endpoint.
-pub(crate) struct Server {
-    state: Arc<State>,
+/// A server with bounded connections, for an endpoint of the caller's.
+///
+/// It limits the number of connections, the size of a request's head, and the time that a head or a
+/// blocked write may take. A [`Gateway`](crate::Gateway) runs on it; a program that answers probes
+/// only can use it alone:
+///
+/// ```no_run
+/// # async fn probes(listener: tokio::net::TcpListener) -> feedkit_core::Result<()> {
+/// use feedkit_http::server::{Server, ServerOptions};
+/// use poem::{Route, get, handler};
+///
+/// #[handler]
+/// fn live() -> &'static str {
+///     "live"
+/// }
+///
+/// let server = Server::new(Route::new().at("/health/live", get(live)), ServerOptions::default());
+/// let shutdown = tokio_util::sync::CancellationToken::new();
+/// server.run(listener, shutdown).await
+/// # }
+/// ```
+pub struct Server {
     endpoint: SharedEndpoint,
+    options: ServerOptions,
+    metrics: ServerMetrics,
     http: Arc<auto::Builder<Streams>>,
     /// A permit for each connection.
     slots: Arc<Semaphore>,
     connections: TaskTracker,
+    /// Cancelled when every connection has to end at once.
+    killed: CancellationToken,
 }
 
 impl Server {
     /// A server of `endpoint`.
-    pub(crate) fn new(state: Arc<State>, endpoint: impl Endpoint<Output = Response> + 'static) -> Self {
+    pub fn new(endpoint: impl Endpoint<Output = Response> + 'static, options: ServerOptions) -> Self {
+        Self::with(endpoint, options, ServerMetrics::default(), CancellationToken::new())
+    }
+
+    /// A server that counts in `metrics`, and drops every connection when `killed` is cancelled.
+    pub(crate) fn with(
+        endpoint: impl Endpoint<Output = Response> + 'static,
+        options: ServerOptions,
+        metrics: ServerMetrics,
+        killed: CancellationToken,
+    ) -> Self {
         let connections = TaskTracker::new();
-        let streams = Streams { tasks: connections.clone(), killed: state.killed.clone() };
-        let slots = state.settings.max_connections.clamp(1, Semaphore::MAX_PERMITS);
+        let streams = Streams { tasks: connections.clone(), killed: killed.clone() };
+        let slots = options.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         Server {
             endpoint: Arc::new(ToDynEndpoint(endpoint)),
-            http: Arc::new(protocol(streams, &state.settings)),
+            http: Arc::new(protocol(streams, options.header_timeout)),
             slots: Arc::new(Semaphore::new(slots)),
             connections,
-            state,
+            options,
+            metrics,
+            killed,
+        }
+    }
+
+    /// Serves connections of `listener` until `shutdown` is cancelled. Then it accepts no more, and
+    /// requests under way have [`shutdown_deadline`](ServerOptions::shutdown_deadline) to finish.
+    /// No task that it has spawned is left when it returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Uncertain`](feedkit_core::ErrorKind::Uncertain) when connections were cut off at the deadline.
+    ///
+    /// # Cancellation
+    ///
+    /// A dropped `run` accepts no more, and its connections are cut off.
+    pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
+        let _cut_off = self.killed.clone().drop_guard();
+        self.accept(listener, &shutdown).await;
+        let deadline = self.options.shutdown_deadline;
+        match tokio::time::timeout(deadline, self.ended()).await {
+            Ok(()) => Ok(()),
+            Err(_) => {
+                self.killed.cancel();
+                self.ended().await;
+                Err(Error::uncertain(format!("the server cut off its connections after {deadline:?}")))
+            }
         }
     }
 
@@ -70,7 +133,7 @@ impl Server {
                     self.serve(stream, slot, stopping);
                 }
                 Some(Err(error)) => {
-                    self.state.metrics.accept_errors.inc();
+                    self.metrics.accept_errors.inc();
                     if is_of_connection(&error) {
                         continue;
                     }
@@ -96,25 +159,25 @@ impl Server {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
-        let (io, activity) = Watched::new(stream, slot, self.state.metrics.connections.clone());
+        let (io, activity) = Watched::new(stream, slot, self.metrics.connections.clone());
         let connection = Connection {
             endpoint: Arc::clone(&self.endpoint),
             activity,
             peer,
             local,
-            quiet: self.state.settings.header_timeout,
+            quiet: self.options.header_timeout,
             // Of its own each, so that connections share no lock.
             stopping: stopping.child_token(),
-            killed: self.state.killed.child_token(),
+            killed: self.killed.child_token(),
         };
         self.connections.spawn(connection.serve(Arc::clone(&self.http), TokioIo::new(io)));
     }
 }
 
 /// HTTP/1 and HTTP/2, told apart by their first bytes.
-fn protocol(streams: Streams, settings: &Settings) -> auto::Builder<Streams> {
+fn protocol(streams: Streams, header_timeout: Duration) -> auto::Builder<Streams> {
     let mut http = auto::Builder::new(streams);
-    http.http1().timer(TokioTimer::new()).header_read_timeout(settings.header_timeout).max_buf_size(MAX_HEAD);
+    http.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout).max_buf_size(MAX_HEAD);
     http.http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
@@ -125,22 +188,6 @@ fn protocol(streams: Streams, settings: &Settings) -> auto::Builder<Streams> {
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
     http
-}
-
-/// Runs the streams of HTTP/2 connections as tasks that end with the server.
-#[derive(Clone)]
-pub(super) struct Streams {
-    tasks: TaskTracker,
-    killed: CancellationToken,
-}
-
-impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams {
-    fn execute(&self, stream: F) {
-        let killed = self.killed.clone();
-        self.tasks.spawn(async move {
-            killed.run_until_cancelled(stream).await;
-        });
-    }
 }
 
 /// The connection that was to be accepted is at fault, not the listener.

@@ -22,7 +22,7 @@ use poem::{Addr, Response};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::server::Streams;
+use super::streams::Streams;
 use super::watched::{Activity, Open, Watched};
 
 /// How long a request may take to begin when the gateway already stops.
