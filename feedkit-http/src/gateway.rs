@@ -66,9 +66,11 @@ impl Gateway {
     /// Dropped, it accepts no more, and connections are cut off.
     pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
         let gateway = &self.state.options;
-        let mut options = ServerOptions::default();
-        options.max_connections = gateway.max_connections;
-        options.header_timeout = gateway.header_timeout;
+        let options = ServerOptions {
+            max_connections: gateway.max_connections,
+            header_timeout: gateway.header_timeout,
+            shutdown_deadline: gateway.shutdown_deadline,
+        };
         let metrics = ServerMetrics::new(&self.state.parts.metrics);
         let server = Server::with(self.routes(), options, metrics, self.state.killed.clone());
         let stopping = CancellationToken::new();
