@@ -129,7 +129,7 @@ crate::settings! {
 }
 
 /// A gateway's settings. It accepts the events that `events` allows.
-pub fn settings(gateway: &GatewaySection, live: &LiveSection, events: EventPolicy) -> Settings {
+pub fn settings(gateway: &GatewaySection, live: &LiveSection, events: EventPolicy) -> GatewayOptions {
     let mut settings = GatewayOptions::default();
     let GatewaySection {
         max_body_bytes,

@@ -15,7 +15,7 @@ use crate::Problem;
 use crate::answer::encode;
 use crate::state::State;
 use feedkit_core::access::Identity;
-use feedkit_core::{CounterStore, ErrorKind, Position, PostId, Result, Timestamp};
+use feedkit_core::{Counts, ErrorKind, Position, PostId, Result, Timestamp};
 
 /// What the reads share.
 pub(super) struct Reads {
@@ -80,7 +80,7 @@ impl Reads {
     }
 
     /// What the counters answer; `None` where there are none, or while they cannot.
-    pub(super) async fn count<'a, T, F>(&'a self, call: impl FnOnce(&'a dyn CounterStore) -> F) -> Option<T>
+    pub(super) async fn count<'a, T, F>(&'a self, call: impl FnOnce(&'a dyn Counts) -> F) -> Option<T>
     where
         F: Future<Output = Result<T>> + 'a,
     {
