@@ -44,6 +44,26 @@ fn relative_links_lead_somewhere() {
     assert!(followed > 10, "only {followed} links were found");
 }
 
+/// A path in the map is below the root, below the folder that the map named before it, or a contract of feedkit-core.
+#[test]
+fn the_map_names_files_that_exist() {
+    let (mut folder, mut named) = (String::new(), 0);
+    for word in read(&root().join("docs/README.md")).split('`').skip(1).step_by(2) {
+        if word.starts_with('/') || !(word.ends_with('/') || word.ends_with(".rs")) {
+            continue;
+        }
+        let below_root = root().join(word).exists();
+        let elsewhere = [format!("{folder}{word}"), format!("feedkit-core/src/{word}")];
+        let exists = below_root || elsewhere.iter().any(|place| root().join(place).exists());
+        assert!(exists, "docs/README.md names {word}, which does not exist");
+        if below_root && word.ends_with('/') {
+            folder = word.to_owned();
+        }
+        named += 1;
+    }
+    assert!(named > 30, "only {named} paths were found");
+}
+
 /// The section's lines, moved to the left margin.
 fn section_of(code: &str, section: &str) -> String {
     let (start, end) = (format!("// [{section}]"), format!("// [/{section}]"));
