@@ -7,11 +7,10 @@ use feedkit_core::Result;
 use feedkit_core::health::{Component, Health};
 use feedkit_http::CircuitBreaker;
 use feedkit_kafka::KafkaSink;
+use feedkit_store::postgres::Postgres;
 use feedkit_store::redis::Redis;
 use parking_lot::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
-
-use crate::history::LateHistory;
 
 /// How often the services are checked.
 const EVERY: Duration = Duration::from_secs(2);
@@ -42,7 +41,7 @@ impl Services {
     pub async fn watch(
         &self,
         kafka: &KafkaSink,
-        history: &LateHistory,
+        postgres: &Postgres,
         redis: &Redis,
         stop: CancellationToken,
     ) {
@@ -50,7 +49,7 @@ impl Services {
             let look = async {
                 tokio::join!(
                     answers("Kafka", async { kafka.partitions().await.map(drop) }),
-                    answers("PostgreSQL", async { history.postgres().await?.ping().await }),
+                    answers("PostgreSQL", postgres.ping()),
                     answers("Redis", redis.check()),
                 )
             };

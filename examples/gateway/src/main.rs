@@ -6,7 +6,6 @@ mod cli;
 mod config;
 mod ends;
 mod health;
-mod history;
 mod keys;
 mod limits;
 mod run;

@@ -11,16 +11,19 @@ use feedkit_http::{Gateway, OpenSource, Parts};
 use feedkit_kafka::{Kafka, SourceOptions, admin};
 use feedkit_server::gateway::{settings, verifier};
 use feedkit_server::{Signals, bind, output};
+use feedkit_store::postgres::Postgres;
 use feedkit_store::redis::Redis;
 use tokio_util::sync::CancellationToken;
 
 use crate::breaker::Breaker;
 use crate::config::Config;
 use crate::health::Services;
-use crate::history::LateHistory;
 use crate::keys::UrlJwks;
 use crate::limits::limits;
 use crate::visibility::Reached;
+
+/// The application name of the gateway's connections to PostgreSQL.
+const NAME: &str = "feedkit-gateway";
 
 /// How often idle keys are removed from the limiters.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
@@ -33,12 +36,13 @@ pub async fn run(only_check: bool, config: Config) -> Result<ExitCode> {
     let tokens =
         Arc::new(verifier(&config.jwt, config.jwt.secret.as_ref(), |url| Ok(Arc::new(UrlJwks::new(url)?)))?);
     let (events, notifications) = (config.services.events()?, config.services.notifications()?);
-    let (history, redis) = (LateHistory::new(config.services.clone()), config.services.redis()?);
+    let postgres = config.services.lazy_postgres(NAME).map_err(|error| error.context("PostgreSQL"))?;
+    let redis = config.services.redis()?;
     if only_check {
         for kafka in [&events, &notifications] {
             admin::partitions(kafka).await.map_err(|error| error.context("Kafka"))?;
         }
-        history.postgres().await.map_err(|error| error.context("PostgreSQL"))?;
+        postgres.ping().await.map_err(|error| error.context("PostgreSQL"))?;
         redis.check().await.map_err(|error| error.context("Redis"))?;
         tokens.load().await?;
         output::line("the settings are valid; Kafka, PostgreSQL and Redis answer")?;
@@ -48,18 +52,18 @@ pub async fn run(only_check: bool, config: Config) -> Result<ExitCode> {
     let listener = bind(config.front.listen).await?;
     let address =
         listener.local_addr().map_err(|e| Error::fatal(format!("the listener has no address: {e}")))?;
-    first_look(&history, &redis).await?;
+    first_look(&postgres, &redis).await?;
 
     let (limits, forgetful) = limits(&redis, config.front.rate_limit, config.limit_locally)?;
     let health = Services::default();
     let sink = Arc::new(events.sink(config.sink())?);
-    let reached = Reached::new(events.clone(), history.clone(), redis.counters());
+    let reached = Reached::new(events.clone(), postgres.clone(), redis.counters());
     let parts = Parts {
         sink: Arc::new(Breaker::new(sink.clone(), health.clone())),
-        queries: Arc::new(history.clone()),
+        queries: Arc::new(postgres.history()),
         counters: Some(Arc::new(redis.counters())),
         cache: Arc::new(redis.cache()),
-        alerts: Arc::new(history.clone()),
+        alerts: Arc::new(postgres.alert_log()),
         notifications: Arc::new(Notifications(notifications)),
         visibility: Arc::new(reached.clone()),
         tokens: tokens as Arc<dyn TokenVerifier>,
@@ -73,8 +77,8 @@ pub async fn run(only_check: bool, config: Config) -> Result<ExitCode> {
 
     let stop = CancellationToken::new();
     let watching = {
-        let (stop, history) = (stop.clone(), history.clone());
-        tokio::spawn(async move { health.watch(&sink, &history, &redis, stop).await })
+        let (stop, postgres) = (stop.clone(), postgres.clone());
+        tokio::spawn(async move { health.watch(&sink, &postgres, &redis, stop).await })
     };
     let looking = {
         let stop = stop.clone();
@@ -94,19 +98,19 @@ pub async fn run(only_check: bool, config: Config) -> Result<ExitCode> {
     for task in [watching, looking, forgetting] {
         task.await.map_err(|e| Error::fatal(format!("a task failed: {e}")))?;
     }
-    history.close();
+    postgres.close();
     served.map(|()| ExitCode::SUCCESS)
 }
 
 /// Ends the start on errors that cannot pass, such as an invalid URL or a Redis that evicts keys.
-async fn first_look(history: &LateHistory, redis: &Redis) -> Result<()> {
-    let postgres = tokio::time::timeout(FIRST_LOOK, history.postgres());
+async fn first_look(postgres: &Postgres, redis: &Redis) -> Result<()> {
+    let postgres = tokio::time::timeout(FIRST_LOOK, postgres.ping());
     let (postgres, redis) = tokio::join!(postgres, redis.check());
     match postgres {
         Ok(Err(error)) if error.kind() == ErrorKind::Invalid => return Err(error.context("PostgreSQL")),
         Ok(Err(error)) => tracing::warn!(%error, "PostgreSQL is away"),
         // PostgreSQL is connected, or still connecting.
-        Ok(Ok(_)) | Err(_) => {}
+        Ok(Ok(())) | Err(_) => {}
     }
     match redis {
         Err(error) if error.is_retriable() => tracing::warn!(%error, "Redis is away"),

@@ -10,13 +10,13 @@ use feedkit_core::follower::FollowerPosition;
 use feedkit_core::{CounterStore, Error, Follower, Offset, Partition, Position, Positions, Result};
 use feedkit_http::Visibility;
 use feedkit_kafka::{Kafka, admin};
+use feedkit_store::postgres::Postgres;
 use feedkit_store::redis::RedisCounters;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::ends::Ends;
-use crate::history::LateHistory;
 
 /// How often the stores are queried while requests wait. All requests share one query.
 const LOOK: Duration = Duration::from_millis(10);
@@ -37,7 +37,7 @@ pub struct Reached {
 struct Shared {
     kafka: Kafka,
     ends: Ends,
-    history: LateHistory,
+    postgres: Postgres,
     counters: RedisCounters,
     seen: watch::Sender<Positions>,
     /// The number of waiting requests of each partition.
@@ -48,12 +48,12 @@ struct Shared {
 }
 
 impl Reached {
-    pub fn new(kafka: Kafka, history: LateHistory, counters: RedisCounters) -> Self {
+    pub fn new(kafka: Kafka, postgres: Postgres, counters: RedisCounters) -> Self {
         Reached {
             shared: Arc::new(Shared {
                 ends: Ends::new(kafka.clone()),
                 kafka,
-                history,
+                postgres,
                 counters,
                 seen: watch::Sender::new(Positions::new()),
                 waiting: Default::default(),
@@ -103,7 +103,7 @@ impl Shared {
     /// The position of the slowest store that answers reads. The rollups are never ahead of the
     /// history.
     async fn at(&self, partition: Partition) -> Result<Offset> {
-        let rollups = match self.history.rollups().await?.position(partition).await? {
+        let rollups = match self.postgres.rollups().position(partition).await? {
             FollowerPosition::At(at) => at,
             _ => 0,
         };

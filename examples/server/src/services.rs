@@ -138,6 +138,15 @@ impl Services {
         Postgres::connect(self.postgres_settings(name)?, Arc::new(SystemClock)).await
     }
 
+    /// PostgreSQL for program `name`. The first call connects, and updates the schema or checks it.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) if a setting is not valid.
+    pub fn lazy_postgres(&self, name: &str) -> Result<Postgres> {
+        Postgres::lazy(self.postgres_settings(name)?, Arc::new(SystemClock))
+    }
+
     fn postgres_settings(&self, name: &str) -> Result<PostgresOptions> {
         let section = &self.postgres;
         let mut settings = PostgresOptions::new(&section.url);

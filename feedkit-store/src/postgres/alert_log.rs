@@ -16,8 +16,8 @@ use super::alert_json::{json, stored, word};
 use super::alert_lease::{SHARD, hold_lease, hold_lease_shared, lock_lease, set_lease};
 use super::alert_snapshot;
 use super::connection::Session;
-use super::database::{reading, transaction};
 use super::failure::Sql;
+use super::pool::{reading, transaction};
 use super::shared::Handle;
 use super::sql_time::SqlTime;
 

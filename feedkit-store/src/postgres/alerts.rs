@@ -7,9 +7,9 @@ use tokio_postgres::Row;
 
 use super::alert_json::stored;
 use super::alert_log::PostgresAlertLog;
-use super::database::reading;
 use super::failure::Sql;
 use super::numbers::limited;
+use super::pool::reading;
 
 #[async_trait]
 impl Alerts for PostgresAlertLog {

@@ -24,7 +24,6 @@ use super::copy::copy;
 use super::database::Database;
 use super::events::{self, ByMonth, Known};
 use super::failure::{Failure, Sql, damaged};
-use super::partition_tables::ensure;
 use super::policy::Policy;
 use super::sql_time::SqlTime;
 use super::time_partition::TimePartition;
@@ -47,12 +46,13 @@ pub(super) async fn commit(
 ) -> Result<Committed> {
     check_order(batch)?;
     let by_month = ByMonth::of(&batch.events)?;
-    let mut attempt = Attempt { database, batch, repeats, by_month, newest, policy };
+    let like_seed = database.like_seed().await?;
+    let mut attempt = Attempt { like_seed, batch, repeats, by_month, newest, policy };
     let mut tries = 0;
     loop {
         let mut leaves: Vec<TimePartition> = attempt.by_month.leaves().collect();
         leaves.push(TimePartition::day_of(batch.now)?);
-        ensure(database, &leaves).await?;
+        database.ensure(&leaves).await?;
         let session = database.session().await?;
         let failure = match session.within(attempt.write(&session)).await {
             Ok(committed) => {
@@ -73,7 +73,7 @@ pub(super) async fn commit(
         tracing::debug!(partition = batch.partition.0, ?failure, "another writer came first; trying again");
         if failure.code() == Some(&SqlState::UNDEFINED_TABLE) {
             // Retention has dropped a month or a day that was known to exist.
-            database.leaves.forget();
+            database.forget_leaves();
         }
         if overtaken {
             attempt.newest = None;
@@ -87,7 +87,7 @@ pub(super) async fn commit(
 const BEGIN: &str = "BEGIN; SET LOCAL enable_seqscan = off";
 
 struct Attempt<'a> {
-    database: &'a Database,
+    like_seed: u64,
     batch: &'a CommitBatch,
     repeats: usize,
     by_month: ByMonth,
@@ -211,7 +211,7 @@ impl Attempt<'_> {
         let likes = self.batch.events.iter().map(|logged| &logged.event);
         let likes = likes.filter(|event| matches!(event.kind, EventKind::Like | EventKind::Unlike));
         let mut keys: Vec<u128> =
-            likes.map(|event| likes::key(self.database.like_seed, &event.post, &event.user)).collect();
+            likes.map(|event| likes::key(self.like_seed, &event.post, &event.user)).collect();
         keys.sort_unstable();
         keys.dedup();
         keys.into_iter().map(Uuid::from_u128).collect()
@@ -225,7 +225,7 @@ impl Attempt<'_> {
         published: &HashSet<PostId>,
     ) -> (Vec<bool>, Changes<'e>) {
         let mut changes = Changes::default();
-        let seed = self.database.like_seed;
+        let seed = self.like_seed;
         let resolved = Fold::new(events, self.policy.likes).resolve(
             |pair| {
                 let key = likes::key(seed, pair.post, pair.user);

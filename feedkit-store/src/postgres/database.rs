@@ -1,139 +1,114 @@
-//! The pool of connections, and how work runs on one of them.
+//! The database: its connections, once its schema is prepared, and what this process knows of it.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType};
-use feedkit_core::{Error, Result};
-use tokio_postgres::NoTls;
+use feedkit_core::{Clock, Result, Timestamp};
+use tokio::sync::OnceCell;
 
-use super::connection::{Session, config};
-use super::failure::Failure;
+use super::connection::Session;
+use super::failure::damaged;
 use super::options::PostgresOptions;
-use super::time_partition::TimePartitions;
+use super::pool::{Pool, reading};
+use super::time_partition::{TimePartition, TimePartitions};
+use super::{partition_tables, schema};
 
-/// Runs statements outside a transaction. (This is a macro because Rust cannot show that an async
-/// closure is `Send`.)
-macro_rules! reading {
-    ($database:expr, $session:ident => $work:expr) => {{
-        match $database.session().await {
-            Ok(session) => {
-                let $session = &session;
-                let outcome = session.within(async { $work }).await;
-                session.settle(outcome)
-            }
-            Err(error) => Err(error),
-        }
-    }};
-}
-
-/// Runs statements in a transaction, and repeats it if it conflicts with others. With a BEGIN of
-/// its own it is a long transaction.
-///
-/// The error is [`Uncertain`](feedkit_core::ErrorKind::Uncertain) if the COMMIT got no answer.
-/// After any other error nothing has changed.
-macro_rules! transaction {
-    ($database:expr, $session:ident => $work:expr) => {
-        transaction!(@ $database, "BEGIN", false, $session => $work)
-    };
-    ($database:expr, $begin:expr, $session:ident => $work:expr) => {
-        transaction!(@ $database, $begin, true, $session => $work)
-    };
-    (@ $database:expr, $begin:expr, $long:expr, $session:ident => $work:expr) => {{
-        let mut tries = 0;
-        loop {
-            let session = match $database.begin($begin, $long).await {
-                Ok(session) => session,
-                Err(error) => break Err(error),
-            };
-            let $session = &session;
-            let outcome = session.within(async { $work }).await;
-            if let Some(result) = session.end(outcome, &mut tries).await {
-                break result;
-            }
-        }
-    }};
-}
-
-pub(super) use {reading, transaction};
-
-/// The pool of connections, and what this process knows about the database.
+/// A database whose schema is prepared before the first connection is handed out.
 pub(super) struct Database {
     pool: Pool,
-    statement_timeout: Duration,
-    long_statement_timeout: Duration,
+    /// Whether preparing updates the schema, or only checks it.
+    migrate: bool,
+    clock: Arc<dyn Clock>,
     /// The time partitions that are known to exist.
-    pub(super) leaves: TimePartitions,
-    /// The seed of the likes' keys, so that nobody outside can guess them.
-    pub(super) like_seed: u64,
+    leaves: TimePartitions,
+    prepared: OnceCell<Prepared>,
+}
+
+/// What is known once the schema is prepared.
+struct Prepared {
+    like_seed: u64,
 }
 
 impl Database {
-    /// A pool whose connections are set up by `options`. It does not connect yet.
-    pub(super) fn new(options: &PostgresOptions) -> Result<Database> {
-        let (config, connector) = config(options)?;
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = match connector {
-            Some(connector) => Manager::from_config(config, connector, recycling),
-            None => Manager::from_config(config, NoTls, recycling),
-        };
-        let pool = Pool::builder(manager)
-            .max_size(options.pool_size.max(1))
-            .wait_timeout(Some(options.pool_wait))
-            .create_timeout(Some(options.connect_timeout.saturating_mul(2)))
-            .recycle_timeout(Some(options.connect_timeout))
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|e| Error::fatal(format!("PostgreSQL: cannot set up the connection pool: {e}")))?;
+    /// A database that is used as `options` say. It does not connect yet.
+    pub(super) fn new(options: &PostgresOptions, clock: Arc<dyn Clock>) -> Result<Database> {
         Ok(Database {
-            pool,
-            statement_timeout: options.statement_timeout,
-            long_statement_timeout: options.long_statement_timeout,
+            pool: Pool::new(options)?,
+            migrate: options.migrate,
+            clock,
             leaves: TimePartitions::default(),
-            like_seed: 0,
+            prepared: OnceCell::new(),
         })
+    }
+
+    /// Prepares the schema, unless a call has done so before. If it fails, the next call tries
+    /// again.
+    pub(super) async fn prepare(&self) -> Result<()> {
+        self.prepared().await.map(drop)
     }
 
     /// Takes a connection from the pool. Waits if none is free.
     pub(super) async fn session(&self) -> Result<Session> {
-        let object = self.pool.get().await.map_err(|error| match error {
-            PoolError::Backend(error) => Failure::Sql(error).into(),
-            PoolError::Timeout(TimeoutType::Wait) => {
-                Error::retriable("PostgreSQL: all connections of the pool are in use")
-            }
-            PoolError::Timeout(_) => Error::retriable("PostgreSQL: connecting took too long"),
-            PoolError::Closed => Error::fatal("PostgreSQL: the store is closed"),
-            other => Error::fatal(format!("PostgreSQL: {other}")),
-        })?;
-        Ok(Session::new(object, self.statement_timeout.saturating_mul(2)))
+        self.prepare().await?;
+        self.pool.session().await
     }
 
     /// Begins a transaction. A `long` one gets a longer deadline.
     pub(super) async fn begin(&self, begin: &str, long: bool) -> Result<Session> {
-        let mut session = self.session().await?;
-        let begun = if long {
-            session.allow(self.long_statement_timeout.saturating_mul(2));
-            let begin = format!("{begin}; {}", self.long_limit());
-            session.within(async { Ok(session.batch_execute(&begin).await?) }).await
-        } else {
-            session.within(async { Ok(session.batch_execute(begin).await?) }).await
-        };
-        begun?;
-        Ok(session)
+        self.prepare().await?;
+        self.pool.begin(begin, long).await
+    }
+
+    /// The seed of the likes' keys, so that nobody outside can guess them.
+    pub(super) async fn like_seed(&self) -> Result<u64> {
+        Ok(self.prepared().await?.like_seed)
+    }
+
+    /// Makes the tables of those `leaves` that do not exist yet.
+    pub(super) async fn ensure(&self, leaves: &[TimePartition]) -> Result<()> {
+        self.prepare().await?;
+        partition_tables::ensure(&self.pool, &self.leaves, leaves).await
+    }
+
+    /// Makes the tables of the next days and months.
+    pub(super) async fn make_ahead(&self, now: Timestamp) -> Result<()> {
+        self.prepare().await?;
+        partition_tables::make_ahead(&self.pool, &self.leaves, now).await
+    }
+
+    /// Forgets which time partitions exist. Call it after some were dropped.
+    pub(super) fn forget_leaves(&self) {
+        self.leaves.forget();
     }
 
     /// The statement that allows long statements in a transaction.
     pub(super) fn long_limit(&self) -> String {
-        format!("SET LOCAL statement_timeout = {}", self.long_statement_timeout.as_millis())
+        self.pool.long_limit()
     }
 
     /// The number of connections in use, and of open connections.
     pub(super) fn connections(&self) -> (usize, usize) {
-        let status = self.pool.status();
-        (status.size.saturating_sub(status.available), status.size)
+        self.pool.connections()
     }
 
     /// Closes all connections that are free, and the others when they are given back.
     pub(super) fn close(&self) {
         self.pool.close();
+    }
+
+    async fn prepared(&self) -> Result<&Prepared> {
+        self.prepared.get_or_try_init(|| self.look()).await
+    }
+
+    async fn look(&self) -> Result<Prepared> {
+        schema::prepare(&self.pool, self.migrate).await?;
+        let seed = reading!(self.pool, session => schema::meta(session, "like_seed").await)?;
+        let seed = seed.as_deref().map(|text| u128::from_str_radix(text, 16));
+        let Some(Ok(seed)) = seed else {
+            return Err(damaged("like_seed is not a number").context("meta"));
+        };
+        if self.migrate {
+            partition_tables::make_ahead(&self.pool, &self.leaves, self.clock.now()).await?;
+        }
+        Ok(Prepared { like_seed: (seed >> 64) as u64 ^ seed as u64 })
     }
 }

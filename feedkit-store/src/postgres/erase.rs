@@ -3,10 +3,10 @@
 use feedkit_core::{PostId, Result, UserId};
 use uuid::Uuid;
 
-use super::database::transaction;
 use super::failure::damaged;
 use super::history::PostgresHistory;
 use super::likes;
+use super::pool::transaction;
 
 /// What was erased for a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,7 @@ impl PostgresHistory {
     /// first.
     pub async fn erase_user(&self, user: &UserId) -> Result<Erased> {
         let database = self.store.database();
+        let like_seed = database.like_seed().await?;
         let pseudonym = UserId::new(format!("erased-{}", Uuid::now_v7().simple())).map_err(damaged)?;
         let (old, new) = (user.as_str(), pseudonym.as_str());
         let quoted = |name: &str| format!("\"{name}\"");
@@ -51,7 +52,7 @@ impl PostgresHistory {
             for row in &liked {
                 let post = PostId::new(row.get::<_, &str>(1)).map_err(damaged)?;
                 keys.push(row.get::<_, Uuid>(0));
-                new_keys.push(Uuid::from_u128(likes::key(database.like_seed, &post, &pseudonym)));
+                new_keys.push(Uuid::from_u128(likes::key(like_seed, &post, &pseudonym)));
             }
             session
                 .execute(

@@ -12,9 +12,8 @@ use feedkit_core::{EventId, History, Offset, Partition, Positions, Result, Times
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::database::{reading, transaction};
 use super::numbers::number;
-use super::partition_tables::ensure;
+use super::pool::{reading, transaction};
 use super::shared::Handle;
 use super::snapshot::PostgresSnapshot;
 use super::sql_time::SqlTime;
@@ -148,7 +147,7 @@ impl History for PostgresHistory {
     async fn accept_gap(&self, partition: Partition, log: u128, to: Offset, now: Timestamp) -> Result<()> {
         self.forget(partition);
         let (database, trending) = (self.store.database(), self.store.trending());
-        ensure(database, &[TimePartition::day_of(now)?]).await?;
+        database.ensure(&[TimePartition::day_of(now)?]).await?;
         transaction!(database, session => gaps::accept(session, partition, log, to, now, &trending).await)
     }
 }

@@ -6,11 +6,11 @@ use feedkit_core::{Inspect, Offset, Partition, Result};
 use tokio_postgres::Row;
 
 use super::connection::Session;
-use super::database::{reading, transaction};
 use super::failure::Sql;
 use super::history::PostgresHistory;
 use super::numbers::limited;
 use super::numbers::partition_at;
+use super::pool::{reading, transaction};
 use super::sql_time::SqlTime;
 use super::verify;
 

@@ -32,6 +32,7 @@ mod options;
 mod outbox;
 mod partition_tables;
 mod policy;
+mod pool;
 mod positions;
 mod queries;
 mod rebuild;

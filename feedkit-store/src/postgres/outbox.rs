@@ -9,8 +9,8 @@ use super::alert_json::{json, stored};
 use super::alert_lease::{SHARD, hold_lease_shared};
 use super::alert_log::PostgresAlertLog;
 use super::alerts::load_notifications;
-use super::database::{reading, transaction};
 use super::numbers::limited;
+use super::pool::{reading, transaction};
 
 #[async_trait]
 impl Outbox for PostgresAlertLog {

@@ -2,17 +2,17 @@
 
 use feedkit_core::{Result, Timestamp};
 
-use super::database::{Database, transaction};
-use super::time_partition::TimePartition;
+use super::pool::{Pool, transaction};
+use super::time_partition::{TimePartition, TimePartitions};
 
-/// Makes the tables of those `leaves` that do not exist yet. It uses a transaction of its own, so
-/// that others need not wait for the caller's.
-pub(super) async fn ensure(database: &Database, leaves: &[TimePartition]) -> Result<()> {
-    let missing = database.leaves.missing(leaves);
+/// Makes the tables of those `leaves` that are not among the `known` and do not exist yet. It uses a
+/// transaction of its own, so that others need not wait for the caller's.
+pub(super) async fn ensure(pool: &Pool, known: &TimePartitions, leaves: &[TimePartition]) -> Result<()> {
+    let missing = known.missing(leaves);
     if missing.is_empty() {
         return Ok(());
     }
-    transaction!(database, session => {
+    transaction!(pool, session => {
         for leaf in &missing {
             let add = session.prepare_cached(leaf.add_statement()).await?;
             session.query_one(&add, &[&leaf.number()]).await?;
@@ -20,12 +20,12 @@ pub(super) async fn ensure(database: &Database, leaves: &[TimePartition]) -> Res
         Ok(())
     })
     .map_err(|e| e.context(format!("making the partition {}", missing[0])))?;
-    database.leaves.add(missing);
+    known.add(missing);
     Ok(())
 }
 
 /// Makes the tables of the next days and months.
-pub(super) async fn make_ahead(database: &Database, now: Timestamp) -> Result<()> {
+pub(super) async fn make_ahead(pool: &Pool, known: &TimePartitions, now: Timestamp) -> Result<()> {
     let day = std::time::Duration::from_secs(86_400);
     let mut leaves = Vec::new();
     for days in 0..8 {
@@ -36,5 +36,5 @@ pub(super) async fn make_ahead(database: &Database, now: Timestamp) -> Result<()
         leaves.push(month);
         month = TimePartition::month_of(month.end())?;
     }
-    ensure(database, &leaves).await
+    ensure(pool, known, &leaves).await
 }

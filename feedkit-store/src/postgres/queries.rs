@@ -11,11 +11,11 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::connection::Session;
-use super::database::reading;
 use super::failure::{Sql, damaged};
 use super::history::PostgresHistory;
 use super::likes;
 use super::numbers::limited;
+use super::pool::reading;
 use super::sql_time::SqlTime;
 
 /// Counts, top lists and activity come from the rollups. Authors, comments and likes are those of
@@ -56,7 +56,8 @@ impl Queries for PostgresHistory {
 
     async fn liked(&self, user: &UserId, posts: &[PostId]) -> Result<Vec<PostId>> {
         let database = self.store.database();
-        let key = |post: &PostId| likes::key(database.like_seed, post, user);
+        let seed = database.like_seed().await?;
+        let key = |post: &PostId| likes::key(seed, post, user);
         let keys: Vec<Uuid> = posts.iter().map(|post| Uuid::from_u128(key(post))).collect();
         let known: HashSet<u128> = reading!(database, session => {
             let select = session.prepare_cached(likes::KNOWN).await?;

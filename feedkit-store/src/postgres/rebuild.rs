@@ -6,8 +6,8 @@ use feedkit_core::trending::{Score, Trending};
 
 use super::connection::Session;
 use super::database::Database;
-use super::database::transaction;
 use super::failure::Sql;
+use super::pool::transaction;
 use super::sql_time::SqlTime;
 
 /// The start of the hour of an event's own time.

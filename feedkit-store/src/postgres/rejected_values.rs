@@ -4,9 +4,9 @@ use bytes::Bytes;
 use feedkit_core::{Offset, Partition, Result, Timestamp};
 use uuid::Uuid;
 
-use super::database::{reading, transaction};
 use super::history::PostgresHistory;
 use super::numbers::{limited, number, partition_at};
+use super::pool::{reading, transaction};
 use super::sql_time::SqlTime;
 
 /// The place of a rejected record in the log.

@@ -7,9 +7,8 @@ use feedkit_core::history::{Retained, RetentionPolicy};
 use feedkit_core::{Result, Timestamp};
 
 use super::connection::Session;
-use super::database::{reading, transaction};
 use super::failure::Sql;
-use super::partition_tables::make_ahead;
+use super::pool::{reading, transaction};
 use super::rebuild::{HOUR, KIND};
 use super::shared::Handle;
 use super::sql_time::SqlTime;
@@ -28,7 +27,7 @@ pub(super) async fn retain(store: &Handle, policy: &RetentionPolicy, now: Timest
     for month in reading!(database, session => events::leaves(session, "events").await)? {
         if month.end() <= horizon {
             retained.events += transaction!(database, "BEGIN", session => drop_month(session, month).await)?;
-            database.leaves.forget();
+            database.forget_leaves();
         }
     }
     let silent = SqlTime(now.saturating_sub(policy.follower_silence));
@@ -50,9 +49,9 @@ pub(super) async fn retain(store: &Handle, policy: &RetentionPolicy, now: Timest
             Some(entries) => retained.journal_entries += entries,
             None => break,
         }
-        database.leaves.forget();
+        database.forget_leaves();
     }
-    make_ahead(database, now).await?;
+    database.make_ahead(now).await?;
     Ok(retained)
 }
 

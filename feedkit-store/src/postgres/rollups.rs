@@ -12,9 +12,9 @@ use feedkit_core::journal::JournalEntry;
 use feedkit_core::{Error, ErrorKind, Follower, History, Offset, Partition, Result};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::database::{reading, transaction};
 use super::numbers::number;
 use super::options::RollupOptions;
+use super::pool::{reading, transaction};
 use super::rollup_positions::{Run, store};
 use super::shared::Handle;
 use super::{rebuild, schema};

@@ -3,9 +3,8 @@
 use feedkit_core::failpoint::{self, stage};
 use feedkit_core::{Error, Result};
 
-use super::database::Database;
-use super::database::{reading, transaction};
 use super::failure::{Sql, damaged};
+use super::pool::{Pool, reading, transaction};
 
 use super::connection::Session;
 
@@ -24,9 +23,9 @@ struct Version {
 const LOCK: i64 = i64::from_be_bytes(*b"feedkit\0");
 
 /// Updates the schema to this program's version, or only checks that the program can work with it.
-pub(super) async fn prepare(database: &Database, migrate: bool) -> Result<()> {
+pub(super) async fn prepare(pool: &Pool, migrate: bool) -> Result<()> {
     if !migrate {
-        return match reading!(database, session => stored(session).await)? {
+        return match reading!(pool, session => stored(session).await)? {
             Some(found) if found.version < newest() => Err(Error::fatal(format!(
                 "PostgreSQL: the schema was made by an older feedkit (version {}, this program needs {}); first start \
                  a program that may migrate",
@@ -40,7 +39,7 @@ pub(super) async fn prepare(database: &Database, migrate: bool) -> Result<()> {
             )),
         };
     }
-    transaction!(database, "BEGIN", session => {
+    transaction!(pool, "BEGIN", session => {
         session.query_one("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
         let found = stored(session).await?;
         let at = match &found {

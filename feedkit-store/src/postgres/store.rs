@@ -8,15 +8,14 @@ use feedkit_core::trending::Trending;
 use feedkit_core::{Clock, Result};
 
 use super::alert_log::PostgresAlertLog;
-use super::database::{Database, reading};
-use super::failure::damaged;
+use super::database::Database;
 use super::history::PostgresHistory;
 use super::notifier::Notifier;
 use super::options::{PostgresOptions, RollupOptions};
 use super::policy::Policy;
+use super::pool::reading;
 use super::rollups::PostgresRollups;
 use super::shared::{Handle, Shared, Signal};
-use super::{partition_tables, schema};
 
 /// History, rollups and alert log in one database of PostgreSQL 14 or later. Clones share the
 /// connections.
@@ -45,6 +44,21 @@ impl fmt::Debug for Postgres {
 }
 
 impl Postgres {
+    /// Prepares to connect. The first call connects, and updates the schema and makes the time
+    /// partitions of the next days and months, or only checks the schema. If that fails, the call
+    /// fails with an error of [`connect`](Self::connect), and the next call tries again. `clock`
+    /// gives the time at which followers note their positions.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) if the URL or the certificates are not valid.
+    pub fn lazy(options: PostgresOptions, clock: Arc<dyn Clock>) -> Result<Postgres> {
+        let database = Database::new(&options, Arc::clone(&clock))?;
+        let shared = Shared { database, options, clock, committed: Signal::default() };
+        let handle = Handle { shared: Arc::new(shared), policy: Policy::default() };
+        Ok(Postgres { handle })
+    }
+
     /// Connects, and updates the schema and makes the time partitions of the next days and months,
     /// or only checks the schema. `clock` gives the time at which followers note their positions.
     ///
@@ -55,20 +69,9 @@ impl Postgres {
     /// certificate is not trusted, or if the schema is missing, too old or too new.
     /// [`Invalid`](feedkit_core::ErrorKind::Invalid) if the URL is not valid.
     pub async fn connect(options: PostgresOptions, clock: Arc<dyn Clock>) -> Result<Postgres> {
-        let mut database = Database::new(&options)?;
-        schema::prepare(&database, options.migrate).await?;
-        let seed = reading!(database, session => schema::meta(session, "like_seed").await)?;
-        let seed = seed.as_deref().map(|text| u128::from_str_radix(text, 16));
-        database.like_seed = match seed {
-            Some(Ok(seed)) => (seed >> 64) as u64 ^ seed as u64,
-            _ => return Err(damaged("like_seed is not a number").context("meta")),
-        };
-        if options.migrate {
-            partition_tables::make_ahead(&database, clock.now()).await?;
-        }
-        let shared = Shared { database, options, clock, committed: Signal::default() };
-        let handle = Handle { shared: Arc::new(shared), policy: Policy::default() };
-        Ok(Postgres { handle })
+        let postgres = Postgres::lazy(options, clock)?;
+        postgres.handle.database().prepare().await?;
+        Ok(postgres)
     }
 
     /// Counts likes by `likes` instead of one for each user. It must stay the same for the life of

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use feedkit_core::testkit::ManualClock;
-use feedkit_core::testkit::conformance::support::{at, batch, event, post};
+use feedkit_core::testkit::conformance::support::{at, batch, event, post, user};
 use feedkit_core::{Alerts, Error, ErrorKind, History, Inspect, Partition, Queries, SystemClock};
 use feedkit_store::postgres::{Postgres, PostgresOptions};
-use feedkit_test_services::{apply, needs_postgres};
+use feedkit_test_services::{apply, free_port, needs_postgres};
 
 use super::support::{Databases, client, connect, connect_at, followed, options, reached};
 use crate::histories::NONE;
@@ -148,4 +148,43 @@ async fn what_keeps_a_store_from_connecting_is_told_apart() {
     store.close();
     let error = store.history().positions().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
+}
+
+#[apply(needs_postgres!)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lazy_store_looks_at_the_database_at_each_call_until_it_can_work_with_it() {
+    let databases = Databases::new();
+    let url = databases.url().await;
+    let mut checking = options(&url);
+    checking.migrate = false;
+    let lazy = Postgres::lazy(checking, Arc::new(SystemClock)).unwrap();
+    let history = lazy.history();
+    for error in [lazy.ping().await.unwrap_err(), history.post(&post("p")).await.unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
+        assert!(error.to_string().contains("no feedkit schema"), "{error}");
+    }
+    // Another lazy one makes the schema, whichever call comes first.
+    let migrating = Postgres::lazy(options(&url), Arc::new(SystemClock)).unwrap();
+    let epoch = migrating.history().claim(Partition(0), "g").await.unwrap().epoch;
+    let like = vec![event(0, "a", "p", "like")];
+    migrating.history().commit(Arc::new(batch(epoch, 0, 1, like))).await.unwrap();
+    // The seed of the likes' keys is read before it is used.
+    let another = Postgres::lazy(options(&url), Arc::new(SystemClock)).unwrap();
+    let liked = another.history().liked(&user("a"), &[post("p"), post("q")]).await.unwrap();
+    assert_eq!(liked, [post("p")]);
+
+    lazy.ping().await.unwrap();
+    assert_eq!(history.liked(&user("a"), &[post("p")]).await.unwrap(), [post("p")]);
+    lazy.close();
+    assert_eq!(lazy.ping().await.unwrap_err().kind(), ErrorKind::Fatal);
+}
+
+#[tokio::test]
+async fn a_lazy_store_needs_a_server_only_when_it_is_asked() {
+    let lazy = |url: &str| Postgres::lazy(PostgresOptions::new(url), Arc::new(SystemClock));
+    assert_eq!(lazy("postgres://host:port").unwrap_err().kind(), ErrorKind::Invalid);
+    let nobody = format!("postgres://feedkit@127.0.0.1:{}/feedkit", free_port());
+    let store = lazy(&nobody).unwrap();
+    assert_eq!(store.ping().await.unwrap_err().kind(), ErrorKind::Retriable);
+    assert_eq!(store.alert_log().alerts(None, 1).await.unwrap_err().kind(), ErrorKind::Retriable);
 }
