@@ -33,6 +33,7 @@ pub mod queries;
 mod schema;
 pub mod sink;
 pub mod source;
+pub mod supervisor;
 mod time;
 #[cfg(feature = "traffic")]
 pub mod traffic;
@@ -66,4 +67,5 @@ pub use position::{Epoch, Offset, ParsePositionError, Partition, Position, Posit
 pub use queries::Queries;
 pub use sink::EventSink;
 pub use source::EventSource;
+pub use supervisor::Supervisor;
 pub use time::{ParseTimestampError, Timestamp};

@@ -9,4 +9,5 @@ mod memory_history;
 mod memory_log;
 mod mutants;
 mod pipeline;
+mod supervisor;
 mod traffic;
