@@ -18,6 +18,8 @@ use crate::options::Signals;
 const ROWS: usize = 100;
 /// How often the outbox is looked at without being told.
 const POLL: Duration = Duration::from_secs(1);
+/// How often the outbox is looked at by those who wait until it is empty.
+const IDLE_POLL: Duration = Duration::from_millis(5);
 /// How long reading the notifications back may take without any progress.
 const READ_BACK: Duration = Duration::from_secs(30);
 
@@ -96,6 +98,27 @@ impl<O: Outbox, S: EventSink> Relay<O, S> {
                 () = self.signals.written() => {}
                 () = tokio::time::sleep(wait) => {}
             }
+        }
+    }
+
+    /// Waits until nothing is left to publish: the outbox is empty, or another process holds the lease.
+    ///
+    /// The future borrows nothing. Hand it to [`Part::stop_after`](feedkit_core::supervisor::Part::stop_after) of the
+    /// pipeline, so that a shutdown publishes what was raised: when the pipeline ends it gives the lease back.
+    ///
+    /// # Errors
+    ///
+    /// When the outbox cannot be read.
+    pub fn idle(&self) -> impl Future<Output = Result<()>> + Send + use<O, S>
+    where
+        O: Clone,
+    {
+        let (outbox, signals) = (self.outbox.clone(), self.signals.clone());
+        async move {
+            while signals.lease().is_some() && !outbox.outbox(1).await?.is_empty() {
+                tokio::time::sleep(IDLE_POLL).await;
+            }
+            Ok(())
         }
     }
 

@@ -63,8 +63,8 @@ settings! {
 settings! {
     /// The alerts. One processor at a time runs them.
     pub struct AlertsSection in "alerts" as "alerts_" {
-        /// How long the lease of the processor that runs them lasts without renewal. The alerts stop
-        /// for this time when that processor dies.
+        /// How long the lease of the processor that runs them lasts without renewal. The alerts
+        /// stop for this time when that processor dies.
         lease: Duration = Duration::from_secs(10),
     }
 }

@@ -1,14 +1,14 @@
-//! Whether a processor gets on, component by component.
+//! A processor's condition, component by component.
 
 use feedkit_core::health::{Component, Condition};
 use feedkit_core::pipeline::{PartitionState, PipelineStatus};
 use feedkit_kafka::SourceStats;
 
-/// What readiness is made of. A processor that cannot get on is not ready, though it tries again by
-/// itself.
+/// The components that decide about readiness. A processor that cannot go on is not ready, although
+/// it tries again by itself.
 pub fn components(status: &PipelineStatus, source: &SourceStats) -> Vec<Component> {
     let log = match &status.source_trouble {
-        Some(why) => Component::down("log", why),
+        Some(why) => Component::down("log", why.to_string()),
         None if !source.connected => Component::down("log", "no broker is connected"),
         None => Component::up("log"),
     };
@@ -21,7 +21,7 @@ pub fn components(status: &PipelineStatus, source: &SourceStats) -> Vec<Componen
     all
 }
 
-/// Whether all of it is well.
+/// Whether no component is down.
 pub fn is_ready(components: &[Component]) -> bool {
     components.iter().all(|c| c.condition != Condition::Down)
 }
@@ -44,7 +44,7 @@ fn history(status: &PipelineStatus) -> Component {
     }
 }
 
-/// The faults of all partitions that have one.
+/// The troubles of all partitions for which `why` returns one.
 fn troubles(status: &PipelineStatus, why: impl Fn(&PartitionState) -> Option<String>) -> Option<String> {
     let found: Vec<_> = status
         .partitions
@@ -58,8 +58,8 @@ fn troubles(status: &PipelineStatus, why: impl Fn(&PartitionState) -> Option<Str
 
 #[cfg(test)]
 mod tests {
-    use feedkit_core::Partition;
-    use feedkit_core::pipeline::{FollowerStatus, PartitionStatus};
+    use feedkit_core::pipeline::{FollowerStatus, PartitionStatus, Trouble};
+    use feedkit_core::{ErrorKind, Partition};
 
     use super::*;
 
@@ -69,12 +69,20 @@ mod tests {
         let unconnected = connected.clone();
         connected.connected = true;
         assert!(is_ready(&components(&well, &connected)));
-        let partition =
-            PartitionStatus { state: PartitionState::Stopped("a gap".into()), ..Default::default() };
+        let partition = PartitionStatus {
+            state: PartitionState::Stopped(Trouble::new(ErrorKind::Gap, "a gap")),
+            ..Default::default()
+        };
         let stopped = PipelineStatus { partitions: [(Partition(3), partition)].into(), ..well.clone() };
-        let follower = FollowerStatus { trouble: Some("no Redis".into()), ..Default::default() };
+        let follower = FollowerStatus {
+            trouble: Some(Trouble::new(ErrorKind::Retriable, "no Redis")),
+            ..Default::default()
+        };
         let behind = PipelineStatus { followers: [("counters".to_owned(), follower)].into(), ..well.clone() };
-        let unread = PipelineStatus { source_trouble: Some("no topic".into()), ..well.clone() };
+        let unread = PipelineStatus {
+            source_trouble: Some(Trouble::new(ErrorKind::Retriable, "no topic")),
+            ..well.clone()
+        };
         for (status, source, name, words) in [
             (stopped, &connected, "history", "partition 3"),
             (behind, &connected, "counters", "no Redis"),

@@ -1,9 +1,9 @@
 //! `feedkit`: the whole pipeline in one program, on one directory, with no service running.
 
+mod assembly;
 mod cli;
 mod commands;
 mod config;
-mod engine;
 
 use std::process::ExitCode;
 

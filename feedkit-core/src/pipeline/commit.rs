@@ -10,18 +10,19 @@ use crate::failpoint::{self, stage};
 use crate::history::{Claim, CommitBatch, CommitCounts, Committed, History, JournalRead, Rejected};
 use crate::{Error, ErrorKind, JsonCodec, Offset, Result, Timestamp};
 
-/// Commits `batch`, again and again while that may help. `trouble` is told of each failed try.
+/// Commits `batch`, and tries again while that may help. Calls `trouble` for each failed attempt.
 ///
-/// A batch that the history cannot store is halved until the record at fault is alone, and that one is rejected;
-/// so the result is one entry or several, in order.
+/// A batch that the history cannot store is halved until the record at fault is alone. That record
+/// is rejected. So the result is one entry or several, in order.
 ///
 /// # Errors
 ///
-/// `Fenced` and `Gap`: the partition stands elsewhere, or is another's. Any other: a person has to look.
+/// `Fenced` and `Gap`: the partition stands elsewhere, or belongs to another process. Any other
+/// error needs a person.
 ///
 /// # Cancellation
 ///
-/// Partitions that were settled stay so. The others are as after a crash.
+/// Commits that are settled stay. The rest is as after a crash.
 pub(super) async fn commit(
     history: &dyn History,
     batch: Arc<CommitBatch>,
@@ -29,7 +30,7 @@ pub(super) async fn commit(
     mut trouble: impl FnMut(&Error),
 ) -> Result<Vec<Committed>> {
     let mut done = Vec::with_capacity(1);
-    // A stack of what is still to be committed, the first on top.
+    // A stack of the batches that are not committed yet, the first one on top.
     let mut todo = vec![batch];
     let mut waits = backoff.waits();
     while let Some(batch) = todo.pop() {
@@ -61,7 +62,7 @@ pub(super) async fn commit(
     Ok(done)
 }
 
-/// Finds out whether a commit of unknown outcome has happened.
+/// Finds out whether a commit of unknown outcome took effect.
 async fn settle(history: &dyn History, batch: &CommitBatch, waits: &mut Waits) -> Result<Option<Committed>> {
     loop {
         match settled(history, batch).await {
@@ -79,7 +80,7 @@ async fn settled(history: &dyn History, batch: &CommitBatch) -> Result<Option<Co
     let claim = history.claimed(partition).await?;
     if claim.epoch != batch.epoch {
         return Err(Error::fenced(format!(
-            "partition {partition} was claimed by another: epoch {}, ours was {}",
+            "another process claimed partition {partition}: epoch {}, ours was {}",
             claim.epoch, batch.epoch
         )));
     }
@@ -96,7 +97,7 @@ async fn settled(history: &dyn History, batch: &CommitBatch) -> Result<Option<Co
                     ))
                 })?;
             let counts = CommitCounts {
-                // Which of them were repeats is not known any more.
+                // It is no longer known which of them were repeats.
                 accepted: batch.events.len() as u64,
                 duplicates: 0,
                 rejected: batch.rejected.len() as u64,
@@ -110,7 +111,7 @@ async fn settled(history: &dyn History, batch: &CommitBatch) -> Result<Option<Co
     }
 }
 
-/// What is left of a batch under another claim, which stands in it.
+/// The rest of a batch after another claim, whose position lies in the batch.
 pub(super) fn rest(batch: &CommitBatch, claim: &Claim, now: Timestamp) -> CommitBatch {
     CommitBatch { epoch: claim.epoch, now, ..part(batch, claim.position, batch.to) }
 }
@@ -129,8 +130,9 @@ fn part(batch: &CommitBatch, from: Offset, to: Offset) -> CommitBatch {
     }
 }
 
-/// Halves a batch that cannot be stored. Of a single event a rejected record is kept, of a single rejected record
-/// that it was there; if even that cannot be stored, no record is at fault.
+/// Halves a batch that cannot be stored. A single event becomes a rejected record. A single
+/// rejected record is kept without its value. If the history cannot store even that, no record is
+/// at fault.
 fn split(batch: &CommitBatch, error: &Error) -> Result<Vec<CommitBatch>> {
     let CommitBatch { from, to, .. } = *batch;
     let mut offsets: Vec<_> = batch.events.iter().map(|e| e.offset).collect();
@@ -142,7 +144,7 @@ fn split(batch: &CommitBatch, error: &Error) -> Result<Vec<CommitBatch>> {
     }
     let rejected = match (batch.events.first(), batch.rejected.first()) {
         (Some(logged), _) => {
-            tracing::warn!(partition = batch.partition.0, offset = logged.offset, %error, "an event is set aside");
+            tracing::warn!(partition = batch.partition.0, offset = logged.offset, %error, "an event is rejected: the history cannot store it");
             let value = JsonCodec::encode(&logged.event);
             let fault =
                 InvalidEvent { reason: InvalidReason::Unstorable, field: None, detail: error.to_string() };
@@ -152,7 +154,7 @@ fn split(batch: &CommitBatch, error: &Error) -> Result<Vec<CommitBatch>> {
             Rejected { value: Bytes::new(), ..record.clone() }
         }
         _ => {
-            let message = format!("a batch is refused though no record can be at fault: {error}");
+            let message = format!("the history refuses a batch in which no record can be at fault: {error}");
             return Err(Error::corrupt(message));
         }
     };

@@ -13,18 +13,18 @@ use crate::journal::JournalEntry;
 use crate::trending::Trending;
 use crate::{Error, Offset, Partition, Result};
 
-/// Posts written at a time in a rebuild.
+/// How many posts a rebuild writes at once.
 const LOAD: usize = 1000;
 
-/// Applies the journal to a [`CounterStore`], fenced by position and chunk, and rebuilds it from the history when
-/// it has lost its data, or holds another history's.
+/// Applies the journal to a [`CounterStore`], fenced by position and chunk. Rebuilds the store from
+/// the history when the store has lost its data, or holds the data of another history.
 #[derive(Debug)]
 pub struct CounterFollower<C, H> {
     name: String,
     counters: C,
     history: H,
     trending: Trending,
-    /// The history's incarnation, as of the last look at a position.
+    /// The history's incarnation when a position was last asked for.
     incarnation: Mutex<Option<u128>>,
 }
 
@@ -53,7 +53,8 @@ impl<C: CounterStore, H: History> Follower for CounterFollower<C, H> {
         let rebuild = |why: &str| Ok(FollowerPosition::Rebuild(why.to_owned()));
         let incarnation = self.history.incarnation().await?;
         self.know(incarnation);
-        // Nothing is counted yet. (If a rebuild was cut off, the first chunk is refused, which asks for another.)
+        // Nothing is counted yet. (After an unfinished rebuild the store refuses the first chunk,
+        // which asks for another rebuild.)
         let Some(fence) = self.counters.fence(partition).await? else { return Ok(FollowerPosition::At(0)) };
         if fence.incarnation != incarnation {
             return rebuild("the counts belong to another incarnation of the history");
@@ -65,8 +66,8 @@ impl<C: CounterStore, H: History> Follower for CounterFollower<C, H> {
     }
 
     async fn apply(&self, partition: Partition, entries: &[Arc<JournalEntry>]) -> Result<Offset> {
-        // Not asked for every run: a history that was made anew shows when the position is asked next, and the counts
-        // are loaded from it then.
+        // The history is not asked for every run. When it was replaced, the next look at a position
+        // notices, and the counts are loaded from the new one.
         let known = *self.known();
         let incarnation = match known {
             Some(incarnation) => incarnation,

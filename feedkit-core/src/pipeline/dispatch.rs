@@ -1,25 +1,28 @@
-//! The loop that owns the source: gives partitions to workers, and takes them away.
+//! The loop that owns the source: it gives partitions to workers, and takes them away.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::assignment::{Assignment, Request};
 use super::inbox::Inbox;
-use super::status::PartitionState;
-use super::worker::{Request, Shared, Worker};
+use super::shared::Shared;
+use super::status::{PartitionState, Trouble};
+use super::worker::Worker;
 use crate::codec::Place;
 use crate::source::{Assigned, RevokeGuard, SourceEvent};
 use crate::{Error, EventSource, Partition, Result};
 
-/// After a failure a source that says nothing for so long is asked whether it can be read: on a quiet log nothing else
-/// would tell.
+/// After a failure, how long the source may be silent before it is asked whether it can be read. On
+/// a quiet log nothing else would tell.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// Reads the source until `shutdown`, or until nothing can go on.
+/// Reads the source until `shutdown` is cancelled, or until nothing can go on.
 pub(super) async fn dispatch(
     source: &mut dyn EventSource,
     shared: &Arc<Shared>,
@@ -43,7 +46,7 @@ pub(super) async fn dispatch(
                 Err(error) if error.is_retriable() => {
                     tracing::warn!(%error, "the source fails, trying again");
                     troubled = true;
-                    shared.show_source(Some(error.to_string()));
+                    shared.show_source(Some(Trouble::from(&error)));
                     tokio::select! {
                         () = waits.sleep() => {}
                         () = shutdown.cancelled() => {}
@@ -78,23 +81,9 @@ pub(super) async fn dispatch(
             }
         }
     };
-    for held in dispatcher.held.values() {
-        held.inbox.close(None);
-    }
-    // A worker that waits for an answer or for the history would not see that.
+    // A worker that waits for an answer of this loop would not see that it is to end.
     drop(asked);
-    let deadline = tokio::time::sleep(shared.config.shutdown_deadline);
-    tokio::pin!(deadline);
-    loop {
-        tokio::select! {
-            ended = dispatcher.workers.join_next() => if ended.is_none() { break },
-            () = &mut deadline => {
-                tracing::warn!("a commit does not end in time; it will be settled at the next start");
-                dispatcher.workers.shutdown().await;
-                break;
-            }
-        }
-    }
+    dispatcher.finish().await;
     outcome
 }
 
@@ -105,6 +94,7 @@ struct Dispatcher {
     workers: JoinSet<(Partition, Arc<Inbox>, Result<()>)>,
 }
 
+/// A partition with a worker.
 struct Held {
     inbox: Arc<Inbox>,
     lost: CancellationToken,
@@ -141,8 +131,9 @@ impl Dispatcher {
                 if let Some(held) = self.held.remove(&partition) {
                     held.inbox.finish();
                 }
-                tracing::error!(%gap, "a partition stops: what is to be read is not in the log");
-                self.shared.set_state(partition, PartitionState::Stopped(gap.to_string()));
+                tracing::error!(%gap, "a partition stops: the log does not hold the records to read next");
+                let trouble = Trouble::from(&Error::from(gap));
+                self.shared.set_state(partition, PartitionState::Stopped(trouble));
             }
         }
     }
@@ -151,13 +142,12 @@ impl Dispatcher {
         let place = Place { log: assigned.log, partition: assigned.partition };
         let inbox = Arc::new(Inbox::new(self.shared.config.max_batch));
         let (lost, closing) = (CancellationToken::new(), CancellationToken::new());
+        let (shared, requests) = (self.shared.clone(), self.requests.clone());
         let worker = Worker {
-            shared: self.shared.clone(),
+            assignment: Assignment { shared, place, requests },
             inbox: inbox.clone(),
-            requests: self.requests.clone(),
             lost: lost.clone(),
             closing: closing.clone(),
-            place,
         };
         self.shared.set_state(place.partition, PartitionState::Claiming);
         self.held.insert(place.partition, Held { inbox: inbox.clone(), lost, closing });
@@ -171,16 +161,16 @@ impl Dispatcher {
         }
     }
 
-    /// A worker has ended. An error that concerns only its partition stays there.
+    /// Handles the end of a worker. An error that concerns only its partition stops only that.
     fn ended(
         &mut self,
         source: &mut dyn EventSource,
-        ended: Result<(Partition, Arc<Inbox>, Result<()>), tokio::task::JoinError>,
+        ended: Result<(Partition, Arc<Inbox>, Result<()>), JoinError>,
     ) -> Result<()> {
         let (partition, inbox, outcome) =
             ended.map_err(|e| Error::fatal(format!("a partition's worker failed: {e}")).with_source(e))?;
         let Err(error) = outcome else { return Ok(()) };
-        // The partition may have been assigned anew meanwhile, to another worker.
+        // Meanwhile the partition may have been assigned anew, to another worker.
         if self.held.get(&partition).is_some_and(|held| Arc::ptr_eq(&held.inbox, &inbox)) {
             source.pause(partition);
             self.release(partition, None);
@@ -190,5 +180,17 @@ impl Dispatcher {
             return Ok(());
         }
         Err(error.context(format!("partition {partition}")))
+    }
+
+    /// Lets the workers end after the commit under way, and cuts off those that take too long.
+    async fn finish(mut self) {
+        for held in self.held.values() {
+            held.inbox.close(None);
+        }
+        let all = async { while self.workers.join_next().await.is_some() {} };
+        if timeout(self.shared.config.shutdown_deadline, all).await.is_err() {
+            tracing::warn!("a commit does not end in time; the next start settles it");
+            self.workers.shutdown().await;
+        }
     }
 }

@@ -10,14 +10,14 @@ use tokio::sync::Notify;
 use crate::journal::JournalEntry;
 use crate::{Offset, Partition, Positions};
 
-/// Entries that one follower has not taken yet. Bounded for each partition: what finds no room is left out, and
-/// the follower reads it from the journal.
+/// Entries that one follower has not taken yet. Each partition is bounded: the feed leaves out
+/// entries that find no room, and the follower reads them from the journal.
 #[derive(Debug)]
 pub(super) struct Feed {
     limit: usize,
     state: Mutex<BTreeMap<Partition, Lane>>,
     changed: Notify,
-    /// Others may have committed.
+    /// Set when other processes may have committed.
     look: AtomicBool,
 }
 
@@ -29,14 +29,14 @@ struct Lane {
     end: Offset,
 }
 
-/// What there is for a follower that stands at some offset.
+/// What a feed has for a follower that stands at some offset.
 #[derive(Debug)]
 pub(super) enum Next {
     /// A contiguous run that contains or begins at the offset.
     Entries(Vec<Arc<JournalEntry>>),
-    /// Entries that are only in the journal.
+    /// The next entries are only in the journal.
     InJournal,
-    /// Nothing.
+    /// There is nothing new.
     Nothing,
 }
 
@@ -46,7 +46,7 @@ impl Feed {
         Feed { limit, state: Mutex::default(), changed: Notify::new(), look: AtomicBool::new(false) }
     }
 
-    /// Adds an entry just committed.
+    /// Adds an entry that was just committed.
     pub(super) fn offer(&self, entry: &Arc<JournalEntry>) {
         let mut state = self.lock();
         let lane = state.entry(entry.partition).or_default();
@@ -59,7 +59,7 @@ impl Feed {
         self.changed.notify_one();
     }
 
-    /// Notes how far the history has come, as read from it.
+    /// Notes the positions that were read from the history.
     pub(super) fn history_stands_at(&self, positions: &Positions) {
         let mut state = self.lock();
         for (partition, offset) in positions.iter() {
@@ -68,7 +68,7 @@ impl Feed {
         }
     }
 
-    /// What follows on `at`, about `most` effects of it.
+    /// The entries that follow on `at`, with about `most` effects.
     pub(super) fn next(&self, partition: Partition, at: Offset, most: usize) -> Next {
         let mut state = self.lock();
         let Some(lane) = state.get_mut(&partition) else { return Next::Nothing };
@@ -98,7 +98,7 @@ impl Feed {
         Next::Entries(run)
     }
 
-    /// The partitions heard of.
+    /// The partitions with entries or known positions.
     pub(super) fn partitions(&self) -> Vec<Partition> {
         self.lock().keys().copied().collect()
     }
@@ -108,13 +108,13 @@ impl Feed {
         self.changed.notified().await;
     }
 
-    /// Ends the wait, and has the history's positions looked at.
+    /// Ends the wait, and asks for a look at the history's positions.
     pub(super) fn look(&self) {
         self.look.store(true, Ordering::Relaxed);
         self.wake();
     }
 
-    /// Whether the history's positions are to be looked at. Asked once.
+    /// Whether somebody asked for a look at the history's positions since the last call.
     pub(super) fn take_look(&self) -> bool {
         self.look.swap(false, Ordering::Relaxed)
     }

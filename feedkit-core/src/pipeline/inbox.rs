@@ -1,4 +1,4 @@
-//! What waits for a partition's worker.
+//! The queue of batches in front of a partition's worker.
 
 use std::collections::VecDeque;
 
@@ -9,8 +9,8 @@ use crate::source::{Batch, RevokeGuard};
 
 /// A bounded queue of batches between the source's loop and one worker.
 ///
-/// It always takes what is put in; [`put`](Inbox::put) says when the partition has to be paused, and
-/// [`take`](Inbox::take) when it can be resumed, so what lies here is at most the limit and one batch.
+/// It accepts every batch. [`put`](Inbox::put) says when the partition has to be paused, and
+/// [`take`](Inbox::take) says when it can be resumed. So it holds at most its limit and one batch.
 #[derive(Debug)]
 pub(super) struct Inbox {
     limit: usize,
@@ -24,27 +24,27 @@ struct State {
     records: usize,
     paused: bool,
     closed: bool,
-    /// Nothing more is put in: closed once it is empty.
+    /// Set when no more batches come: the inbox closes when it is empty.
     last: bool,
-    /// Kept for a revoked partition until its worker is done.
+    /// Held for a revoked partition until its worker has ended.
     guard: Option<RevokeGuard>,
 }
 
-/// What a worker finds.
+/// What a worker takes at once.
 pub(super) struct Taken {
-    /// A contiguous run, merged.
+    /// A contiguous run of batches, merged into one.
     pub(super) batch: Batch,
-    /// The partition can be read on.
+    /// Whether the partition can be read again.
     pub(super) resume: bool,
 }
 
 impl Inbox {
-    /// Wants the partition paused from `limit` records on.
+    /// An inbox that has its partition paused at `limit` records.
     pub(super) fn new(limit: usize) -> Self {
         Inbox { limit, state: Mutex::default(), changed: Notify::new() }
     }
 
-    /// Adds a batch. Whether the partition has to be paused now.
+    /// Adds a batch. Returns whether the partition has to be paused now.
     pub(super) fn put(&self, batch: Batch) -> bool {
         let mut state = self.lock();
         state.records += weight(&batch);
@@ -56,13 +56,14 @@ impl Inbox {
         pause
     }
 
-    /// Lets the worker end after all that is here: the log may not hold it any more.
+    /// Lets the worker end after the batches that are here: the log may no longer hold them.
     pub(super) fn finish(&self) {
         self.lock().last = true;
         self.changed.notify_one();
     }
 
-    /// Lets the worker end after what it is doing; the rest is dropped, to be read again.
+    /// Lets the worker end after its current commit. The other batches are dropped, and will be
+    /// read again.
     pub(super) fn close(&self, guard: Option<RevokeGuard>) {
         let mut state = self.lock();
         state.closed = true;
@@ -72,12 +73,13 @@ impl Inbox {
         self.changed.notify_one();
     }
 
-    /// Whether the worker is to end.
+    /// Whether the worker should end.
     pub(super) fn is_closed(&self) -> bool {
         self.lock().closed
     }
 
-    /// Waits until something is here. `false` when closed, or when nothing comes any more.
+    /// Waits until a batch is here. Returns `false` when the inbox is closed, or no more batches
+    /// come.
     ///
     /// Cancel-safe.
     pub(super) async fn arrived(&self) -> bool {
@@ -96,7 +98,8 @@ impl Inbox {
         }
     }
 
-    /// All that waits, merged, up to about `most` records (a batch is not split). `None` when closed.
+    /// The batches that wait, merged into one of about `most` records at most (a batch is not
+    /// split). `None` when the inbox is closed.
     ///
     /// Cancel-safe.
     pub(super) async fn take(&self, most: usize) -> Option<Taken> {
@@ -143,14 +146,14 @@ impl State {
             batch.at_end = next.at_end;
             batch.records.extend(next.records);
         }
-        // With hysteresis: a pause may cost the source what it has prefetched.
+        // Well below the limit: a pause may cost the source the records that it has prefetched.
         let resume = self.paused && self.records <= limit / 2;
         self.paused &= !resume;
         Some(Taken { batch, resume })
     }
 }
 
-/// A batch without records (only holes) takes room too.
+/// A batch without records, made of holes only, takes room too.
 fn weight(batch: &Batch) -> usize {
     batch.records.len().max(1)
 }

@@ -1,16 +1,16 @@
-//! Waiting longer and longer between tries, with jitter.
+//! Waiting longer and longer between attempts, with jitter.
 
 use std::time::Duration;
 
 use backon::BackoffBuilder;
 
-/// How long to wait between tries: doubling from `first` to `most`, each time between one and two times that, so
-/// that many who failed together do not come back together.
+/// How long to wait between attempts. The wait doubles from `first` to `most`. Jitter adds up to
+/// the same time again, so that callers that failed together do not come back together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     /// The first wait.
     pub first: Duration,
-    /// The longest, before jitter.
+    /// The longest wait, before jitter.
     pub most: Duration,
 }
 
@@ -22,7 +22,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The waits, without end.
+    /// An endless series of waits.
     pub fn waits(&self) -> Waits {
         let builder = backon::ExponentialBuilder::new()
             .with_min_delay(self.first)
@@ -51,7 +51,7 @@ impl Waits {
         tokio::time::sleep(self.next_wait()).await;
     }
 
-    /// Begins with short waits again.
+    /// Starts again with short waits.
     pub fn reset(&mut self) {
         *self = self.backoff.waits();
     }

@@ -1,26 +1,23 @@
-//! What a pipeline is doing, to be read from outside.
+//! What a pipeline is doing at one moment.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fmt;
 
-use tokio::sync::watch;
-
-use super::feed::Feed;
 use crate::history::CommitCounts;
-use crate::{Error, Offset, Partition, Positions, Result};
+use crate::{Error, ErrorKind, Offset, Partition, Positions};
 
 /// A pipeline's state at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PipelineStatus {
-    /// The partitions that are or were assigned here.
+    /// The partitions that are assigned to this pipeline, or were.
     pub partitions: BTreeMap<Partition, PartitionStatus>,
-    /// The followers, by name.
+    /// The followers by name.
     pub followers: BTreeMap<String, FollowerStatus>,
-    /// Why the source yields nothing, while it is being retried.
-    pub source_trouble: Option<String>,
-    /// What became of all records since the pipeline started.
+    /// Why the source cannot be read, while the pipeline tries again.
+    pub source_trouble: Option<Trouble>,
+    /// How many records were accepted, rejected and so on since the pipeline started.
     pub counts: CommitCounts,
-    /// Set when the pipeline has ended.
+    /// Whether the pipeline has ended.
     pub ended: bool,
 }
 
@@ -29,36 +26,28 @@ pub struct PipelineStatus {
 pub struct PartitionStatus {
     /// The history's position.
     pub position: Offset,
-    /// What its worker is doing.
+    /// What the partition's worker is doing.
     pub state: PartitionState,
-}
-
-impl PartitionStatus {
-    /// Another state, unless the partition has stopped: that stays to be seen until it is assigned anew.
-    pub(super) fn go_on(&mut self, state: PartitionState) {
-        if !matches!(self.state, PartitionState::Stopped(_)) {
-            self.state = state;
-        }
-    }
 }
 
 /// What a partition's worker is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PartitionState {
-    /// Taking the partition over.
+    /// It claims the partition from its last owner.
     #[default]
     Claiming,
-    /// A new partition, begun when the older ones have been read as far as they reached when it came.
+    /// The partition is new. It waits until the older partitions are read up to where they ended
+    /// when it came.
     Waiting,
-    /// Reading and committing.
+    /// It reads and commits.
     Running,
-    /// Trying again what failed for this reason.
-    Retrying(String),
-    /// No longer assigned here.
+    /// It tries again a call that failed for this reason.
+    Retrying(Trouble),
+    /// The partition is no longer assigned to this pipeline.
     Released,
-    /// Stopped for this reason: a person has to look.
-    Stopped(String),
+    /// It stopped for good, for this reason. A person has to look.
+    Stopped(Trouble),
 }
 
 /// One follower's state.
@@ -66,23 +55,50 @@ pub enum PartitionState {
 pub struct FollowerStatus {
     /// What it has been handed.
     pub applied: Positions,
-    /// What it has stored, as last asked.
+    /// What it had stored when last asked.
     pub durable: Positions,
-    /// Another process is doing this now.
+    /// Whether another process does its work now.
     pub standby: bool,
-    /// Why it does not go on: being retried, or stopped for good.
-    pub trouble: Option<String>,
-    /// Stopped for good.
+    /// Why it does not go on: the pipeline tries again, unless the follower has `stopped`.
+    pub trouble: Option<Trouble>,
+    /// Whether it stopped for good.
     pub stopped: bool,
 }
 
+/// An error as a status shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Trouble {
+    /// What can be done about it.
+    pub kind: ErrorKind,
+    /// What went wrong.
+    pub message: String,
+}
+
+/// A partition or a follower that stopped for good. A person has to look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stopped {
+    /// A partition stopped. Others go on.
+    Partition(Partition, Trouble),
+    /// The follower of this name stopped. Everything else goes on.
+    Follower(String, Trouble),
+}
+
 impl PipelineStatus {
-    /// The history's positions, of the partitions assigned here.
+    /// The history's positions, of the partitions that are assigned to this pipeline.
     pub fn positions(&self) -> Positions {
         self.partitions.iter().map(|(partition, status)| (*partition, status.position)).collect()
     }
 
-    /// All faults, one line each. Empty if everything works.
+    /// The partitions and followers that stopped for good: partitions first, each in order.
+    pub fn stopped(&self) -> Vec<Stopped> {
+        let partitions = self.partitions.keys().filter_map(|partition| self.stopped_partition(*partition));
+        partitions.chain(self.stopped_followers()).collect()
+    }
+
+    /// What is wrong, as one line for each trouble; empty when all is well. The lines are for
+    /// people: use [`stopped`](PipelineStatus::stopped) and the fields to decide something.
     pub fn troubles(&self) -> Vec<String> {
         let partitions = self.partitions.iter().filter_map(|(partition, status)| match &status.state {
             PartitionState::Retrying(why) => Some(format!("partition {partition} is being retried: {why}")),
@@ -96,113 +112,125 @@ impl PipelineStatus {
         source.chain(partitions).chain(followers).collect()
     }
 
-    /// Whether the history and every follower have come as far as `target`, durably. A partition that has stopped
-    /// has not: its offsets may be those of another log.
+    /// Whether the history and every follower have stored everything up to `target`. This is false
+    /// for a partition that stopped: its offsets may be those of another log.
     pub fn has_reached(&self, target: &Positions) -> bool {
-        let stopped = |(partition, _)| self.stopped(partition).is_some();
         self.positions().covers(target)
-            && !target.iter().any(stopped)
+            && self.stopped_among(target).is_none()
             && self.followers.values().all(|f| f.standby || f.durable.covers(target))
     }
 
-    /// Why a partition has stopped, if it has.
-    fn stopped(&self, partition: Partition) -> Option<&str> {
+    /// Whether the history has stored everything up to `target`.
+    pub(super) fn has_committed(&self, target: &Positions) -> bool {
+        let stands_at = |p: Partition| self.partitions.get(&p).map_or(0, |status| status.position);
+        target.iter().all(|(p, offset)| stands_at(p) >= offset) && self.stopped_among(target).is_none()
+    }
+
+    /// The first partition of `target` that stopped.
+    pub(super) fn stopped_among(&self, target: &Positions) -> Option<Stopped> {
+        target.iter().find_map(|(partition, _)| self.stopped_partition(partition))
+    }
+
+    /// The followers that stopped.
+    pub(super) fn stopped_followers(&self) -> impl Iterator<Item = Stopped> {
+        self.followers.iter().filter(|(_, follower)| follower.stopped).map(|(name, follower)| {
+            let unknown = || Trouble::new(ErrorKind::Fatal, "for no known reason");
+            Stopped::Follower(name.clone(), follower.trouble.clone().unwrap_or_else(unknown))
+        })
+    }
+
+    fn stopped_partition(&self, partition: Partition) -> Option<Stopped> {
         match &self.partitions.get(&partition)?.state {
-            PartitionState::Stopped(why) => Some(why),
+            PartitionState::Stopped(why) => Some(Stopped::Partition(partition, why.clone())),
             _ => None,
         }
     }
+}
 
-    /// A partition of `target` that has stopped, and why.
-    fn stopped_before(&self, target: &Positions) -> Option<String> {
-        target.iter().find_map(|(partition, _)| {
-            self.stopped(partition).map(|why| format!("partition {partition} stopped: {why}"))
-        })
-    }
-
-    /// What keeps `target` from being reached however long one waits.
-    fn hopeless(&self, target: &Positions) -> Option<String> {
-        if self.ended {
-            return Some("the pipeline has ended".to_owned());
+impl PartitionStatus {
+    /// Sets another state, unless the partition stopped: that stays to be seen until it is assigned
+    /// anew.
+    pub(super) fn go_on(&mut self, state: PartitionState) {
+        if !matches!(self.state, PartitionState::Stopped(_)) {
+            self.state = state;
         }
-        self.stopped_before(target).or_else(|| {
-            let (name, status) = self.followers.iter().find(|(_, f)| f.stopped)?;
-            Some(format!(
-                "follower {name} stopped: {}",
-                status.trouble.as_deref().unwrap_or("for no known reason")
-            ))
-        })
     }
 }
 
-/// Looks into a pipeline from outside; cheap to clone.
-#[derive(Debug, Clone)]
-pub struct PipelineHandle {
-    pub(super) status: watch::Receiver<PipelineStatus>,
-    pub(super) feeds: Vec<Arc<Feed>>,
+impl Trouble {
+    /// A trouble of this kind.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Trouble { kind, message: message.into() }
+    }
 }
 
-impl PipelineHandle {
-    /// The state now.
-    pub fn status(&self) -> PipelineStatus {
-        self.status.borrow().clone()
+impl From<&Error> for Trouble {
+    fn from(error: &Error) -> Self {
+        Trouble::new(error.kind(), error.to_string())
     }
+}
 
-    /// Waits until the history and every follower have come as far as `target`, durably.
-    ///
-    /// # Errors
-    ///
-    /// [`Fatal`](crate::ErrorKind::Fatal) when that will not happen: the pipeline has ended, or a partition or
-    /// follower has stopped before it.
-    ///
-    /// # Cancellation
-    ///
-    /// Only waits.
-    pub async fn reached(&self, target: &Positions) -> Result<PipelineStatus> {
-        let mut status = self.status.clone();
-        let end = status.wait_for(|s| s.has_reached(target) || s.hopeless(target).is_some()).await;
-        let end = end.map_err(|_| Error::fatal("the pipeline has ended"))?.clone();
-        match end.has_reached(target) {
-            true => Ok(end),
-            false => Err(Error::fatal(end.hopeless(target).unwrap_or_default())),
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Stopped {
+    /// Why it stopped.
+    pub fn trouble(&self) -> &Trouble {
+        match self {
+            Stopped::Partition(_, trouble) | Stopped::Follower(_, trouble) => trouble,
         }
     }
+}
 
-    /// Another process may have committed: followers of all partitions look now, instead of within a second.
-    pub fn look(&self) {
-        self.feeds.iter().for_each(|feed| feed.look());
-    }
-
-    /// Waits until the history has come as far as `target`, whatever the followers do.
-    ///
-    /// # Errors
-    ///
-    /// [`Fatal`](crate::ErrorKind::Fatal) when that will not happen: the pipeline has ended, or a partition has
-    /// stopped before it.
-    ///
-    /// # Cancellation
-    ///
-    /// Only waits.
-    pub async fn committed(&self, target: &Positions) -> Result<()> {
-        let mut status = self.status.clone();
-        // Asked by many at once: nothing is copied while they wait.
-        let has_come = |s: &PipelineStatus| {
-            let stands_at = |p: Partition| s.partitions.get(&p).map_or(0, |status| status.position);
-            target.iter().all(|(p, offset)| stands_at(p) >= offset && s.stopped(p).is_none())
-        };
-        let lost = |s: &PipelineStatus| {
-            s.ended.then(|| "the pipeline has ended".to_owned()).or_else(|| s.stopped_before(target))
-        };
-        let end = status.wait_for(|s| has_come(s) || lost(s).is_some()).await;
-        let end = end.map_err(|_| Error::fatal("the pipeline has ended"))?;
-        match has_come(&end) {
-            true => Ok(()),
-            false => Err(Error::fatal(lost(&end).unwrap_or_default())),
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stopped::Partition(partition, why) => write!(f, "partition {partition} stopped: {why}"),
+            Stopped::Follower(name, why) => write!(f, "follower {name} stopped: {why}"),
         }
     }
+}
 
-    /// Waits for the next change of the state; `false` when there will be none.
-    pub async fn changed(&mut self) -> bool {
-        self.status.changed().await.is_ok()
+impl From<Stopped> for Error {
+    /// A [`Fatal`](ErrorKind::Fatal) error: waiting does not help.
+    fn from(stopped: Stopped) -> Self {
+        Error::fatal(stopped.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partition(state: PartitionState) -> PartitionStatus {
+        PartitionStatus { position: 7, state }
+    }
+
+    #[test]
+    fn only_what_stopped_has_stopped_whatever_the_texts_say() {
+        let mut status = PipelineStatus::default();
+        let trouble = |kind| Trouble::new(kind, "the server stopped");
+        let retrying = PartitionState::Retrying(trouble(ErrorKind::Retriable));
+        status.partitions.insert(Partition(0), partition(retrying));
+        status.partitions.insert(Partition(1), partition(PartitionState::Running));
+        status.source_trouble = Some(trouble(ErrorKind::Retriable));
+        let retried = FollowerStatus { trouble: status.source_trouble.clone(), ..Default::default() };
+        status.followers.insert("counters".to_owned(), retried.clone());
+        assert_eq!((status.stopped(), status.troubles().len()), (Vec::new(), 3));
+
+        let gap = trouble(ErrorKind::Gap);
+        status.partitions.insert(Partition(2), partition(PartitionState::Stopped(gap.clone())));
+        let follower = FollowerStatus { stopped: true, ..retried };
+        status.followers.insert("alerts".to_owned(), follower);
+        let alerts = Stopped::Follower("alerts".to_owned(), trouble(ErrorKind::Retriable));
+        assert_eq!(status.stopped(), [Stopped::Partition(Partition(2), gap), alerts]);
+        assert_eq!(status.stopped()[0].to_string(), "partition 2 stopped: the server stopped");
+        assert_eq!(status.stopped()[0].trouble().kind, ErrorKind::Gap);
+        // Its offset may be another log's.
+        let target: Positions = [(Partition(2), 3)].into_iter().collect();
+        assert!(!status.has_committed(&target) && status.stopped_among(&target).is_some());
     }
 }

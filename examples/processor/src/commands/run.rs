@@ -1,28 +1,27 @@
-//! Running, and catching up.
+//! Runs the processor, until it is stopped or has caught up.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use feedkit_core::follower::FollowerPosition;
-use feedkit_core::pipeline::PipelineHandle;
+use feedkit_core::pipeline::{PipelineHandle, PipelineStatus};
 use feedkit_core::source::{Resume, check_resume};
-use feedkit_core::{CounterStore, Error, Follower, History, Positions, Result};
+use feedkit_core::{CounterStore, Error, Follower, History, Positions, Result, Supervisor};
 use feedkit_server::{Signals, bind, output};
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::assembly::{Processor, Stores, topics};
+use crate::assembly::{Assembly, Stores, assemble, topics};
 use crate::cli::Run;
 use crate::config::Config;
 use crate::metrics::Snapshot;
 use crate::probes;
 
-/// How often it is asked whether everything has caught up.
+/// How often `--until-caught-up` looks whether everything has caught up.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Runs until a signal comes, something fails for good, or all is caught up with.
+/// Runs until a signal comes, a part fails, or everything has caught up.
 pub async fn run(args: &Run, config: &Config) -> Result<ExitCode> {
     if args.check {
         return check(config).await;
@@ -30,36 +29,48 @@ pub async fn run(args: &Run, config: &Config) -> Result<ExitCode> {
     let signals = Signals::listen()?;
     let listener = bind(config.general.listen).await?;
     let stores = match Stores::open(config, signals.stop()).await {
-        // Asked to stop before it was there: that is done, too.
+        // A signal came while it waited for a service: it has stopped as asked.
         Err(_) if signals.stop().is_cancelled() && !args.until_caught_up => return Ok(ExitCode::SUCCESS),
         stores => stores?,
     };
     let begun = Begun { started: Instant::now(), positions: stores.postgres.history().positions().await? };
     let target = if args.until_caught_up { Some(ends(&stores).await?) } else { None };
-    let mut processor = Processor::start(config, &stores)?;
+    let Assembly { pipeline, source, signals: alerts, parts } = assemble(config, &stores)?;
     let address = listener.local_addr().unwrap_or(config.general.listen);
+    let look = {
+        let (pipeline, postgres) = (pipeline.clone(), stores.postgres.clone());
+        move || Snapshot {
+            pipeline: pipeline.status(),
+            source: source.stats(),
+            holds_lease: alerts.lease().is_some(),
+            connections: postgres.connections(),
+        }
+    };
+    let deadline = config.general.shutdown_deadline;
+    let supervisor = Supervisor::builder().with_parts(parts).drain(deadline + deadline / 3).build();
     tracing::info!("running; health and metrics on http://{address}");
-    let pipeline = processor.pipeline.clone();
-    let probing = CancellationToken::new();
-    let answering = answer(listener, &processor, probing.clone());
-    let working = async {
-        // Also when it fails: then the answers end.
-        let _done = probing.drop_guard();
-        let outcome = tokio::select! {
+    let ended = supervisor.run_until(async {
+        tokio::select! {
             () = signals.stop().cancelled() => match args.until_caught_up {
-                true => Err(Error::fatal("stopped before all was caught up with")),
+                true => Err(Error::fatal("stopped before everything had caught up")),
                 false => Ok(None),
             },
-            error = processor.fails() => Err(error),
-            caught = caught_up(&stores, &pipeline, target.as_ref()) => caught.map(Some),
-        };
-        let took = begun.started.elapsed();
-        let stopped = processor.stop(config.general.shutdown_deadline).await;
-        let caught = outcome?;
-        stopped.map(|()| caught.map(|ends| (ends, took)))
+            caught = caught_up(&stores, &pipeline, target.as_ref()) => {
+                caught.map(|ends| Some((ends, begun.started.elapsed())))
+            }
+        }
+    });
+    // Health and metrics are served to the end: they show how the parts stop.
+    let probing = CancellationToken::new();
+    let answering = probes::serve(listener, Arc::new(look), probing.clone());
+    let working = async {
+        let _done = probing.drop_guard();
+        let ended = ended.await;
+        stores.postgres.close();
+        ended
     };
-    let (answered, worked) = tokio::join!(answering, working);
-    if let Some((ends, took)) = worked? {
+    let (answered, ended) = tokio::join!(answering, working);
+    if let Some((ends, took)) = ended?? {
         begun.report(&ends, took, args.json)?;
     }
     answered.map(|()| ExitCode::SUCCESS)
@@ -109,24 +120,8 @@ async fn check(config: &Config) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn answer(
-    listener: TcpListener,
-    processor: &Processor,
-    stop: CancellationToken,
-) -> impl Future<Output = Result<()>> + use<> {
-    let (pipeline, source) = (processor.pipeline.clone(), processor.source.clone());
-    let (signals, postgres) = (processor.signals.clone(), processor.postgres.clone());
-    let look = move || Snapshot {
-        pipeline: pipeline.status(),
-        source: source.stats(),
-        holds_lease: signals.lease().is_some(),
-        connections: postgres.connections(),
-    };
-    probes::serve(listener, Arc::new(look), stop)
-}
-
-/// Waits until the history and all followers have come to `target`, whichever process has brought
-/// them there; for ever without one.
+/// Waits until the history and all followers have come to `target`, whichever process brought them
+/// there. Without a target it waits forever.
 async fn caught_up(
     stores: &Stores,
     pipeline: &PipelineHandle,
@@ -134,19 +129,22 @@ async fn caught_up(
 ) -> Result<Positions> {
     let Some(target) = target else { return std::future::pending().await };
     loop {
-        let status = pipeline.status();
-        let stopped = status.troubles().into_iter().find(|trouble| trouble.contains("stopped"));
-        if let Some(trouble) = stopped {
-            return Err(Error::fatal(trouble));
-        }
+        still_possible(&pipeline.status())?;
         match is_caught_up(stores, pipeline, target).await {
             Ok(true) => return Ok(target.clone()),
             Ok(false) => {}
-            Err(error) if error.is_retriable() => tracing::warn!(%error, "cannot tell yet how far it is"),
+            Err(error) if error.is_retriable() => {
+                tracing::warn!(%error, "cannot tell yet how far the processors have come")
+            }
             Err(error) => return Err(error),
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Fails when a partition or a follower has stopped for good: then this process will not catch up.
+fn still_possible(status: &PipelineStatus) -> Result<()> {
+    status.stopped().into_iter().next().map_or(Ok(()), |stopped| Err(stopped.into()))
 }
 
 async fn is_caught_up(stores: &Stores, pipeline: &PipelineHandle, target: &Positions) -> Result<bool> {
@@ -154,7 +152,7 @@ async fn is_caught_up(stores: &Stores, pipeline: &PipelineHandle, target: &Posit
     {
         return Ok(false);
     }
-    // Another process may run the alerts, or have died doing so.
+    // Another process may run the alerts, or may have died while it did.
     if !stores.postgres.alert_log().positions().await?.covers(target) {
         return Ok(false);
     }
@@ -168,4 +166,34 @@ async fn is_caught_up(stores: &Stores, pipeline: &PipelineHandle, target: &Posit
         }
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use feedkit_core::pipeline::{FollowerStatus, PartitionState, PartitionStatus, Trouble};
+    use feedkit_core::{ErrorKind, Partition};
+
+    use super::*;
+
+    #[test]
+    fn only_what_has_stopped_for_good_ends_the_wait_whatever_the_texts_say() {
+        // PostgreSQL says so when it restarts, which passes.
+        let passing = Trouble::new(ErrorKind::Retriable, "the server has stopped the connection");
+        let with = |state, follower: FollowerStatus| PipelineStatus {
+            partitions: [(Partition(3), PartitionStatus { position: 7, state })].into(),
+            followers: [("rollups".to_owned(), follower)].into(),
+            source_trouble: Some(passing.clone()),
+            ..Default::default()
+        };
+        let retried = || FollowerStatus { trouble: Some(passing.clone()), ..Default::default() };
+        let retrying = PartitionState::Retrying(passing.clone());
+        still_possible(&with(retrying.clone(), retried())).unwrap();
+        let gap = PartitionState::Stopped(Trouble::new(ErrorKind::Gap, "truncated"));
+        let error = still_possible(&with(gap, retried())).unwrap_err();
+        assert_eq!(error.to_string(), "partition 3 stopped: truncated");
+        let damaged = Trouble::new(ErrorKind::Corrupt, "damaged");
+        let follower = FollowerStatus { trouble: Some(damaged), stopped: true, ..Default::default() };
+        let error = still_possible(&with(retrying, follower)).unwrap_err();
+        assert_eq!(error.to_string(), "follower rollups stopped: damaged");
+    }
 }

@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 
 use feedkit_core::history::CommitCounts;
 use feedkit_core::json_lines::{Origin, Progress, Replay};
-use feedkit_core::{Clock, Error, Positions, Result, SystemClock};
+use feedkit_core::pipeline::PipelineHandle;
+use feedkit_core::{Clock, Error, Positions, Result, Supervisor, SystemClock};
 use feedkit_server::Signals;
-use feedkit_store::sqlite::USER_ACTIONS;
+use feedkit_store::sqlite::{Sqlite, USER_ACTIONS};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use crate::assembly::{Assembly, PUBLISH_DEADLINE, none_stopped};
 use crate::cli;
 use crate::config::Config;
-use crate::engine::{Engine, PUBLISH_DEADLINE};
 use feedkit_server::output;
 
 /// How long events in progress may take to finish after a signal.
@@ -46,17 +47,19 @@ pub async fn replay(args: &cli::Replay, config: &Config) -> Result<ExitCode> {
     }
     let signals = Signals::listen()?;
     let shutdown = signals.stop();
-    let mut engine = Engine::start(config).await?;
-    let outcome = tokio::select! {
-        outcome = run(args, &mut engine, shutdown) => outcome,
-        // To wait for input, or for space on a full disk, may take long.
-        () = overdue(shutdown) => Ok(None),
-    };
-    let patience = if matches!(outcome, Ok(Some(_))) { PUBLISH_DEADLINE } else { Duration::ZERO };
-    let stopped = engine.stop(patience).await;
-    let summary = outcome?;
-    stopped?;
-    match summary {
+    let assembly = Assembly::open(config).await?;
+    let (store, pipeline) = (assembly.store.clone(), assembly.pipeline.clone());
+    let parts = assembly.parts(PUBLISH_DEADLINE, shutdown.clone());
+    let outcome = Supervisor::builder().with_parts(parts).build().run_until(async {
+        tokio::select! {
+            outcome = run(args, &store, &pipeline, shutdown) => outcome,
+            // To wait for input, or for space on a full disk, may take long.
+            () = overdue(shutdown) => Ok(None),
+        }
+    });
+    let outcome = outcome.await;
+    store.close().await;
+    match outcome?? {
         Some(summary) => show(&summary, args.json).map(|()| ExitCode::SUCCESS),
         None => {
             eprintln!(
@@ -69,18 +72,19 @@ pub async fn replay(args: &cli::Replay, config: &Config) -> Result<ExitCode> {
 
 async fn run(
     args: &cli::Replay,
-    engine: &mut Engine,
+    store: &Sqlite,
+    pipeline: &PipelineHandle,
     shutdown: &CancellationToken,
 ) -> Result<Option<Summary>> {
     let bar = progress_bar(&args.files);
-    // Events that an earlier run has left in the log do not count for this run.
+    // Events that an earlier run left in the log do not count for this run.
     bar.set_message("catching up with an earlier run");
-    let left = engine.store.log().ends(USER_ACTIONS).await?;
-    engine.reached(&left).await?;
+    let left = store.log().ends(USER_ACTIONS).await?;
+    reached(pipeline, &left).await?;
     bar.set_message("");
 
-    let before = engine.pipeline.status().counts;
-    let alerts_before = alerts_so_far(engine).await?;
+    let before = pipeline.status().counts;
+    let alerts_before = store.alert_log().count().await?;
     let started = Instant::now();
     let (mut lines, mut positions) = (0, Positions::new());
     let mut bytes_before = 0;
@@ -91,8 +95,8 @@ async fn run(
             Some(name) => name.clone(),
             None => source_name(file)?,
         };
-        let first_seen = engine.store.first_seen(&name, SystemClock.now()).await?;
-        let replay = Replay::new(Arc::new(engine.store.log().sink(USER_ACTIONS)?), args.speed);
+        let first_seen = store.first_seen(&name, SystemClock.now()).await?;
+        let replay = Replay::new(Arc::new(store.log().sink(USER_ACTIONS)?), args.speed);
         let mut last = 0;
         let show = |progress: Progress| {
             last = progress.bytes;
@@ -100,11 +104,7 @@ async fn run(
             bar.set_message(format!("{} events", lines + progress.lines));
         };
         let sending = replay.run(reader, Origin::new(&name, first_seen), show, shutdown);
-        let replayed = tokio::select! {
-            sent = sending => sent.map_err(|e| e.context(file.display()))?,
-            // Otherwise the log would accept events that nobody counts.
-            error = engine.fails() => return Err(error),
-        };
+        let replayed = sending.await.map_err(|e| e.context(file.display()))?;
         bytes_before += last;
         lines += replayed.lines;
         for (partition, offset) in replayed.positions.iter() {
@@ -112,14 +112,14 @@ async fn run(
         }
     }
     bar.set_message(format!("{lines} events, waiting for the followers"));
-    engine.reached(&positions).await?;
+    reached(pipeline, &positions).await?;
     let seconds = started.elapsed().as_secs_f64();
     bar.finish_and_clear();
     if shutdown.is_cancelled() {
         return Ok(None);
     }
-    let counts = engine.pipeline.status().counts;
-    let alerts = alerts_so_far(engine).await? - alerts_before;
+    let counts = pipeline.status().counts;
+    let alerts = store.alert_log().count().await? - alerts_before;
     Ok(Some(summary(lines, before, counts, alerts, seconds)))
 }
 
@@ -157,8 +157,9 @@ fn show(summary: &Summary, json: bool) -> Result<()> {
     output::line(&format!("{:.2} s, {:.0} events/s", summary.seconds, summary.events_per_second))
 }
 
-async fn alerts_so_far(engine: &Engine) -> Result<u64> {
-    engine.store.alert_log().count().await
+/// Waits until the history and every follower have stored everything up to `positions`.
+async fn reached(pipeline: &PipelineHandle, positions: &Positions) -> Result<()> {
+    none_stopped(&pipeline.reached(positions).await?)
 }
 
 fn open(file: &Path) -> Result<Box<dyn BufRead + Send>> {
@@ -173,7 +174,7 @@ fn open(file: &Path) -> Result<Box<dyn BufRead + Send>> {
     Ok(Box::new(BufReader::with_capacity(1 << 18, opened)))
 }
 
-/// A file has the same name in every working directory.
+/// The name of a file as a source. It does not depend on the current directory.
 fn source_name(file: &Path) -> Result<String> {
     if file == Path::new("-") {
         return Ok("-".to_owned());

@@ -8,7 +8,7 @@ use super::world::{World, until};
 /// The partition's reason to have stopped.
 fn stopped(running: &super::world::Running, partition: u32) -> Option<String> {
     match running.handle.status().partitions.get(&Partition(partition))?.state.clone() {
-        PartitionState::Stopped(why) => Some(why),
+        PartitionState::Stopped(why) => Some(why.message),
         _ => None,
     }
 }

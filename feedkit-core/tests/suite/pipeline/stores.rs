@@ -114,8 +114,7 @@ async fn while_the_history_is_away_memory_is_bounded_and_status_says_so() {
         });
     let running = Running::start(world.pipeline(hooked));
     world.send(16, 3_000).await;
-    let retrying =
-        |state: &PartitionState| matches!(state, PartitionState::Retrying(why) if why.contains("refused"));
+    let retrying = |state: &PartitionState| matches!(state, PartitionState::Retrying(why) if why.message.contains("refused"));
     until("all partitions are being retried", async || {
         let status = running.handle.status();
         status.partitions.len() == 4 && status.partitions.values().all(|p| retrying(&p.state))

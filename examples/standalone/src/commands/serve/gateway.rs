@@ -1,9 +1,10 @@
-//! Builds a gateway from the engine's parts, the settings and the tokens.
+//! The gateway, put together from the store, the settings and the tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use feedkit_core::access::ByOwnership;
+use feedkit_core::supervisor::SupervisorHandle;
 use feedkit_core::{Clock, Error, Result, SystemClock, TokenVerifier, UserId};
 use feedkit_http::jwt::{JwtVerifier, NewToken, TokenSigner};
 use feedkit_http::{Gateway, LocalCache, Parts};
@@ -12,18 +13,20 @@ use feedkit_server::settings::Secret;
 use feedkit_store::sqlite::USER_ACTIONS;
 
 use super::metrics;
-use super::parts::{EngineHealth, HistoryVisibility, Notifications};
+use super::parts::{HistoryVisibility, Notifications, PartsHealth};
+use crate::assembly::Assembly;
 use crate::config::Config;
-use crate::engine::Engine;
 
-/// A gateway in front of the engine.
+/// A gateway on an open directory. `parts` says what the parts are doing.
 pub fn assemble(
-    engine: &Engine,
+    assembly: &Assembly,
+    parts: SupervisorHandle,
     config: &Config,
     tokens: Arc<dyn TokenVerifier>,
     limits: &LocalLimits,
 ) -> Result<Gateway> {
-    let (store, history) = (&engine.store, engine.store.history());
+    let Assembly { store, pipeline, .. } = assembly;
+    let history = store.history();
     let parts = Parts {
         sink: Arc::new(store.log().sink(USER_ACTIONS)?),
         counters: Some(Arc::new(history.counts())),
@@ -31,13 +34,13 @@ pub fn assemble(
         cache: Arc::new(LocalCache::default()),
         alerts: Arc::new(store.alert_log()),
         notifications: Arc::new(Notifications::new(store.log())),
-        visibility: Arc::new(HistoryVisibility::new(store.log(), &engine.pipeline)?),
+        visibility: Arc::new(HistoryVisibility::new(store.log(), pipeline)?),
         tokens,
         authorizer: Arc::new(ByOwnership),
         limits: limits.limits(),
-        health: Arc::new(EngineHealth::new(engine)),
+        health: Arc::new(PartsHealth::new(pipeline, parts)),
         clock: Arc::new(SystemClock),
-        metrics: metrics::registry(&engine.pipeline)?,
+        metrics: metrics::registry(pipeline)?,
     };
     let settings = gateway::settings(&config.gateway, &config.live, config.pipeline.event_policy());
     Ok(Gateway::new(parts, settings))

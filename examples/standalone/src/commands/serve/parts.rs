@@ -1,16 +1,16 @@
-//! The parts of the engine that a gateway needs.
+//! What the gateway asks of the other parts.
 
 use async_trait::async_trait;
 use feedkit_core::health::{Component, Health};
 use feedkit_core::pipeline::{PartitionState, PipelineHandle, PipelineStatus};
+use feedkit_core::supervisor::{PartState, SupervisorHandle};
 use feedkit_core::{Error, EventSource, Position, Result};
 use feedkit_http::{OpenSource, Visibility};
 use feedkit_store::sqlite::{NOTIFICATIONS, SourceOptions, SqliteLog, USER_ACTIONS};
-use tokio::task::AbortHandle;
 
-use crate::engine::Engine;
+use crate::assembly::RELAY;
 
-/// Readers of the notifications' log.
+/// Opens readers of the notifications' log.
 pub struct Notifications {
     log: SqliteLog,
 }
@@ -28,7 +28,7 @@ impl OpenSource for Notifications {
     }
 }
 
-/// A write is visible when the history has it: the counters are the history's own totals.
+/// A write is visible when the history has it, because the counters are the history's own totals.
 pub struct HistoryVisibility {
     log: SqliteLog,
     pipeline: PipelineHandle,
@@ -57,35 +57,37 @@ impl Visibility for HistoryVisibility {
         }
         let target = [(position.partition, position.offset)].into_iter().collect();
         let seen = self.pipeline.committed(&target).await;
-        // This cannot be found out now. Another start may help.
+        // The pipeline cannot tell now. The next start may bring the event into the history.
         seen.map_err(|error| Error::retriable(error.to_string()).with_source(error))
     }
 }
 
-/// The condition of the pipeline, by component. The gateway knows the condition of the fan-out itself.
-pub struct EngineHealth {
+/// The pipeline's condition by component. The gateway itself knows the condition of its fan-out.
+pub struct PartsHealth {
     pipeline: PipelineHandle,
-    relay: AbortHandle,
+    parts: SupervisorHandle,
 }
 
-impl EngineHealth {
-    pub fn new(engine: &Engine) -> Self {
-        EngineHealth { pipeline: engine.pipeline.clone(), relay: engine.relay() }
+impl PartsHealth {
+    pub fn new(pipeline: &PipelineHandle, parts: SupervisorHandle) -> Self {
+        PartsHealth { pipeline: pipeline.clone(), parts }
     }
 }
 
-impl Health for EngineHealth {
+impl Health for PartsHealth {
     fn components(&self) -> Vec<Component> {
-        components(&self.pipeline.status(), !self.relay.is_finished())
+        let ended = matches!(self.parts.state(RELAY), Some(PartState::Stopped | PartState::Failed { .. }));
+        components(&self.pipeline.status(), !ended)
     }
 }
 
 fn components(status: &PipelineStatus, relays: bool) -> Vec<Component> {
     let log = match &status.source_trouble {
-        Some(why) => Component::down("log", why),
+        Some(why) => Component::down("log", why.to_string()),
         None => Component::up("log"),
     };
-    let trouble = status.followers.values().find_map(|follower| follower.trouble.as_deref());
+    let trouble = status.followers.values().find_map(|follower| follower.trouble.as_ref());
+    let trouble = trouble.map(|trouble| trouble.message.as_str());
     let alerts = match trouble.or((!relays).then_some("notifications are no longer published")) {
         Some(why) => Component::degraded("alerts", why),
         None => Component::up("alerts"),
@@ -121,9 +123,9 @@ fn history(status: &PipelineStatus) -> Component {
 
 #[cfg(test)]
 mod tests {
-    use feedkit_core::Partition;
     use feedkit_core::health::Condition;
-    use feedkit_core::pipeline::{FollowerStatus, PartitionStatus};
+    use feedkit_core::pipeline::{FollowerStatus, PartitionStatus, Trouble};
+    use feedkit_core::{ErrorKind, Partition};
 
     use super::*;
 
@@ -142,18 +144,22 @@ mod tests {
         let well = PipelineStatus::default();
         assert_eq!(conditions(&well, true), all_but(&[]));
         assert_eq!(conditions(&well, false), all_but(&[("alerts", Condition::Degraded)]));
-        let unread = PipelineStatus { source_trouble: Some("disk".into()), ..well.clone() };
+        let unread = PipelineStatus {
+            source_trouble: Some(Trouble::new(ErrorKind::Retriable, "disk")),
+            ..well.clone()
+        };
         assert_eq!(conditions(&unread, true), all_but(&[("log", Condition::Down)]));
         let in_state = |state| {
             let partition = PartitionStatus { state, ..Default::default() };
             PipelineStatus { partitions: [(Partition(1), partition)].into(), ..well.clone() }
         };
         let both = |condition| all_but(&[("history", condition), ("counters", condition)]);
-        let retrying = in_state(PartitionState::Retrying("full".into()));
+        let retrying = in_state(PartitionState::Retrying(Trouble::new(ErrorKind::Retriable, "full")));
         assert_eq!(conditions(&retrying, true), both(Condition::Degraded));
-        let stopped = in_state(PartitionState::Stopped("gap".into()));
+        let stopped = in_state(PartitionState::Stopped(Trouble::new(ErrorKind::Gap, "gap")));
         assert_eq!(conditions(&stopped, true), both(Condition::Down));
-        let alerts = FollowerStatus { trouble: Some("bad".into()), ..Default::default() };
+        let alerts =
+            FollowerStatus { trouble: Some(Trouble::new(ErrorKind::Retriable, "bad")), ..Default::default() };
         let troubled = PipelineStatus { followers: [("alerts".to_owned(), alerts)].into(), ..well };
         assert_eq!(conditions(&troubled, true), all_but(&[("alerts", Condition::Degraded)]));
     }

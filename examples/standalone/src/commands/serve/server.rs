@@ -1,30 +1,31 @@
-//! Runs a server from its start to its end.
+//! `serve`, from its start to its end.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use feedkit_core::{Error, Result};
+use feedkit_core::{Error, Result, Supervisor};
 use feedkit_server::gateway::{Algorithm, LocalLimits};
 use feedkit_server::settings::Secret;
 use feedkit_server::{Signals, bind};
 use feedkit_store::sqlite::USER_ACTIONS;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::check::check;
 use super::demo::{self, Demo};
 use super::{gateway, secret, welcome};
+use crate::assembly::{Assembly, PUBLISH_DEADLINE};
 use crate::cli;
 use crate::config::Config;
-use crate::engine::{Engine, PUBLISH_DEADLINE};
 
-/// How often limiters forget keys that have not been used for long.
+/// How often the rate limiters forget users who have not come for long.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 
-/// Serves until a signal arrives or the engine fails.
+/// How long all parts may take to stop beyond the gateway's own deadline.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Serves until a signal comes, or a part fails.
 pub async fn serve(args: &cli::Serve, mut config: Config) -> Result<ExitCode> {
     if args.demo && config.data_is_default {
         config.data = demo::DIRECTORY.into();
@@ -38,71 +39,47 @@ pub async fn serve(args: &cli::Serve, mut config: Config) -> Result<ExitCode> {
     }
     // Before anything is written: a port in use must not leave a directory behind.
     let listener = bind(config.front.listen).await?;
-    let mut engine = Engine::start(&config).await?;
-    let served = run(args, &config, &mut engine, listener, signals.stop()).await;
-    let patience = match &served {
-        Ok(until) => until.saturating_duration_since(Instant::now()).min(PUBLISH_DEADLINE),
-        Err(_) => Duration::ZERO,
-    };
-    let stopped = engine.stop(patience).await;
-    served?;
-    stopped?;
-    Ok(ExitCode::SUCCESS)
+    let assembly = Assembly::open(&config).await?;
+    let store = assembly.store.clone();
+    let outcome = run(args, &config, assembly, listener, signals.stop()).await;
+    store.close().await;
+    outcome.map(|()| ExitCode::SUCCESS)
 }
 
-/// Runs the gateway and its background tasks until they must end. Returns when all of them have ended, with the time by
-/// which the engine must have ended too.
+/// Runs the gateway and the pipeline until `stop`. What brings events in is stopped first.
 async fn run(
     args: &cli::Serve,
     config: &Config,
-    engine: &mut Engine,
+    assembly: Assembly,
     listener: TcpListener,
     stop: &CancellationToken,
-) -> Result<Instant> {
+) -> Result<()> {
     let address = listener.local_addr().map_err(|e| Error::fatal(format!("no address: {e}")))?;
     let secret = signing_secret(config)?;
     let tokens = Arc::new(gateway::verifier(&config.jwt, secret.as_ref())?);
     let limits = LocalLimits::new(config.front.rate_limit)?;
-    let routes = gateway::assemble(engine, config, tokens, &limits)?;
-    let demo = match args.demo {
-        true => Some(Demo::new(&config.data, engine.store.log().sink(USER_ACTIONS)?)?),
-        false => None,
-    };
+    let deadline = config.gateway.shutdown_deadline;
 
-    let ending = CancellationToken::new();
-    let mut gateway = tokio::spawn(routes.run(listener, ending.clone()));
-    let forgetting = tokio::spawn(forget_idle(limits, ending.clone()));
-    let mut playing = tokio::spawn(play(demo, ending.clone()));
-    let (mut served, mut played) = (None, None);
-    let outcome = match welcome::welcome(config, &config.data, address, secret.as_ref()) {
-        Err(error) => Err(error),
-        Ok(()) => tokio::select! {
-            () = stop.cancelled() => Ok(()),
-            error = engine.fails() => Err(error),
-            ended = &mut gateway => {
-                served = Some(ended);
-                Err(Error::fatal("the gateway has ended"))
-            }
-            ended = &mut playing => {
-                played = Some(ended);
-                Err(Error::fatal("the demo has ended"))
-            }
-        },
+    let mut parts = Supervisor::builder().drain(deadline + DRAIN);
+    let gateway = gateway::assemble(&assembly, parts.handle(), config, tokens, &limits)?;
+    if args.demo {
+        let demo = Demo::new(&config.data, assembly.store.log().sink(USER_ACTIONS)?)?;
+        parts = parts.part("demo", |stop| async move { demo.play(&stop).await });
+    }
+    let supervisor = parts
+        .part("gateway", |stop| gateway.run(listener, stop))
+        .part("rate limits", |stop| forget_idle(limits, stop))
+        .with_parts(assembly.parts(PUBLISH_DEADLINE.min(deadline), CancellationToken::new()))
+        .build();
+    let until_stopped = async {
+        welcome::welcome(config, &config.data, address, secret.as_ref())?;
+        stop.cancelled().await;
+        Ok(())
     };
-    let until = Instant::now() + config.gateway.shutdown_deadline;
-    ending.cancel();
-    let served = ended("the gateway", gateway, served).await;
-    let played = ended("the demo", playing, played).await;
-    let forgotten = ended("the limiters' housekeeping", forgetting, None).await;
-    // The part that failed says why; the others only say that they have ended.
-    let outcome = match (outcome, &served, &played) {
-        (Err(_), Err(_), _) | (Err(_), _, Err(_)) => Ok(()),
-        (outcome, ..) => outcome,
-    };
-    served.and(played).and(forgotten).and(outcome).map(|()| until)
+    supervisor.run_until(until_stopped).await?
 }
 
-/// The key that signs tokens, or `None` if another program signs them.
+/// The secret that signs tokens; `None` when somebody else signs them.
 fn signing_secret(config: &Config) -> Result<Option<Secret>> {
     match (config.jwt.algorithm, &config.jwt.secret) {
         (Algorithm::Hs256, None) => secret::read_or_make(&config.data).map(Some),
@@ -110,7 +87,7 @@ fn signing_secret(config: &Config) -> Result<Option<Secret>> {
     }
 }
 
-/// Forgets the keys that have their full allowance again.
+/// Drops the keys that have all their allowance back: they only take memory.
 async fn forget_idle(limits: LocalLimits, stop: CancellationToken) -> Result<()> {
     loop {
         tokio::select! {
@@ -118,27 +95,4 @@ async fn forget_idle(limits: LocalLimits, stop: CancellationToken) -> Result<()>
             () = stop.cancelled() => return Ok(()),
         }
     }
-}
-
-async fn play(demo: Option<Demo>, stop: CancellationToken) -> Result<()> {
-    match demo {
-        Some(demo) => demo.play(&stop).await,
-        None => {
-            stop.cancelled().await;
-            Ok(())
-        }
-    }
-}
-
-/// The outcome of a task: known already, or awaited here.
-async fn ended(
-    what: &str,
-    task: JoinHandle<Result<()>>,
-    told: Option<Result<Result<()>, tokio::task::JoinError>>,
-) -> Result<()> {
-    let ended = match told {
-        Some(ended) => ended,
-        None => task.await,
-    };
-    ended.unwrap_or_else(|e| Err(Error::fatal(format!("failed: {e}")))).map_err(|e| e.context(what))
 }

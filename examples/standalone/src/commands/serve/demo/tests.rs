@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use feedkit_core::Alerts;
-use feedkit_core::ErrorKind;
 use feedkit_core::notification::{Audience, Notification};
+use feedkit_core::{Alerts, ErrorKind, Supervisor};
 use feedkit_server::settings::{Given, Layers};
 
 use super::*;
+use crate::assembly::Assembly;
 use crate::config::{AllSections, Config};
-use crate::engine::Engine;
 
 fn config(data: &Path) -> Config {
     let data = data.to_str().unwrap().to_owned();
@@ -20,20 +19,25 @@ fn config(data: &Path) -> Config {
 
 /// What is raised about a chapter that began a while ago, played at once. Its start too.
 async fn raised(data: &Path, is_new: bool) -> (Timestamp, Chapter, Vec<Notification>) {
-    let mut engine = Engine::start(&config(data)).await.unwrap();
-    let sink = Arc::new(engine.store.log().sink(USER_ACTIONS).unwrap());
+    let assembly = Assembly::open(&config(data)).await.unwrap();
+    let (store, pipeline) = (assembly.store.clone(), assembly.pipeline.clone());
+    let sink = Arc::new(store.log().sink(USER_ACTIONS).unwrap());
     let start = SystemClock.now().saturating_sub(CHAPTER);
     let chapter = Chapter::new(start).unwrap();
     let mut records = chapter.past(is_new).unwrap();
     let minute = start.saturating_add(Duration::from_secs(60));
     records.extend(chapter.items().unwrap().take_while(|(due, _)| *due < minute).map(|(_, record)| record));
-    for outcome in sink.send(records).await {
-        outcome.unwrap();
-    }
-    let ends = engine.store.log().ends(USER_ACTIONS).await.unwrap();
-    engine.reached(&ends).await.unwrap();
-    let alerts = engine.store.alert_log().alerts(None, 10_000).await.unwrap();
-    engine.stop(Duration::ZERO).await.unwrap();
+    let parts = assembly.parts(Duration::ZERO, CancellationToken::new());
+    let raised = Supervisor::builder().with_parts(parts).build().run_until(async {
+        for outcome in sink.send(records).await {
+            outcome.unwrap();
+        }
+        let ends = store.log().ends(USER_ACTIONS).await.unwrap();
+        pipeline.reached(&ends).await.unwrap();
+        store.alert_log().alerts(None, 10_000).await.unwrap()
+    });
+    let alerts = raised.await.unwrap();
+    store.close().await;
     (start, chapter, alerts.into_iter().map(|(_, alert)| alert).collect())
 }
 
@@ -64,8 +68,8 @@ async fn within_a_minute_there_are_milestones_and_a_fraud() {
 async fn a_directory_of_others_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     check_directory(&dir.path().join("new")).await.unwrap();
-    let engine = Engine::start(&config(dir.path())).await.unwrap();
-    let sink = engine.store.log().sink(USER_ACTIONS).unwrap();
+    let assembly = Assembly::open(&config(dir.path())).await.unwrap();
+    let sink = assembly.store.log().sink(USER_ACTIONS).unwrap();
     check_directory(dir.path()).await.unwrap();
     sink.send(vec![published_post("ann", &PostId::new("p1").unwrap(), SystemClock.now())])
         .await
@@ -75,7 +79,7 @@ async fn a_directory_of_others_is_refused() {
     assert!(refused.kind() == ErrorKind::Invalid && refused.to_string().contains("1 events"), "{refused}");
     Demo::new(dir.path(), sink).unwrap();
     check_directory(dir.path()).await.unwrap();
-    engine.stop(Duration::ZERO).await.unwrap();
+    assembly.store.close().await;
 }
 
 #[test]
