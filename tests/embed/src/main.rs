@@ -10,9 +10,10 @@ use std::sync::Arc;
 use feedkit_alerts::{AlertFollower, AlertOptions, RuleSet};
 use feedkit_core::notification::{Audience, Notification};
 use feedkit_core::sink::NewRecord;
-use feedkit_core::{Alerts, EventSink, Inspect, Pipeline, Positions, PostId, Queries, SystemClock, UserId};
+use feedkit_core::{
+    Alerts, EventSink, Inspect, Pipeline, Positions, PostId, Queries, Supervisor, SystemClock, UserId,
+};
 use feedkit_store::sqlite::{SourceOptions, Sqlite, SqliteOptions, USER_ACTIONS};
-use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audited;
 use crate::first_fan::FirstFan;
@@ -54,18 +55,21 @@ async fn run(dir: &Path) -> Result<Outcome> {
         AlertFollower::new(alerts.clone(), history.clone(), rules, clock, AlertOptions::default())?;
     let source = store.log().member(USER_ACTIONS, "embed", SourceOptions::default()).await?;
     let pipeline = Pipeline::builder(source, history.clone()).follower(follower).build();
-    let (handle, shutdown) = (pipeline.handle(), CancellationToken::new());
-    let running = tokio::spawn(pipeline.run(shutdown.clone()));
+    let handle = pipeline.handle();
+    let supervisor = Supervisor::builder().part("pipeline", |stop| pipeline.run(stop)).build();
 
     let audit = dir.join("audit.log");
     let sink = Audited::new(store.log().sink(USER_ACTIONS)?, &audit)?;
-    let mut sent = Positions::new();
-    for outcome in sink.send(events()).await {
-        let position = outcome?;
-        sent.advance(position.partition, position.offset);
-    }
-    sink.flush().await?;
-    handle.reached(&sent).await?;
+    let reached = supervisor.run_until(async {
+        let mut sent = Positions::new();
+        for outcome in sink.send(events()).await {
+            let position = outcome?;
+            sent.advance(position.partition, position.offset);
+        }
+        sink.flush().await?;
+        handle.reached(&sent).await
+    });
+    assert!(reached.await??.stopped().is_empty());
 
     let post = history.post(&PostId::new("p9")?).await?.ok_or("p9 is not there")?;
     assert_eq!(post.author, Some(UserId::new("ann")?));
@@ -73,8 +77,6 @@ async fn run(dir: &Path) -> Result<Outcome> {
     assert_eq!(verification.differences, Vec::<String>::new());
     let alerts = alerts.alerts(None, 100).await?.into_iter().map(|(_, alert)| alert).collect();
 
-    shutdown.cancel();
-    running.await??;
     store.close().await;
     let acknowledged = std::fs::read_to_string(&audit)?.lines().count();
     Ok(Outcome { likes: post.likes, alerts, acknowledged })
