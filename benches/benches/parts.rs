@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use feedkit_alerts::RuleSet;
-use feedkit_alerts::engine::{Limits, Rules};
+use feedkit_alerts::{AlertOptions, RuleRunner, RuleSet};
 use feedkit_core::codec::Place;
 use feedkit_core::effect::{Fold, LikePolicy, LoggedEvent};
 use feedkit_core::history::CommitBatch;
@@ -79,16 +78,12 @@ fn journal(c: &mut Criterion) {
 
 fn rules(c: &mut Criterion) {
     let effects: Vec<_> = events(1).iter().map(LoggedEvent::effect).collect();
-    let mut rules =
-        Rules::new(&RuleSet::standard(), &Limits::default()).expect("the standard rules are sound");
+    let mut rules = RuleRunner::new(&RuleSet::standard(), &AlertOptions::default())
+        .expect("the standard rules are valid");
     let mut group = c.benchmark_group("rules");
     group.throughput(Throughput::Elements(BATCH));
     group.bench_function("all three", |b| {
-        b.iter(|| {
-            let hasher = rules.hasher();
-            let hashed: Vec<_> = black_box(&effects).iter().map(|effect| hasher.hash(effect)).collect();
-            rules.run(&hashed, effects[effects.len() - 1].time)
-        })
+        b.iter(|| rules.step(black_box(&effects), effects[effects.len() - 1].time))
     });
 }
 

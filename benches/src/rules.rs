@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-use feedkit_alerts::engine::{Limits, Rules};
 use feedkit_alerts::rules::{Milestone, Spike, UserRate};
-use feedkit_alerts::{RuleSet, RulesConfig};
+use feedkit_alerts::{AlertOptions, RuleRunner, RuleSet, RulesConfig};
 use feedkit_core::alert_log::WholeStates;
 use feedkit_core::effect::Effect;
 use feedkit_core::{EventKind, PostId, Result, Timestamp, UserId};
 use rand::{RngExt, SeedableRng};
 
+/// Number of effects in a step.
 const STEP: usize = 20_000;
 
 /// Measures each rule alone, and all three.
@@ -29,7 +29,7 @@ pub fn measure_all(keys: u32) -> Result<()> {
 }
 
 fn measure(name: &str, set: &RuleSet, keys: u32) -> Result<()> {
-    let mut rules = Rules::new(set, &Limits::default())?;
+    let mut rules = RuleRunner::new(set, &AlertOptions::default())?;
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
     let names: Vec<_> = (0..keys).map(|k| (id(k, "u"), id(k, "p"))).collect();
     let (mut now, mut effects_run, mut spent) = (1_700_000_000_000i64, 0u64, std::time::Duration::ZERO);
@@ -47,9 +47,7 @@ fn measure(name: &str, set: &RuleSet, keys: u32) -> Result<()> {
             .collect();
         now += STEP as i64;
         let begun = Instant::now();
-        let hasher = rules.hasher();
-        let hashed: Vec<_> = effects.iter().map(|e| hasher.hash(e)).collect();
-        std::hint::black_box(rules.run(&hashed, Timestamp::from_millis(now)));
+        std::hint::black_box(rules.step(&effects, Timestamp::from_millis(now)));
         if effects_run >= warm {
             spent += begun.elapsed();
         }
@@ -61,7 +59,7 @@ fn measure(name: &str, set: &RuleSet, keys: u32) -> Result<()> {
     println!(
         "{name:10} {:6.1} ns an effect; {} states, snapshot of {:.1} MB and {} rows in {:?}",
         spent.as_nanos() as f64 / (effects_run - warm) as f64,
-        rules.keys(),
+        rules.states(),
         bytes as f64 / 1e6,
         written.exact.len(),
         begun.elapsed()

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use feedkit_core::{Error, Result};
 use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
 
 use crate::RuleSet;
 use crate::rules::{Milestone, MilestoneConfig, Spike, SpikeConfig, UserRate, UserRateConfig};
 
-/// The table `rules` of a configuration: each of the rules that come with this crate, all of them on unless told
-/// otherwise.
+/// The table `rules` of a configuration file, with a table for each rule that comes with this
+/// crate.
+///
+/// A rule runs unless its table says `enabled = false`.
 ///
 /// ```toml
 /// [rules.milestone]
@@ -25,26 +26,27 @@ use crate::rules::{Milestone, MilestoneConfig, Spike, SpikeConfig, UserRate, Use
 /// enabled = false
 /// ```
 ///
-/// Durations are written `"500ms"`, `"10s"`, `"5m"`, `"1h 30m"`. It deserialises by itself, to be part of a larger
-/// configuration under the key `rules`.
+/// Durations are written as `"500ms"`, `"10s"`, `"5m"` or `"1h 30m"`. The type implements
+/// `Deserialize`, so a larger configuration can include it under the key `rules`.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct RulesConfig {
-    /// `[rules.milestone]`
+    /// The table `[rules.milestone]`.
     pub milestone: MilestoneConfig,
-    /// `[rules.spike]`
+    /// The table `[rules.spike]`.
     pub spike: SpikeConfig,
-    /// `[rules.user_rate]`
+    /// The table `[rules.user_rate]`.
     pub user_rate: UserRateConfig,
 }
 
 impl RulesConfig {
-    /// Reads a text that has nothing but the table `rules`.
+    /// Reads a TOML text that has only the table `rules`.
     ///
     /// # Errors
     ///
-    /// [`Invalid`](feedkit_core::ErrorKind::Invalid): says where, and which key; of an unknown one also which
-    /// there are.
+    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) if the text is not such a table. The message names
+    /// the place and the key. For an unknown key it also lists the known ones.
     pub fn from_toml(text: &str) -> Result<Self> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -57,7 +59,7 @@ impl RulesConfig {
         Ok(file.rules)
     }
 
-    /// The rules that are on.
+    /// Makes the rules that are enabled.
     ///
     /// # Errors
     ///
@@ -77,13 +79,13 @@ impl RulesConfig {
     }
 }
 
-/// A setting of a rule has a value that it cannot have.
+/// The value of a rule's setting is out of range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidSetting {
-    /// The setting's path in a configuration: `rules.spike.window`.
+    /// The setting's path in a configuration, such as `rules.spike.window`.
     pub path: String,
-    /// What is wrong with its value: `is 5ms, it must be from 1s to 1h`.
+    /// What is wrong with its value, such as `is 5ms; it must be from 1s to 1h`.
     pub fault: String,
 }
 
@@ -96,13 +98,13 @@ impl fmt::Display for InvalidSetting {
 impl std::error::Error for InvalidSetting {}
 
 impl From<InvalidSetting> for Error {
-    /// [`Invalid`](feedkit_core::ErrorKind::Invalid).
+    /// Makes an [`Invalid`](feedkit_core::ErrorKind::Invalid) error.
     fn from(invalid: InvalidSetting) -> Self {
         Error::invalid(invalid.to_string()).with_source(invalid)
     }
 }
 
-/// A duration as configurations write it.
+/// Writes a duration as configuration files do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 
@@ -120,16 +122,16 @@ pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
     let text = String::deserialize(deserializer)?;
     let span = text.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
     span.ok_or_else(|| {
-        serde::de::Error::custom(format!("{text:?} is not a duration (such as \"10s\" or \"5m\")"))
+        serde::de::Error::custom(format!("{text:?} is not a duration such as \"10s\" or \"5m\""))
     })
 }
 
-/// The fault of one key of one rule.
+/// The error for one key of one rule.
 pub(crate) fn invalid(rule: &str, key: &str, fault: impl fmt::Display) -> InvalidSetting {
     InvalidSetting { path: format!("rules.{rule}.{key}"), fault: fault.to_string() }
 }
 
-/// A window's length in milliseconds.
+/// Checks a window's length, and returns it in milliseconds.
 pub(crate) fn window(rule: &str, window: Duration) -> Result<i64, InvalidSetting> {
     within(rule, "window", window, Duration::from_secs(1), Duration::from_secs(3600))?;
     Ok(window.as_millis() as i64)
@@ -146,23 +148,13 @@ pub(crate) fn within(
     if (least..=most).contains(&value) {
         return Ok(());
     }
-    Err(invalid(rule, key, format!("is {}, it must be from {} to {}", Span(value), Span(least), Span(most))))
+    Err(invalid(rule, key, format!("is {}; it must be from {} to {}", Span(value), Span(least), Span(most))))
 }
 
-/// Checks a bound of keys.
+/// Checks a maximum number of keys.
 pub(crate) fn max_keys(rule: &str, keys: usize) -> Result<(), InvalidSetting> {
     match keys {
         1..=1_000_000_000 => Ok(()),
-        _ => Err(invalid(rule, "max_keys", format!("is {keys}, it must be from 1 to 1000000000"))),
+        _ => Err(invalid(rule, "max_keys", format!("is {keys}; it must be from 1 to 1000000000"))),
     }
-}
-
-/// The data of a notification.
-pub(crate) fn object<const N: usize>(fields: [(&str, Value); N]) -> Map<String, Value> {
-    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-/// A number for people: three decimals.
-pub(crate) fn rounded(value: f64) -> Value {
-    Value::from((value * 1000.0).round() / 1000.0)
 }

@@ -1,3 +1,5 @@
+//! The follower that runs the rules.
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,32 +14,39 @@ use crate::RuleSet;
 use crate::align::Reach;
 use crate::engine::Rules;
 use crate::lease::{Tenure, not_held};
-use crate::options::{AlertOptions, Signals};
+use crate::options::AlertOptions;
 use crate::recovery::{Outcome, Sources};
-use crate::step::{Desk, Work};
+use crate::signals::Signals;
+use crate::step::{StepContext, Work};
 
-/// Runs alert rules over the journal of all partitions, and keeps what they raise exactly once.
+/// Runs alert rules over the journal of all partitions, and stores what they raise exactly once.
 ///
-/// At most one follower is at work: the one that holds the alert log's lease. The others stand by, and try to get
-/// the lease each time [`position`](Follower::position) is asked.
+/// At most one follower works at a time: the one that holds the alert log's lease. The others stand
+/// by. They try to get the lease each time [`position`](Follower::position) is called.
 ///
-/// Entries come partition by partition and may be far apart in event time when catching up. They wait until the
-/// other partitions have come as far, or have nothing more, or [`AlertOptions::max_hold`] or
-/// [`AlertOptions::max_pending`] is exceeded; then they are handed to the rules, ordered by time, in one *step*, or
-/// several where they are many.
-/// A step is one transaction of the alert log: it moves the positions, keeps the alerts, and records what was
-/// consumed. Whoever takes over loads the last snapshot and runs the recorded steps again, so that the rules'
-/// states, and all alerts after that, are as if nothing had happened.
+/// # Steps
 ///
-/// What is taken in and not part of a step yet is in memory only: `apply` answers with the offset after it, and
-/// `position` with what is written.
+/// Entries arrive partition by partition. During a catch-up, the partitions may be far apart in
+/// event time. So an entry waits until the other partitions have reached its event time or have no
+/// more entries. It does not wait longer than [`AlertOptions::max_hold`], and at most
+/// [`AlertOptions::max_pending`] effects wait. Then the rules run over the effects, ordered by
+/// time, in one *step*, or in several if there are many effects.
 ///
-/// When the journal no longer reaches back to the last snapshot, the follower is rebuilt from the history's
-/// totals: see [`AlertRule::rebuild`](feedkit_core::AlertRule::rebuild).
+/// A step is one transaction of the alert log. It moves the positions, stores the alerts, and
+/// records the offsets that were consumed. Entries that are not part of a step yet are in memory
+/// only: `apply` returns the offset after them, and `position` the offset that is stored.
+///
+/// # Recovery
+///
+/// The next owner of the lease loads the last snapshot and runs the recorded steps again. The
+/// rules' states, and all later alerts, are the same as without the interruption.
+///
+/// If the journal no longer reaches back to the last snapshot, the follower is rebuilt from the
+/// history's totals: see [`AlertRule::rebuild`](feedkit_core::AlertRule::rebuild).
 ///
 /// # Cancellation
 ///
-/// A call that is dropped half-way leaves the follower to recover at the next call of `position`.
+/// After a call is dropped, the follower recovers at the next call of `position`.
 pub struct AlertFollower<L, H> {
     log: L,
     history: H,
@@ -50,18 +59,18 @@ pub struct AlertFollower<L, H> {
 
 struct State {
     tenure: Tenure,
-    /// Taken out while a call works on it, and put back if the outcome is known: so a call that is dropped, or
-    /// fails half-way, leaves nothing behind that is not as the log has it.
+    /// Each call takes the work out, and puts it back if the outcome is known. So a call that is
+    /// dropped or fails leaves no state that differs from the alert log.
     work: Option<Box<Work>>,
     rebuild: Option<String>,
 }
 
 impl<L: AlertLog, H: History> AlertFollower<L, H> {
-    /// A follower that has not asked for the lease yet.
+    /// Makes a follower. It asks for the lease when its position is read.
     ///
     /// # Errors
     ///
-    /// [`Invalid`](ErrorKind::Invalid): two rules have one name, or a rule's state takes too much.
+    /// [`Invalid`](ErrorKind::Invalid) if two rules have the same name, or if a rule's state is too large.
     pub fn new(
         log: L,
         history: H,
@@ -69,19 +78,20 @@ impl<L: AlertLog, H: History> AlertFollower<L, H> {
         clock: Arc<dyn Clock>,
         options: AlertOptions,
     ) -> Result<Self> {
-        Rules::new(&set, &options.limits)?;
+        Rules::new(&set, &options.limits())?;
         let tenure = Tenure::new(options.owner.clone(), options.lease_ttl);
         let signals = Signals { lease: tenure.watch(), written: Arc::new(Notify::new()) };
         let state = Mutex::new(State { tenure, work: None, rebuild: None });
         Ok(AlertFollower { log, history, set, clock, options, state, signals })
     }
 
-    /// What a [`Relay`](crate::Relay) has to know.
+    /// Tells a [`Relay`](crate::Relay) whether this follower holds the lease, and when it has
+    /// written alerts.
     pub fn signals(&self) -> Signals {
         self.signals.clone()
     }
 
-    /// Does something with the work, and puts it back if it is known how that ended.
+    /// Makes a call on the work, and puts the work back if the outcome is known.
     async fn with_work(&self, state: &mut State, call: Call) -> Result<()> {
         let mut work = state.work.take().ok_or_else(not_held)?;
         let result = self.call(&mut work, &mut state.tenure, call).await;
@@ -91,31 +101,32 @@ impl<L: AlertLog, H: History> AlertFollower<L, H> {
             Err(e) if e.is_retriable() => state.work = Some(work),
             Err(_) => {}
         }
-        // Where the log's idea of what comes next is not ours, or not known, recovery settles it.
+        // In all other cases the log's next step may not be ours, and the follower must recover.
         result
     }
 
     async fn call(&self, work: &mut Work, tenure: &mut Tenure, call: Call) -> Result<()> {
-        let desk = Desk {
+        let context = StepContext {
             log: &self.log,
             clock: &*self.clock,
             options: &self.options,
-            written: &|| self.signals.written.notify_one(),
+            on_alerts: &|| self.signals.written.notify_one(),
         };
         match call {
-            Call::GoOn => {
-                work.go_on(&desk, tenure, Reach::Frontier).await?;
-                work.go_on_anyway(&desk, tenure).await
+            Call::Advance => {
+                work.advance(&context, tenure, Reach::Frontier).await?;
+                work.release_held(&context, tenure).await
             }
             Call::Finish => {
-                work.go_on(&desk, tenure, Reach::Everything).await?;
+                work.advance(&context, tenure, Reach::Everything).await?;
                 let lease = tenure.renewed(&self.log, &*self.clock).await?;
-                work.snapshot(&desk, &lease).await
+                work.snapshot(&context, &lease).await
             }
         }
     }
 
-    /// Gets the lease, and recovers, unless that is done already. `None` while another holds it.
+    /// Gets the lease and recovers, unless that is done already. Returns `None` while another
+    /// process holds the lease.
     async fn take_over(&self, state: &mut State) -> Result<Option<()>> {
         if state.work.is_some() || state.rebuild.is_some() {
             return Ok(Some(()));
@@ -128,7 +139,7 @@ impl<L: AlertLog, H: History> AlertFollower<L, H> {
                 state.tenure.lost();
                 return Ok(None);
             }
-            Err(e) => return Err(e.context("recovering the alerts")),
+            Err(e) => return Err(e.context("could not recover the alerts")),
         }
         Ok(Some(()))
     }
@@ -146,9 +157,11 @@ impl<L: AlertLog, H: History> AlertFollower<L, H> {
     }
 }
 
-/// What is to be done with the work.
+/// What to do with the work.
 enum Call {
-    GoOn,
+    /// Run the steps that are due.
+    Advance,
+    /// Run all steps and take a snapshot.
     Finish,
 }
 
@@ -168,7 +181,7 @@ impl<L: AlertLog, H: History> Follower for AlertFollower<L, H> {
             return Ok(FollowerPosition::Standby);
         }
         if let Some(work) = &mut state.work {
-            work.align.know(partition, self.clock.now());
+            work.align.add_partition(partition, self.clock.now());
         }
         Ok(match (&state.work, &state.rebuild) {
             (_, Some(reason)) => FollowerPosition::Rebuild(reason.clone()),
@@ -183,10 +196,10 @@ impl<L: AlertLog, H: History> Follower for AlertFollower<L, H> {
             let work = state.work.as_mut().ok_or_else(not_held)?;
             work.align.push(partition, entries, self.clock.now())?
         };
-        // What other partitions are handed at the same moment goes into the same step.
+        // Entries that arrive at the same moment for other partitions join the same step.
         tokio::task::yield_now().await;
         let mut state = self.state.lock().await;
-        self.with_work(&mut state, Call::GoOn).await?;
+        self.with_work(&mut state, Call::Advance).await?;
         Ok(taken)
     }
 
@@ -208,7 +221,7 @@ impl<L: AlertLog, H: History> Follower for AlertFollower<L, H> {
                     state.tenure.lost();
                     state.rebuild = None;
                 }
-                Err(e.context("rebuilding the alerts"))
+                Err(e.context("could not rebuild the alerts"))
             }
         }
     }
@@ -216,7 +229,7 @@ impl<L: AlertLog, H: History> Follower for AlertFollower<L, H> {
     async fn tick(&self) -> Result<()> {
         let mut state = self.state.lock().await;
         match state.work {
-            Some(_) => self.with_work(&mut state, Call::GoOn).await,
+            Some(_) => self.with_work(&mut state, Call::Advance).await,
             None => Ok(()),
         }
     }
@@ -228,7 +241,7 @@ impl<L: AlertLog, H: History> Follower for AlertFollower<L, H> {
             None => Ok(()),
         };
         state.work = None;
-        // The lease is given back also when something could not be written: another may be able to.
+        // The lease is given back even if a write failed: another process may succeed.
         match (result, state.tenure.release(&self.log).await) {
             (Ok(()), Err(e)) if e.kind() != ErrorKind::Fenced => Err(e),
             (result, _) => result,

@@ -1,10 +1,13 @@
+//! The follower's lease.
+
 use std::time::Duration;
 
 use feedkit_core::lease::Lease;
 use feedkit_core::{AlertLog, Clock, ErrorKind, Result, Timestamp};
 use tokio::sync::watch;
 
-/// The lease as this process knows it. Whether it is still valid, the alert log decides at each write.
+/// The lease as this process knows it. The alert log decides at each write whether it is still
+/// valid.
 #[derive(Debug)]
 pub(crate) struct Tenure {
     owner: String,
@@ -26,15 +29,17 @@ impl Tenure {
         self.lease.as_ref()
     }
 
-    /// Takes the lease, if it is to be had.
+    /// Takes the lease if it is free.
     pub(crate) async fn acquire(&mut self, log: &impl AlertLog, clock: &dyn Clock) -> Result<Option<Lease>> {
         let lease = log.acquire(&self.owner, clock.now(), self.ttl).await?;
         self.show(lease.clone());
         Ok(lease)
     }
 
-    /// The lease, renewed if a third of its time is gone. That the log is away for a moment does no harm: it
-    /// refuses what is written under a lease that another has taken.
+    /// The lease, renewed if a third of its time has passed.
+    ///
+    /// It does no harm if the log cannot be reached for a moment. It refuses writes under a lease
+    /// that another process has taken.
     pub(crate) async fn renewed(&mut self, log: &impl AlertLog, clock: &dyn Clock) -> Result<Lease> {
         let lease = self.lease.clone().ok_or_else(not_held)?;
         let now = clock.now();
@@ -47,18 +52,19 @@ impl Tenure {
                 Ok(renewed)
             }
             Err(e) if e.kind() == ErrorKind::Retriable && now < lease.until => {
-                tracing::warn!(error = %e, "the alert lease could not be renewed yet");
+                tracing::warn!(error = %e, "could not renew the alert lease; trying again");
                 Ok(lease)
             }
             Err(e) => Err(e),
         }
     }
 
-    /// Somebody else has the lease.
+    /// Another process has the lease.
     pub(crate) fn lost(&mut self) {
         self.show(None);
     }
 
+    /// Gives the lease back.
     pub(crate) async fn release(&mut self, log: &impl AlertLog) -> Result<()> {
         let lease = self.lease.take();
         self.show(None);
@@ -68,7 +74,8 @@ impl Tenure {
         }
     }
 
-    /// A clock that was set back leaves more than the whole time to go: then it is due as well.
+    /// Whether the lease should be renewed. If the clock was set back, more than the whole time is
+    /// left, and the lease should be renewed, too.
     fn is_due(&self, lease: &Lease, now: Timestamp) -> bool {
         let left = lease.until.since(now);
         left <= self.ttl * 2 / 3 || left > self.ttl
@@ -78,9 +85,9 @@ impl Tenure {
         if self.lease.as_ref().map(|l| l.epoch) != lease.as_ref().map(|l| l.epoch) {
             match &lease {
                 Some(lease) => {
-                    tracing::info!(owner = lease.owner, epoch = lease.epoch, "holds the alert lease")
+                    tracing::info!(owner = lease.owner, epoch = lease.epoch, "acquired the alert lease")
                 }
-                None => tracing::info!(owner = self.owner, "does not hold the alert lease"),
+                None => tracing::info!(owner = self.owner, "no longer holds the alert lease"),
             }
         }
         self.lease.clone_from(&lease);
@@ -88,6 +95,9 @@ impl Tenure {
     }
 }
 
+/// The error of a call that needs the lease.
 pub(crate) fn not_held() -> feedkit_core::Error {
-    feedkit_core::Error::fenced("this process does not hold the alert lease, or has to recover first")
+    feedkit_core::Error::fenced(
+        "this process does not hold the alert lease, or must recover the alerts first",
+    )
 }

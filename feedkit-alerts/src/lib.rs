@@ -1,15 +1,17 @@
-//! Alert rules for [feedkit](feedkit_core), and what runs them exactly once.
+//! Alert rules for [feedkit](feedkit_core), and the follower that runs each of them exactly once.
 //!
-//! - [`rules`]: milestones of posts, like farms, users who are too fast; [`RuleSet`] puts them together, from code
-//!   or from TOML, with rules of one's own ([`AlertRule`](feedkit_core::AlertRule)).
-//! - [`AlertFollower`]: runs them over the journal, and keeps what they raise in an
+//! - [`rules`] has the rules that come with feedkit: milestones of posts, spikes of likes, and
+//!   users who act too fast.
+//! - [`RuleSet`] combines rules, from code or from TOML, with rules of your own
+//!   ([`AlertRule`](feedkit_core::AlertRule)).
+//! - [`AlertFollower`] runs a set of rules over the journal and stores what they raise in an
 //!   [`AlertLog`](feedkit_core::AlertLog).
-//! - [`Relay`]: publishes what was kept to the notifications' log.
-//! - [`engine`]: the rules at work, without any I/O.
+//! - [`Relay`] publishes the stored alerts to the notifications topic.
+//! - [`RuleRunner`] runs a set of rules over effects in memory, for tests.
 
 mod align;
 pub mod config;
-pub mod engine;
+mod engine;
 mod follower;
 mod lease;
 mod options;
@@ -17,10 +19,14 @@ mod recovery;
 mod relay;
 pub mod rules;
 mod ruleset;
+mod runner;
+mod signals;
 mod step;
 
 pub use config::{InvalidSetting, RulesConfig};
 pub use follower::AlertFollower;
-pub use options::{AlertOptions, Signals};
+pub use options::AlertOptions;
 pub use relay::{Relay, Relayed};
 pub use ruleset::RuleSet;
+pub use runner::RuleRunner;
+pub use signals::Signals;

@@ -1,42 +1,55 @@
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::Arc;
-use std::time::Duration;
+//! How the alert follower is run.
 
-use feedkit_core::lease::Lease;
-use tokio::sync::{Notify, watch};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
 
 use crate::engine::Limits;
 
-/// How the alert follower goes about its work.
+/// How the alert follower is run.
+///
+/// ```
+/// let mut options = feedkit_alerts::AlertOptions::default();
+/// options.lease_ttl = std::time::Duration::from_secs(5);
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct AlertOptions {
-    /// Who holds the lease: a name that no other process uses, and no other follower of this one. Random unless
-    /// set.
+    /// Name of the lease's owner. No other process may use it, and no other follower of this
+    /// process. Random by default.
     pub owner: String,
-    /// How long a lease is valid without being renewed: how long the alerts stand still when their owner dies.
+    /// How long a lease is valid without being renewed. When the owner dies, the alerts stop for
+    /// this long. 10 s by default.
     pub lease_ttl: Duration,
-    /// How long effects may wait for partitions that lag behind in event time.
+    /// How long effects may wait for partitions that lag behind in event time. 5 s by default.
     pub max_hold: Duration,
-    /// How many effects may.
+    /// Maximum number of effects that may wait for such partitions. 200,000 by default.
     pub max_pending: usize,
-    /// How many effects make a step, where more than twice as many are to be caught up with: what a step takes of
-    /// memory. More, where many are of one time, or wait behind one that is later than they are.
+    /// Number of effects in a step when more than twice as many can be consumed. It bounds the
+    /// memory that a step takes. 10,000 by default.
+    ///
+    /// A step may have more effects: those with the same time stay together, and so do those of one
+    /// partition that wait behind a later effect.
     pub max_step: usize,
-    /// Effects between two snapshots; at least as many as there are states, so that large tables are not written
-    /// over and over.
+    /// Number of effects between two snapshots. 500,000 by default.
+    ///
+    /// There are at least as many effects between two snapshots as there are states, so that large
+    /// tables are not written too often.
     pub snapshot_effects: u64,
-    /// Time between two snapshots.
+    /// How long after a snapshot the next one is taken at the latest. 60 s by default.
     pub snapshot_interval: Duration,
-    /// How many exact states may be newer than the last snapshot before the next is due. At twice as many nothing
-    /// more is taken in until it is kept.
+    /// Number of exact states that change before a snapshot is taken. 100,000 by default.
+    ///
+    /// If snapshots fail, the follower stops taking in effects at twice this number.
     pub max_dirty: usize,
-    /// What the rules may take of memory.
-    pub limits: Limits,
+    /// Maximum number of watched keys of each rule. 1,024 by default.
+    pub max_watched: usize,
+    /// Maximum number of exact states of each rule that stay in memory after a snapshot. 200,000 by
+    /// default.
+    pub max_cached: usize,
 }
 
 impl Default for AlertOptions {
-    /// A lease of 10 s; 5 s or 200,000 effects of waiting; steps of 10,000 effects where there are many; snapshots every 500,000 effects or 60 s or 100,000
-    /// changed exact states.
+    /// The defaults that each field names.
     fn default() -> Self {
         let random = || RandomState::new().build_hasher().finish();
         AlertOptions {
@@ -48,26 +61,14 @@ impl Default for AlertOptions {
             snapshot_effects: 500_000,
             snapshot_interval: Duration::from_secs(60),
             max_dirty: 100_000,
-            limits: Limits::default(),
+            max_watched: 1024,
+            max_cached: 200_000,
         }
     }
 }
 
-/// What the follower lets others know: whether it holds the lease, and that it has written alerts.
-#[derive(Debug, Clone)]
-pub struct Signals {
-    pub(crate) lease: watch::Receiver<Option<Lease>>,
-    pub(crate) written: Arc<Notify>,
-}
-
-impl Signals {
-    /// The lease, while the follower holds it.
-    pub fn lease(&self) -> Option<Lease> {
-        self.lease.borrow().clone()
-    }
-
-    /// Waits until alerts were written since the last call. Cancel-safe; for one waiter.
-    pub async fn written(&self) {
-        self.written.notified().await;
+impl AlertOptions {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { watched: self.max_watched, cached: self.max_cached }
     }
 }

@@ -1,4 +1,4 @@
-//! Going on where the last owner stopped.
+//! Continuing where the last owner of the lease stopped.
 
 use feedkit_core::alert_log::{AlertStep, Consumed, RecordedStep};
 use feedkit_core::failpoint::{self, stage};
@@ -7,23 +7,23 @@ use feedkit_core::lease::Lease;
 use feedkit_core::{AlertLog, Clock, Error, Positions, Result, Timestamp};
 
 use crate::RuleSet;
-use crate::align::Align;
+use crate::align::Alignment;
 use crate::engine::Rules;
 use crate::options::AlertOptions;
 use crate::step::{self, Work};
 
-/// Effects read from the journal at once.
+/// Number of effects or posts to read at once.
 const READ: usize = 20_000;
 
-/// What recovery comes to.
+/// The result of a recovery.
 pub(crate) enum Outcome {
-    /// All is as it was after the last step.
+    /// The states are those after the last step.
     Work(Box<Work>),
-    /// The recorded steps cannot be run again, for this reason.
+    /// The recorded steps cannot be run again, for this reason. The states must be rebuilt.
     Rebuild(String),
 }
 
-/// Everything a recovery reads from.
+/// What a recovery reads.
 pub(crate) struct Sources<'a, L, H: ?Sized> {
     pub(crate) log: &'a L,
     pub(crate) history: &'a H,
@@ -33,11 +33,13 @@ pub(crate) struct Sources<'a, L, H: ?Sized> {
 }
 
 impl<L: AlertLog, H: History + ?Sized> Sources<'_, L, H> {
-    /// Loads the last snapshot, and runs the steps after it again, over the ranges that were recorded: the same
-    /// states come out. What they raise was kept with them. The lease is renewed on the way, however long it takes.
+    /// Loads the last snapshot, and runs the steps after it again over the recorded ranges. The
+    /// result is the same states. The alerts of those steps are stored already.
+    ///
+    /// Renews the lease as often as needed, however long the recovery takes.
     pub(crate) async fn recover(&self, lease: &Lease) -> Result<Outcome> {
         let recovered = self.log.recover(lease).await?;
-        let limits = &self.options.limits;
+        let limits = &self.options.limits();
         let (mut rules, mut watermark, mut positions, mut step) = match recovered.snapshot {
             Some(s) => {
                 let (rules, watermark) = Rules::restore(self.set, limits, &s.states)?;
@@ -47,7 +49,7 @@ impl<L: AlertLog, H: History + ?Sized> Sources<'_, L, H> {
         };
         let snapshot_step = step;
         let mut effects_since_snapshot = 0;
-        let mut align = Align::new(&positions, &Positions::new(), self.clock.now());
+        let mut align = Alignment::new(&positions, &Positions::new(), self.clock.now());
         let mut renewed = self.clock.now();
         for recorded in &recovered.steps {
             let now = self.clock.now();
@@ -67,11 +69,11 @@ impl<L: AlertLog, H: History + ?Sized> Sources<'_, L, H> {
         }
         let ends = self.history.positions().await?;
         if !ends.covers(&positions) {
-            return Ok(Outcome::Rebuild("the history holds less than the alerts have consumed".into()));
+            return Ok(Outcome::Rebuild("the history ends before the position of the alerts".into()));
         }
-        tracing::info!(step, steps = recovered.steps.len(), effects_since_snapshot, "alerts recovered");
+        tracing::info!(step, steps = recovered.steps.len(), effects_since_snapshot, "recovered the alerts");
         let work = Work {
-            align: Align::new(&positions, &ends, self.clock.now()),
+            align: Alignment::new(&positions, &ends, self.clock.now()),
             snapshot_at: self.clock.now(),
             snapshot_step,
             effects_since_snapshot,
@@ -80,8 +82,8 @@ impl<L: AlertLog, H: History + ?Sized> Sources<'_, L, H> {
         Ok(Outcome::Work(Box::new(work)))
     }
 
-    /// Sets the states that can be worked out from totals, and goes on from the positions that these belong to.
-    /// What else the rules knew is forgotten.
+    /// Sets the states that can be computed from totals, and continues from the positions of those
+    /// totals. All other states start over.
     pub(crate) async fn rebuild(&self, lease: &Lease) -> Result<Work> {
         let recovered = self.log.recover(lease).await?;
         let (mut before, last_snapshot) =
@@ -90,7 +92,7 @@ impl<L: AlertLog, H: History + ?Sized> Sources<'_, L, H> {
         for range in recovered.steps.iter().flat_map(|s| &s.consumed) {
             before.set(range.partition, range.to);
         }
-        let mut rules = Rules::new(self.set, &self.options.limits)?;
+        let mut rules = Rules::new(self.set, &self.options.limits())?;
         let mut raised = Vec::new();
         let mut totals = self.history.snapshot().await?;
         let positions = totals.positions().clone();
@@ -110,9 +112,10 @@ impl<L: AlertLog, H: History + ?Sized> Sources<'_, L, H> {
         };
         failpoint::reach(stage::REBUILD);
         self.log.step(lease, &alert_step).await?;
-        // Until the snapshot is kept the step just written cannot be run again: whoever recovers starts over.
+        // The step that was just stored cannot be run again. A recovery before the snapshot is
+        // stored leads to another rebuild.
         let mut work = Work {
-            align: Align::new(&positions, &self.history.positions().await?, self.clock.now()),
+            align: Alignment::new(&positions, &self.history.positions().await?, self.clock.now()),
             snapshot_at: self.clock.now(),
             ..Work::new(rules, positions, alert_step.number, alert_step.watermark)
         };
@@ -120,22 +123,25 @@ impl<L: AlertLog, H: History + ?Sized> Sources<'_, L, H> {
         Ok(work)
     }
 
-    /// Reads from the journal what a recorded step consumed, or says why that cannot be done.
+    /// Reads the entries that a recorded step consumed, or says why they cannot be read.
     async fn read(
         &self,
-        align: &mut Align,
+        align: &mut Alignment,
         positions: &Positions,
         recorded: &RecordedStep,
         last: u64,
     ) -> Result<Result<(), String>> {
         if recorded.number != last + 1 {
-            return Err(Error::corrupt(format!("alert step {} is recorded after {last}", recorded.number)));
+            return Err(Error::corrupt(format!(
+                "the alert log has step {} after step {last}",
+                recorded.number
+            )));
         }
         for &Consumed { partition, from, to } in &recorded.consumed {
             if from != positions.of(partition) || to < from {
                 return Ok(Err(format!(
-                    "alert step {} goes from offset {from} to {to} of partition {partition}, the one before ended \
-                     at {}",
+                    "alert step {} covers the offsets {from} to {to} of partition {partition}, but the step before \
+                     ended at offset {}",
                     recorded.number,
                     positions.of(partition)
                 )));
@@ -143,15 +149,15 @@ impl<L: AlertLog, H: History + ?Sized> Sources<'_, L, H> {
             while align.end(partition) < to {
                 match self.history.journal(partition, align.end(partition), READ).await? {
                     JournalRead::Entries(entries) if entries.is_empty() => {
-                        return Ok(Err("the history holds less than the alerts have consumed".into()));
+                        return Ok(Err("the history ends before the position of the alerts".into()));
                     }
                     JournalRead::Entries(entries) => {
                         align.push(partition, &entries, self.clock.now()).map(drop)?
                     }
                     JournalRead::Expired(start) => {
                         return Ok(Err(format!(
-                            "the journal of partition {partition} begins at offset {start}, the alerts' snapshot \
-                             stands at {}",
+                            "the journal of partition {partition} begins at offset {start}, but the alerts need \
+                             it from offset {} on",
                             align.end(partition)
                         )));
                     }
@@ -166,7 +172,7 @@ impl Work {
     fn new(rules: Rules, positions: Positions, step: u64, watermark: Timestamp) -> Self {
         Work {
             rules,
-            align: Align::default(),
+            align: Alignment::default(),
             positions,
             step,
             watermark,

@@ -1,3 +1,5 @@
+//! Publishing alerts.
+
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
@@ -12,63 +14,70 @@ use feedkit_core::{Epoch, Error, ErrorKind, EventSink, Outbox, Positions, Result
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::options::Signals;
+use crate::signals::Signals;
 
-/// Rows published at once.
+/// Maximum number of rows to publish at once.
 const ROWS: usize = 100;
-/// How often the outbox is looked at without being told.
+/// How often the relay reads the outbox if the follower does not signal new alerts.
 const POLL: Duration = Duration::from_secs(1);
-/// How often the outbox is looked at by those who wait until it is empty.
+/// How often [`Relay::idle`] reads the outbox.
 const IDLE_POLL: Duration = Duration::from_millis(5);
-/// How long reading the notifications back may take without any progress.
+/// How long reading the notifications back may take without progress.
 const READ_BACK: Duration = Duration::from_secs(30);
 
-/// Publishes an [`Outbox`] to the notifications' log, while this process holds the alert lease.
+/// Publishes an [`Outbox`] to the notifications topic, while this process holds the alert lease.
 ///
-/// Rows are published in their order, keyed by audience, each as the JSON of its
-/// [`Notification`](feedkit_core::notification::Notification), and then marked. Whoever takes over first reads the
-/// notifications back from the last mark, and does not publish again what is out already. A process that lost the
-/// lease without noticing yet may still publish what another does too; those who receive notifications drop
-/// repeats by id.
+/// The relay publishes rows in their order, and then marks them as published. The key of a record
+/// is the audience, and its value is the JSON of the
+/// [`Notification`](feedkit_core::notification::Notification).
+///
+/// A relay that takes over first reads the notifications topic from the last mark on. It does not
+/// publish a notification again that it finds there. For a moment, a process that does not know yet
+/// that it lost the lease may publish the same notifications as its successor. So consumers must
+/// ignore notifications with an id that they know.
 pub struct Relay<O, S> {
     outbox: O,
     sink: S,
     open: Box<dyn OpenSource>,
     signals: Signals,
-    /// The lease's epoch as of which `published` and `out` are right.
+    /// The epoch of the lease for which `published` and `out` are correct.
     since: Option<Epoch>,
     published: Positions,
-    /// Ids that are published and perhaps not marked. Bounded by what is read back after a takeover.
+    /// Ids that are published and may not be marked. What is read back after a takeover bounds
+    /// their number.
     out: HashSet<String>,
 }
 
-/// What one turn of the relay did.
+/// The result of one turn of the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relayed {
     /// Another process holds the lease.
     Standby,
-    /// So many rows were marked as published, of which so many were out already.
+    /// Rows were marked as published.
     Rows {
-        /// Rows marked.
+        /// Number of marked rows.
         marked: usize,
-        /// Of these, rows that had been published before.
+        /// Number of rows that the relay did not publish, because an earlier turn had.
         skipped: usize,
     },
 }
 
 impl<O: Outbox, S: EventSink> Relay<O, S> {
-    /// A relay beside the follower whose signals these are. `open` opens a reader of the log that `sink` writes.
+    /// Makes a relay for the follower that gave these signals. `open` opens a reader of the topic
+    /// to which `sink` writes.
     pub fn new(outbox: O, sink: S, open: impl OpenSource, signals: Signals) -> Self {
         let (published, out) = (Positions::new(), HashSet::new());
         Relay { outbox, sink, open: Box::new(open), signals, since: None, published, out }
     }
 
-    /// Publishes until `shutdown`: whenever alerts were written, and once a second. Errors that pass are waited
-    /// for, ever longer up to half a minute; what is not published stays in the outbox.
+    /// Publishes until `shutdown`: each time the follower has written alerts, and once a second.
+    ///
+    /// After an error that may pass, it tries again after a wait, which grows up to half a minute.
+    /// Rows that are not published stay in the outbox.
     ///
     /// # Errors
     ///
-    /// Those that do not pass.
+    /// Returns the first error that cannot pass.
     pub async fn run(&mut self, shutdown: CancellationToken) -> Result<()> {
         let policy = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(50))
@@ -88,7 +97,7 @@ impl<O: Outbox, S: EventSink> Relay<O, S> {
                     POLL
                 }
                 Err(e) if e.kind().may_pass() || e.kind() == ErrorKind::Fenced => {
-                    tracing::warn!(error = %e, "notifications could not be published yet");
+                    tracing::warn!(error = %e, "could not publish notifications; trying again");
                     backoff.next().unwrap_or(POLL)
                 }
                 Err(e) => return Err(e),
@@ -103,12 +112,13 @@ impl<O: Outbox, S: EventSink> Relay<O, S> {
 
     /// Waits until nothing is left to publish: the outbox is empty, or another process holds the lease.
     ///
-    /// The future borrows nothing. Hand it to [`Part::stop_after`](feedkit_core::supervisor::Part::stop_after) of the
-    /// pipeline, so that a shutdown publishes what was raised: when the pipeline ends it gives the lease back.
+    /// The future borrows nothing. Give it to the pipeline's
+    /// [`Part::stop_after`](feedkit_core::supervisor::Part::stop_after), so that a shutdown publishes
+    /// all alerts before the pipeline ends and gives the lease back.
     ///
     /// # Errors
     ///
-    /// When the outbox cannot be read.
+    /// Fails if the outbox cannot be read.
     pub fn idle(&self) -> impl Future<Output = Result<()>> + Send + use<O, S>
     where
         O: Clone,
@@ -122,11 +132,12 @@ impl<O: Outbox, S: EventSink> Relay<O, S> {
         }
     }
 
-    /// Publishes until the outbox is empty, or another process holds the lease; how many rows were marked.
+    /// Publishes until the outbox is empty or another process holds the lease. Returns the number
+    /// of marked rows.
     ///
     /// # Errors
     ///
-    /// As they come; nothing is tried again.
+    /// Returns the first error, and does not try again.
     pub async fn drain(&mut self) -> Result<usize> {
         let mut all = 0;
         while let Relayed::Rows { marked: marked @ 1.., .. } = self.run_once().await? {
@@ -139,17 +150,17 @@ impl<O: Outbox, S: EventSink> Relay<O, S> {
     ///
     /// # Cancellation
     ///
-    /// When dropped, the next turn reads the notifications back first.
+    /// After a call is dropped, the next one reads the notifications back first.
     pub async fn run_once(&mut self) -> Result<Relayed> {
         let Some(lease) = self.signals.lease() else { return Ok(Relayed::Standby) };
         if self.since != Some(lease.epoch) {
             self.read_back().await?;
         }
-        // Unless this turn ends well, it is not known what is out.
+        // Until this turn ends well, it is unknown what was published.
         self.since = None;
         let rows = self.outbox.outbox(ROWS).await?;
         let relayed = match rows.is_empty() {
-            // What is out and in no row may come again: a restored log raises it anew.
+            // Ids that are in no row are kept. A restored alert log may raise them again.
             true => Ok(Relayed::Rows { marked: 0, skipped: 0 }),
             false => self.publish(&lease, &rows).await,
         };
@@ -171,11 +182,11 @@ impl<O: Outbox, S: EventSink> Relay<O, S> {
                     self.out.insert(row.notification.id.clone());
                 }
                 Err(e) if e.kind().must_set_aside() => {
-                    // It will never go out; the others shall.
-                    tracing::error!(id = row.notification.id, error = %e, "a notification cannot be published");
+                    // It can never be published. The others can.
+                    tracing::error!(id = row.notification.id, error = %e, "cannot publish a notification; leaving it out");
                     self.out.insert(row.notification.id.clone());
                 }
-                // What may have gone out weighs more than what did not: it has to be read back.
+                // An uncertain outcome outweighs a definite failure: the topic must be read back.
                 Err(e) if failed.as_ref().is_none_or(Error::is_retriable) => failed = Some(e),
                 Err(_) => {}
             }
@@ -189,12 +200,13 @@ impl<O: Outbox, S: EventSink> Relay<O, S> {
             }
         }
         match failed {
-            Some(e) => Err(e.context("publishing notifications")),
+            Some(e) => Err(e.context("could not publish notifications")),
             None => Ok(Relayed::Rows { marked, skipped: rows.len() - fresh.len() }),
         }
     }
 
-    /// Reads the notifications from the last mark to their end: what is out and not marked.
+    /// Reads the notifications topic from the last mark to its end, to learn which rows are
+    /// published and not marked.
     async fn read_back(&mut self) -> Result<()> {
         self.published = self.outbox.published().await?;
         self.out.clear();
@@ -205,7 +217,12 @@ impl<O: Outbox, S: EventSink> Relay<O, S> {
             ends.iter().filter(|(p, end)| from.of(*p) < *end).map(|(partition, _)| partition).collect();
         while !open.is_empty() {
             let next = tokio::time::timeout(READ_BACK, source.next()).await;
-            match next.map_err(|_| Error::retriable("the notifications cannot be read back in time"))?? {
+            match next.map_err(|_| {
+                Error::retriable(format!(
+                    "no notification could be read back within {} s",
+                    READ_BACK.as_secs()
+                ))
+            })?? {
                 SourceEvent::Assigned(assigned) => {
                     let offset = from.of(assigned.partition).min(ends.of(assigned.partition));
                     assigned.resume(Resume { offset, ..Resume::default() });
@@ -217,8 +234,8 @@ impl<O: Outbox, S: EventSink> Relay<O, S> {
                     }
                 }
                 SourceEvent::Gap(gap) => {
-                    // What is gone from the log was published long ago, or the log is another one.
-                    tracing::warn!(%gap, "notifications are read back from where their log begins");
+                    // Records that are gone were published long ago, or the topic was made anew.
+                    tracing::warn!(%gap, "reading notifications back from the beginning of their topic");
                     from.set(gap.partition, gap.start);
                     if gap.start >= gap.end {
                         open.remove(&gap.partition);
@@ -234,8 +251,9 @@ impl<O: Outbox, S: EventSink> Relay<O, S> {
 }
 
 fn record(row: &OutboxRow) -> Result<NewRecord> {
-    let value = serde_json::to_vec(&row.notification)
-        .map_err(|e| Error::fatal(format!("notification {}: {e}", row.notification.id)).with_source(e))?;
+    let value = serde_json::to_vec(&row.notification).map_err(|e| {
+        Error::fatal(format!("notification {} cannot be serialized: {e}", row.notification.id)).with_source(e)
+    })?;
     Ok(NewRecord::keyed(row.notification.audience.key(), Bytes::from(value)))
 }
 

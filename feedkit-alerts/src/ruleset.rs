@@ -1,11 +1,13 @@
+//! Which rules run.
+
 use std::sync::Arc;
 
 use feedkit_core::{AlertRule, Error, Result};
 
 use crate::config::RulesConfig;
-use crate::engine::DynRule;
+use crate::engine::StartRule;
 
-/// Which rules are to run.
+/// A set of rules to run, in this order.
 ///
 /// ```
 /// use feedkit_alerts::RuleSet;
@@ -14,9 +16,10 @@ use crate::engine::DynRule;
 /// let standard = RuleSet::standard();
 /// assert_eq!(standard.names().collect::<Vec<_>>(), ["milestone", "spike", "user_rate"]);
 ///
-/// let own = RuleSet::empty()
-///     .with(UserRate::new(&UserRateConfig { max_actions: 100, ..UserRateConfig::default() })?);
-/// assert_eq!(own.names().collect::<Vec<_>>(), ["user_rate"]);
+/// let mut config = UserRateConfig::default();
+/// config.max_actions = 100;
+/// let one = RuleSet::empty().with(UserRate::new(&config)?);
+/// assert_eq!(one.names().collect::<Vec<_>>(), ["user_rate"]);
 ///
 /// let configured = RuleSet::from_toml("[rules.spike]\nmin_likes = 50\n[rules.user_rate]\nenabled = false")?;
 /// assert_eq!(configured.names().collect::<Vec<_>>(), ["milestone", "spike"]);
@@ -24,31 +27,32 @@ use crate::engine::DynRule;
 /// ```
 #[derive(Clone, Default)]
 pub struct RuleSet {
-    rules: Vec<Arc<dyn DynRule>>,
+    rules: Vec<Arc<dyn StartRule>>,
 }
 
 impl RuleSet {
-    /// No rules.
+    /// A set without rules.
     pub fn empty() -> Self {
         Self::default()
     }
 
-    /// The three rules that come with this crate, with their defaults.
+    /// The three rules that come with this crate, with default settings.
     pub fn standard() -> Self {
         RulesConfig::default().rule_set().expect("the defaults are valid")
     }
 
-    /// The rules that a TOML text describes in its table `rules`; what it leaves out has its default.
+    /// The rules that the table `rules` of a TOML text describes. A key that is left out has its
+    /// default.
     ///
     /// # Errors
     ///
-    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) names the key that is unknown or has a value that it cannot
-    /// have.
+    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) if a key is unknown or its value is out of range.
+    /// The message names the key.
     pub fn from_toml(text: &str) -> Result<Self> {
         Ok(RulesConfig::from_toml(text)?.rule_set()?)
     }
 
-    /// One rule more.
+    /// Adds a rule.
     #[must_use]
     pub fn with(mut self, rule: impl AlertRule) -> Self {
         self.rules.push(Arc::new(rule));
@@ -60,11 +64,11 @@ impl RuleSet {
         self.rules.iter().map(|rule| rule.rule_name())
     }
 
-    pub(crate) fn rules(&self) -> &[Arc<dyn DynRule>] {
+    pub(crate) fn rules(&self) -> &[Arc<dyn StartRule>] {
         &self.rules
     }
 
-    /// Names tell states and alerts apart, so no two may be the same.
+    /// Checks that each rule has its own name. The name identifies the rule's states and alerts.
     pub(crate) fn check(&self) -> Result<()> {
         let mut names: Vec<_> = self.names().collect();
         names.sort_unstable();

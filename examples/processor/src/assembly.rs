@@ -76,13 +76,9 @@ pub fn assemble(config: &Config, stores: &Stores) -> Result<Assembly> {
     let history = Arc::new(stores.postgres.history());
     let rules = config.pipeline.rules.rule_set()?;
     let alert_log = stores.postgres.alert_log();
-    let alerts = AlertFollower::new(
-        alert_log.clone(),
-        history.clone(),
-        rules,
-        clock.clone(),
-        AlertOptions { lease_ttl: config.alerts.lease, ..AlertOptions::default() },
-    )?;
+    let mut options = AlertOptions::default();
+    options.lease_ttl = config.alerts.lease;
+    let alerts = AlertFollower::new(alert_log.clone(), history.clone(), rules, clock.clone(), options)?;
     let signals = alerts.signals();
     let notifications = stores.notifications.clone();
     let open = move || {

@@ -170,27 +170,24 @@ fn check<S: Sections>(
 }
 
 fn rules(milestone: MilestoneSection, spike: SpikeSection, user_rate: UserRateSection) -> RulesConfig {
-    RulesConfig {
-        milestone: MilestoneConfig { enabled: milestone.enabled, thresholds: milestone.thresholds },
-        spike: SpikeConfig {
-            enabled: spike.enabled,
-            window: spike.window,
-            min_likes: spike.min_likes,
-            min_factor: spike.min_factor,
-            min_score: spike.min_score,
-            baseline: spike.baseline,
-            warm_up: spike.warm_up,
-            cooldown: spike.cooldown,
-            max_keys: spike.max_keys,
-        },
-        user_rate: UserRateConfig {
-            enabled: user_rate.enabled,
-            window: user_rate.window,
-            max_actions: user_rate.max_actions,
-            cooldown: user_rate.cooldown,
-            max_keys: user_rate.max_keys,
-        },
-    }
+    let mut rules = RulesConfig::default();
+    rules.milestone.enabled = milestone.enabled;
+    rules.milestone.thresholds = milestone.thresholds;
+    rules.spike.enabled = spike.enabled;
+    rules.spike.window = spike.window;
+    rules.spike.min_likes = spike.min_likes;
+    rules.spike.min_factor = spike.min_factor;
+    rules.spike.min_score = spike.min_score;
+    rules.spike.baseline = spike.baseline;
+    rules.spike.warm_up = spike.warm_up;
+    rules.spike.cooldown = spike.cooldown;
+    rules.spike.max_keys = spike.max_keys;
+    rules.user_rate.enabled = user_rate.enabled;
+    rules.user_rate.window = user_rate.window;
+    rules.user_rate.max_actions = user_rate.max_actions;
+    rules.user_rate.cooldown = user_rate.cooldown;
+    rules.user_rate.max_keys = user_rate.max_keys;
+    rules
 }
 
 /// The rules check their own settings. The path of a setting is the same in the program's configuration.

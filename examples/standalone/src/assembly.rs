@@ -54,7 +54,8 @@ impl Assembly {
 
         let rules = config.pipeline.rules.rule_set()?;
         // The directory is locked, so no other process works here and the follower waits for none.
-        let options = AlertOptions { owner: "feedkit".to_owned(), ..Default::default() };
+        let mut options = AlertOptions::default();
+        options.owner = "feedkit".to_owned();
         let alerts = AlertFollower::new(store.alert_log(), history.clone(), rules, clock.clone(), options)?;
         let notifications = store.log().clone();
         let open = move || {

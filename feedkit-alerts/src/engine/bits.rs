@@ -1,7 +1,9 @@
+//! One bit for each slot of a table.
+
 use feedkit_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// One bit a slot.
+/// One bit for each slot.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Bits(Vec<u64>);
 
@@ -18,15 +20,18 @@ impl Bits {
         }
     }
 
-    /// Makes room for `len` bits, new ones unset.
+    /// Makes room for `len` bits. New bits are not set.
     pub(super) fn grow(&mut self, len: usize) {
         self.0.resize(len.div_ceil(64), 0);
     }
 
-    /// Checks that there are bits for `len` slots, and drops those beyond.
+    /// Checks that there are bits for `stored` slots, and keeps those of the first `len`.
     pub(super) fn fit(&mut self, stored: usize, len: usize) -> Result<()> {
         if self.0.len() != stored.div_ceil(64) {
-            return Err(Error::corrupt(format!("{} words of bits for {stored} states", self.0.len())));
+            let words = self.0.len();
+            return Err(Error::corrupt(format!(
+                "the rules' snapshot has {words} words of bits for {stored} states"
+            )));
         }
         self.0.truncate(len.div_ceil(64));
         if let (Some(last), used @ 1..) = (self.0.last_mut(), len % 64) {

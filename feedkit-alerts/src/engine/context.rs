@@ -1,3 +1,5 @@
+//! What a rule is given while it looks at one key.
+
 use feedkit_core::UserId;
 use feedkit_core::alert::{Key, RuleContext};
 use feedkit_core::notification::Notification;
@@ -5,18 +7,18 @@ use feedkit_core::notification::Notification;
 use super::rules::Raised;
 use super::watched::Watched;
 
-/// What a rule is handed while it looks at one key.
+/// What a rule is given while it looks at one key.
 pub(super) struct Context<'a> {
-    /// Where in the step this happens: the effect's place, or the step's length for what the watermark brings.
+    /// The index of the effect in its step. For the watermark: the number of effects in the step.
     pub(super) at: usize,
     pub(super) raised: &'a mut Vec<Raised>,
     pub(super) watched: &'a mut Watched,
     pub(super) hash: u128,
     pub(super) key: Key<'a>,
-    /// Who acts, if somebody does.
+    /// The user who acts, if the rule is looking at an effect.
     pub(super) user: Option<&'a UserId>,
     pub(super) is_watched: bool,
-    /// Keys that are no longer watched because others needed the room.
+    /// Keys that are no longer watched, because other keys needed the room.
     pub(super) dropped: Vec<u128>,
 }
 

@@ -1,40 +1,41 @@
+//! A rule whose states may be dropped.
+
 use std::sync::Arc;
 
-use feedkit_core::alert::OwnedKey;
-use feedkit_core::alert_log::{ExactStates, Pieces};
-use feedkit_core::history::PostTotals;
+use feedkit_core::alert_log::Pieces;
 use feedkit_core::{AlertRule, Result, Timestamp};
 
 use super::BLOCK;
 use super::context::Context;
+use super::encoding::corrupt;
 use super::hashed::{HashedEffect, KeyHasher};
 use super::rules::Raised;
-use super::running::RunningRule;
+use super::running::Running;
 use super::table::Table;
 use super::watched::Watched;
 
-/// A rule whose states may be dropped.
+/// A rule whose states are kept in memory and may be dropped.
 pub(super) struct Evictable<R: AlertRule> {
     rule: Arc<R>,
     hasher: KeyHasher,
     max_keys: usize,
     max_watched: usize,
     table: Table<R::State>,
-    /// A watched key's slot is pinned.
+    /// The table pins the slots of watched keys.
     watched: Watched,
 }
 
 impl<R: AlertRule> Evictable<R> {
     pub(super) fn new(rule: Arc<R>, hasher: KeyHasher, max_keys: usize, max_watched: usize) -> Self {
-        // So that there is always something to evict.
+        // The table must always find a slot that it may evict.
         let max_watched = max_watched.min(max_keys.saturating_sub(1) / 2);
         let (table, watched) = (Table::new(max_keys), Watched::new(max_watched));
         Evictable { rule, hasher, max_keys, max_watched, table, watched }
     }
 
-    /// With many keys nearly every state is far from the processor. So that it waits for a block of them at once
-    /// and not for one after the other, first the places of all are read from the index, then the slots, and only
-    /// then the rule runs.
+    /// With many keys, nearly every state is outside the processor's cache. This reads the index
+    /// entries of a whole block first, then the slots, and runs the rule last: the processor waits
+    /// for all of them at once, instead of one after the other.
     fn observe_block(&mut self, base: usize, effects: &[HashedEffect<'_>], raised: &mut Vec<Raised>) {
         let mut hashes = [0; BLOCK];
         let mut slots = [None; BLOCK];
@@ -83,15 +84,9 @@ impl<R: AlertRule> Evictable<R> {
     }
 }
 
-impl<R: AlertRule> RunningRule for Evictable<R> {
+impl<R: AlertRule> Running for Evictable<R> {
     fn name(&self) -> &str {
         self.rule.name()
-    }
-
-    fn missing(&self, _: &[HashedEffect<'_>], _: &mut Vec<(u128, OwnedKey)>) {}
-
-    fn load(&mut self, _: u128, _: OwnedKey, _: Option<&[u8]>) -> Result<()> {
-        Ok(())
     }
 
     fn observe(&mut self, base: usize, effects: &[HashedEffect<'_>], raised: &mut Vec<Raised>) {
@@ -126,33 +121,21 @@ impl<R: AlertRule> RunningRule for Evictable<R> {
         }
     }
 
-    fn rebuild(&mut self, _: &PostTotals, _: &mut Vec<Raised>) {}
-
     fn keys(&self) -> usize {
         self.table.len()
-    }
-
-    fn dirty(&self) -> usize {
-        0
     }
 
     fn snapshot(&self) -> Pieces<'_> {
         Box::new(self.table.write().chain(std::iter::once_with(|| self.watched.write())))
     }
 
-    fn dirty_states(&self) -> ExactStates<'_> {
-        Box::new(std::iter::empty())
-    }
-
-    fn saved(&mut self) {}
-
     fn restore(&mut self, snapshot: &[u8]) -> Result<()> {
         let (mut table, rest) = Table::read(self.max_keys, snapshot)?;
         let (watched, rest) = Watched::read(self.max_watched, rest)?;
         if !rest.is_empty() {
-            return Err(super::table::corrupt("has bytes to spare"));
+            return Err(corrupt("is longer than its content"));
         }
-        // Some may be missing, if fewer keys may be kept, or watched, than when it was taken.
+        // Some keys are missing if the limits are lower than when the snapshot was taken.
         for (hash, _) in watched.keys() {
             if let Some(slot) = table.find(hash) {
                 table.pin(slot, true);
@@ -161,8 +144,6 @@ impl<R: AlertRule> RunningRule for Evictable<R> {
         (self.table, self.watched) = (table, watched);
         Ok(())
     }
-
-    fn begin_empty(&mut self) {}
 }
 
 #[cfg(test)]
@@ -175,7 +156,7 @@ mod tests {
     use feedkit_core::{EventKind, PostId, UserId};
     use rand::{RngExt, SeedableRng};
 
-    /// Raises its count each time.
+    /// Raises its count at each like.
     struct Count;
 
     impl AlertRule for Count {
@@ -204,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_give_what_one_at_a_time_would() {
+    fn blocks_give_the_same_as_single_effects() {
         for seed in 0..10 {
             let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
             let hasher = KeyHasher { seed };

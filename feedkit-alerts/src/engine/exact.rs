@@ -1,3 +1,5 @@
+//! A rule whose states are never lost.
+
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
@@ -10,24 +12,26 @@ use serde::Serialize;
 
 use super::BLOCK;
 use super::context::Context;
+use super::encoding::{corrupt, put, take};
 use super::hashed::{HashedEffect, KeyHasher};
 use super::rules::Raised;
-use super::running::{Limits, RunningRule};
-use super::table::{put, take};
+use super::running::{Limits, Running, RunningExact};
 use super::watched::Watched;
 
 /// A rule whose states are never lost: a write-back cache over the alert log's exact states.
 ///
-/// What has changed since the last snapshot is dirty and stays here until the next one writes it, in its own
-/// transaction; so the log always holds the states that belong to its snapshot.
+/// A state that changed since the last snapshot is *dirty* and stays in memory. The next snapshot
+/// writes it in its own transaction, so the log always holds the states that belong to its
+/// snapshot.
 pub(super) struct Exact<R: AlertRule> {
     rule: Arc<R>,
     hasher: KeyHasher,
     limits: Limits,
-    /// Boxed: half of the table's places are empty, and when it grows it is there twice.
+    /// Boxed, because up to half of the map's places are empty, and because the map exists twice
+    /// while it grows.
     states: HashMap<u128, Box<State<R::State>>, BuildHasherDefault<AlreadyHashed>>,
     watched: Watched,
-    /// Every state there is, is in memory: one that is missing is new.
+    /// All states are in memory, so a state that is missing is new.
     complete: bool,
     dirty: usize,
 }
@@ -55,7 +59,7 @@ impl<R: AlertRule> Exact<R> {
         }
     }
 
-    /// In blocks, so that the processor waits for many states at once, as for evictable ones.
+    /// Works in blocks, so that the processor waits for many states at once.
     fn observe_block(&mut self, base: usize, effects: &[HashedEffect<'_>], raised: &mut Vec<Raised>) {
         let hash_of = |e: &HashedEffect<'_>| Some(e.of(self.rule.key(e.effect)?, &self.hasher));
         let touch = |hash| usize::from(self.states.get(&hash).is_some_and(|entry| entry.dirty));
@@ -97,11 +101,61 @@ impl<R: AlertRule> Exact<R> {
     }
 }
 
-impl<R: AlertRule> RunningRule for Exact<R> {
+impl<R: AlertRule> Running for Exact<R> {
     fn name(&self) -> &str {
         self.rule.name()
     }
 
+    fn observe(&mut self, base: usize, effects: &[HashedEffect<'_>], raised: &mut Vec<Raised>) {
+        for (i, block) in effects.chunks(BLOCK).enumerate() {
+            self.observe_block(base + i * BLOCK, block, raised);
+        }
+    }
+
+    fn advance(&mut self, at: usize, watermark: Timestamp, raised: &mut Vec<Raised>) {
+        if self.watched.is_empty() {
+            return;
+        }
+        for (hash, key) in self.watched.keys() {
+            // Watched states are loaded before the rules run, and they stay in memory.
+            let Some(entry) = self.states.get_mut(&hash) else { continue };
+            let mut context = Context {
+                at,
+                raised,
+                watched: &mut self.watched,
+                hash,
+                key: key.as_key(),
+                user: None,
+                is_watched: true,
+                dropped: Vec::new(),
+            };
+            self.rule.advance(&mut entry.state, &key, watermark, &mut context);
+            let Context { is_watched, dropped, .. } = context;
+            entry.watched = is_watched;
+            self.dirty += usize::from(!std::mem::replace(&mut entry.dirty, true));
+            self.unwatch(dropped);
+        }
+    }
+
+    fn keys(&self) -> usize {
+        self.states.len()
+    }
+
+    fn snapshot(&self) -> Pieces<'_> {
+        Box::new(std::iter::once_with(|| self.watched.write()))
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) -> Result<()> {
+        let (watched, rest) = Watched::read(self.limits.watched, snapshot)?;
+        if !rest.is_empty() {
+            return Err(corrupt("is longer than its content"));
+        }
+        self.watched = watched;
+        Ok(())
+    }
+}
+
+impl<R: AlertRule> RunningExact for Exact<R> {
     fn missing(&self, effects: &[HashedEffect<'_>], missing: &mut Vec<(u128, OwnedKey)>) {
         if self.complete {
             return;
@@ -127,7 +181,7 @@ impl<R: AlertRule> RunningRule for Exact<R> {
             Some([VERSION, bytes @ ..]) => take(bytes).map(|(state, _)| state)?,
             Some(_) => {
                 return Err(Error::corrupt(format!(
-                    "the state of {} is of another version than {VERSION}",
+                    "the state of {} has another version than {VERSION}",
                     key.as_key()
                 )));
             }
@@ -135,37 +189,6 @@ impl<R: AlertRule> RunningRule for Exact<R> {
         let watched = self.watched.contains(hash);
         self.states.insert(hash, Box::new(State { key, state, dirty: false, watched }));
         Ok(())
-    }
-
-    fn observe(&mut self, base: usize, effects: &[HashedEffect<'_>], raised: &mut Vec<Raised>) {
-        for (i, block) in effects.chunks(BLOCK).enumerate() {
-            self.observe_block(base + i * BLOCK, block, raised);
-        }
-    }
-
-    fn advance(&mut self, at: usize, watermark: Timestamp, raised: &mut Vec<Raised>) {
-        if self.watched.is_empty() {
-            return;
-        }
-        for (hash, key) in self.watched.keys() {
-            // Watched states are loaded before the rules run, and stay.
-            let Some(entry) = self.states.get_mut(&hash) else { continue };
-            let mut context = Context {
-                at,
-                raised,
-                watched: &mut self.watched,
-                hash,
-                key: key.as_key(),
-                user: None,
-                is_watched: true,
-                dropped: Vec::new(),
-            };
-            self.rule.advance(&mut entry.state, &key, watermark, &mut context);
-            let Context { is_watched, dropped, .. } = context;
-            entry.watched = is_watched;
-            self.dirty += usize::from(!std::mem::replace(&mut entry.dirty, true));
-            self.unwatch(dropped);
-        }
     }
 
     fn rebuild(&mut self, totals: &PostTotals, raised: &mut Vec<Raised>) {
@@ -187,22 +210,14 @@ impl<R: AlertRule> RunningRule for Exact<R> {
         }
     }
 
-    fn keys(&self) -> usize {
-        self.states.len()
-    }
-
     fn dirty(&self) -> usize {
         self.dirty
-    }
-
-    fn snapshot(&self) -> Pieces<'_> {
-        Box::new(std::iter::once_with(|| self.watched.write()))
     }
 
     fn dirty_states(&self) -> ExactStates<'_> {
         let mut dirty = Vec::with_capacity(self.dirty);
         dirty.extend(self.states.values().filter(|entry| entry.dirty));
-        // Rows that are written in the order of their keys touch fewer pages, and lock in one order.
+        // In the order of their keys, the rows touch fewer pages and are locked in one order.
         dirty.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         Box::new(dirty.into_iter().map(|entry| {
             Ok(ExactState {
@@ -216,8 +231,9 @@ impl<R: AlertRule> RunningRule for Exact<R> {
     fn saved(&mut self) {
         self.states.values_mut().for_each(|e| e.dirty = false);
         self.dirty = 0;
-        if self.states.len() > self.limits.exact_cached {
-            // Any will do: what is asked for again is read again, and nothing follows from what is here.
+        if self.states.len() > self.limits.cached {
+            // Any of them may go: a state that is needed again is read again, and no alert depends
+            // on which states are in memory.
             let mut keep = false;
             self.states.retain(|_, entry| {
                 keep = !keep;
@@ -225,15 +241,6 @@ impl<R: AlertRule> RunningRule for Exact<R> {
             });
             self.complete = false;
         }
-    }
-
-    fn restore(&mut self, snapshot: &[u8]) -> Result<()> {
-        let (watched, rest) = Watched::read(self.limits.watched, snapshot)?;
-        if !rest.is_empty() {
-            return Err(super::table::corrupt("has bytes to spare"));
-        }
-        self.watched = watched;
-        Ok(())
     }
 
     fn begin_empty(&mut self) {
@@ -245,7 +252,7 @@ fn write<S: Serialize>(state: &S) -> Result<Vec<u8>> {
     put(state, vec![VERSION])
 }
 
-/// Keys are hashes already.
+/// The keys are hashes already, so this hashes nothing.
 #[derive(Default)]
 struct AlreadyHashed(u64);
 

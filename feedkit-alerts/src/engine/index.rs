@@ -1,5 +1,9 @@
-/// Finds slots by hash: open addressing with linear probing, 32 bits of the hash beside each slot's number, so
-/// that a probe reads one cache line, and growing reads no slot.
+//! Finds the slots of a table by hash.
+
+/// Finds slots by hash, by open addressing with linear probing.
+///
+/// An entry holds the slot's number and 32 bits of the hash. So a probe usually reads one cache
+/// line, and growing reads no slot.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Index {
     entries: Vec<Entry>,
@@ -14,13 +18,15 @@ struct Entry {
 
 const EMPTY: Entry = Entry { tag: 0, slot: u32::MAX };
 
-/// At most four of five entries are used, and growth is by half: 10 to 15 bytes a slot.
+/// Maximum share of used entries: four of five. The index grows by half, so a slot takes 10 to 15
+/// bytes.
 const FULL: (usize, usize) = (4, 5);
 
+/// Maximum number of bytes per slot.
 pub(super) const BYTES_AT_MOST: usize = size_of::<Entry>() * 3 * FULL.1 / (2 * FULL.0);
 
 impl Index {
-    /// The first slot of this hash for which `same` holds.
+    /// Finds the first slot with this hash for which `same` returns true.
     #[inline]
     pub(super) fn find(&self, hash: u128, same: impl Fn(usize) -> bool) -> Option<usize> {
         if self.entries.is_empty() {
@@ -40,7 +46,7 @@ impl Index {
         }
     }
 
-    /// Reads the place where the search for `hash` begins.
+    /// Reads the entry where the search for `hash` begins, which brings it into the cache.
     #[inline]
     pub(super) fn touch(&self, hash: u128) {
         if let Some(entry) = self.entries.get(self.home(tag(hash))) {
@@ -48,7 +54,7 @@ impl Index {
         }
     }
 
-    /// Adds a slot that is not there yet.
+    /// Adds a slot that is not in the index.
     pub(super) fn insert(&mut self, hash: u128, slot: usize) {
         if (self.used + 1) * FULL.1 > self.entries.len() * FULL.0 {
             self.grow();
@@ -58,14 +64,14 @@ impl Index {
         self.used += 1;
     }
 
-    /// Removes a slot that is there.
+    /// Removes a slot that is in the index.
     pub(super) fn remove(&mut self, hash: u128, slot: usize) {
         let mut hole = self.home(tag(hash));
         while self.entries[hole].slot as usize != slot {
             debug_assert!(self.entries[hole].slot != u32::MAX, "the slot is in the index");
             hole = self.after(hole);
         }
-        // What follows moves up unless that would bring it before its home.
+        // The entries that follow move up, unless that would put them before their home.
         let mut at = hole;
         loop {
             at = self.after(at);
@@ -116,4 +122,32 @@ impl Index {
 
 fn tag(hash: u128) -> u32 {
     hash as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng};
+    use std::collections::HashMap;
+
+    #[test]
+    fn index_finds_what_is_in_and_nothing_else() {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(5);
+        let (mut index, mut model) = (Index::default(), HashMap::new());
+        // There are few tags, so that they collide and wrap around the end.
+        let hash = |slot: usize| (slot as u128 % 37) * 0x0700_0000 + 0xf000_0000;
+        for _ in 0..20_000 {
+            let slot = rng.random_range(0..300usize);
+            match model.remove(&slot) {
+                Some(()) => index.remove(hash(slot), slot),
+                None => {
+                    index.insert(hash(slot), slot);
+                    model.insert(slot, ());
+                }
+            }
+            let asked = rng.random_range(0..300usize);
+            let found = index.find(hash(asked), |s| s == asked);
+            assert_eq!(found.is_some(), model.contains_key(&asked));
+        }
+    }
 }

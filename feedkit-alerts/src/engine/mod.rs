@@ -1,20 +1,24 @@
-//! Rules at work: their states, what they watch, and what a snapshot of them is.
+//! The rules at work: their states, the keys that they watch, and their snapshots.
+//!
+//! Nothing in here does I/O or reads a clock.
 
 mod bits;
 mod context;
+mod encoding;
 mod evictable;
 mod exact;
 mod hashed;
 mod index;
 mod rules;
 mod running;
+mod slab;
+mod snapshot;
 mod table;
 mod watched;
 
-pub use hashed::{HashedEffect, KeyHasher};
-pub(crate) use rules::CHUNK;
-pub use rules::{Raised, Rules, RulesSnapshot};
-pub use running::{DynRule, Limits, RunningRule};
+pub(crate) use hashed::HashedEffect;
+pub(crate) use rules::{CHUNK, Rules};
+pub(crate) use running::{Limits, StartRule};
 
-/// How many states are waited for at once.
+/// Number of states whose memory is fetched at once.
 const BLOCK: usize = 32;

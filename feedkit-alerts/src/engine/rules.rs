@@ -1,120 +1,85 @@
+//! All rules of a set at work.
+
 use std::sync::Arc;
 
 use feedkit_core::alert::OwnedKey;
-use feedkit_core::alert_log::{ExactStates, Pieces, RuleStates};
 use feedkit_core::history::PostTotals;
 use feedkit_core::notification::Notification;
-use feedkit_core::{ErrorKind, Result, Timestamp};
-use serde::{Deserialize, Serialize};
+use feedkit_core::{Result, Timestamp};
 
 use super::hashed::{HashedEffect, KeyHasher};
-use super::running::{Limits, RunningRule};
-use super::table::{corrupt, put, take};
+use super::running::{Limits, RunningExact, RunningRule, StartRule};
+use super::snapshot::{self, RulesSnapshot};
 use crate::RuleSet;
 
-/// How many effects one rule sees before the next rule's turn: few enough to stay in the nearest cache.
+/// Number of effects that one rule sees before the next rule's turn. They stay in the processor's
+/// nearest cache.
 pub(crate) const CHUNK: usize = 1024;
 
-/// All rules of a set at work: effects in, notifications out. No I/O, no clock.
-pub struct Rules {
-    running: Vec<Box<dyn RunningRule>>,
+/// All rules of a set at work: effects go in, notifications come out.
+pub(crate) struct Rules {
+    running: Vec<RunningRule>,
     hasher: KeyHasher,
 }
 
-/// Something raised, and where in its step.
+/// A notification, and its place in the step.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Raised {
-    /// The effect's place in the step, or the step's length for what the watermark brought.
-    pub at: usize,
-    /// What was raised.
-    pub notification: Notification,
+pub(crate) struct Raised {
+    /// The index of the effect in the step, or the number of effects for what the watermark raised.
+    pub(crate) at: usize,
+    pub(crate) notification: Notification,
 }
 
-/// What a snapshot keeps of the rules, and the exact states that belong to it; written when asked for.
-pub struct RulesSnapshot<'r> {
-    rules: &'r Rules,
-    common: Vec<u8>,
-}
-
-/// Exact states to be read before the rules run.
+/// Exact states that have to be read before the rules run.
 #[derive(Debug)]
 pub(crate) struct Missing {
-    /// Which of the rules.
+    /// The index of the rule.
     pub(crate) rule: usize,
-    /// The keys, and their hashes.
+    /// The keys with their hashes.
     pub(crate) keys: Vec<(u128, OwnedKey)>,
 }
 
-/// Names the part of a snapshot that belongs to no rule.
-const COMMON: &str = "";
-const VERSION: u8 = 1;
-
-#[derive(Serialize, Deserialize)]
-struct Common {
-    seed: u64,
-    watermark: Timestamp,
-}
-
 impl Rules {
-    /// The rules of `set`, which have seen nothing yet.
-    pub fn new(set: &RuleSet, limits: &Limits) -> Result<Self> {
+    /// The rules of `set`, which have seen no effects yet.
+    pub(crate) fn new(set: &RuleSet, limits: &Limits) -> Result<Self> {
         let mut rules = Self::with_hasher(set, limits, KeyHasher::random())?;
-        rules.running.iter_mut().for_each(|rule| rule.begin_empty());
+        rules.exact_mut().for_each(|rule| rule.begin_empty());
         Ok(rules)
     }
 
-    /// The rules as a snapshot left them, and the watermark then.
-    pub fn restore(
+    /// The rules with the states of a snapshot, and the snapshot's watermark.
+    pub(crate) fn restore(
         set: &RuleSet,
         limits: &Limits,
         states: &[(String, Vec<u8>)],
     ) -> Result<(Self, Timestamp)> {
-        let part = |name: &str| states.iter().find(|(n, _)| n == name).map(|(_, bytes)| bytes.as_slice());
-        let common = part(COMMON).ok_or_else(|| corrupt("has no head"))?;
-        let (Common { seed, watermark }, _) = take(versioned(common)?)?;
-        let mut rules = Self::with_hasher(set, limits, KeyHasher { seed })?;
-        for rule in &mut rules.running {
-            let Some(bytes) = part(rule.name()) else { continue };
-            match versioned(bytes).and_then(|bytes| rule.restore(bytes)) {
-                Ok(()) => {}
-                // States that may be dropped at any time may be dropped because the rule's form has changed.
-                Err(e) if e.kind() == ErrorKind::Corrupt => {
-                    tracing::warn!(rule = rule.name(), error = %e, "the rule's snapshot cannot be read: it starts anew");
-                }
-                Err(e) => return Err(e),
-            }
-        }
+        let (hasher, watermark) = snapshot::read_common(states)?;
+        let mut rules = Self::with_hasher(set, limits, hasher)?;
+        snapshot::restore(&mut rules.running, states)?;
         Ok((rules, watermark))
     }
 
     fn with_hasher(set: &RuleSet, limits: &Limits, hasher: KeyHasher) -> Result<Self> {
         set.check()?;
-        let start = |rule: &Arc<dyn super::DynRule>| Arc::clone(rule).start(hasher, limits);
+        let start = |rule: &Arc<dyn StartRule>| Arc::clone(rule).start(hasher, limits);
         Ok(Rules { running: set.rules().iter().map(start).collect::<Result<_>>()?, hasher })
     }
 
     /// Hashes the names of effects.
-    pub fn hasher(&self) -> KeyHasher {
+    pub(crate) fn hasher(&self) -> KeyHasher {
         self.hasher
     }
 
-    /// Runs a whole step over effects in their order, all exact states being in memory or new.
-    pub fn run(&mut self, effects: &[HashedEffect<'_>], watermark: Timestamp) -> Vec<Notification> {
-        let mut raised = Vec::new();
-        for (i, chunk) in effects.chunks(CHUNK).enumerate() {
-            self.observe(i * CHUNK, chunk, &mut raised);
-        }
-        self.finish(effects.len(), watermark, raised)
-    }
-
-    /// Runs all rules over a part of a step, one rule after the other.
+    /// Runs all rules over a part of a step, one rule after the other. The exact states that the
+    /// effects need must be in memory. `base` is the index of the first effect in the step.
     pub(crate) fn observe(&mut self, base: usize, effects: &[HashedEffect<'_>], raised: &mut Vec<Raised>) {
         for rule in &mut self.running {
-            rule.observe(base, effects, raised);
+            rule.common_mut().observe(base, effects, raised);
         }
     }
 
-    /// Tells the rules of the watermark, and puts what was raised in order: by effect, then by rule.
+    /// Ends a step of so many effects: tells the rules the watermark, and orders what they raised
+    /// by effect, then by rule.
     pub(crate) fn finish(
         &mut self,
         effects: usize,
@@ -122,85 +87,70 @@ impl Rules {
         mut raised: Vec<Raised>,
     ) -> Vec<Notification> {
         for rule in &mut self.running {
-            rule.advance(effects, watermark, &mut raised);
+            rule.common_mut().advance(effects, watermark, &mut raised);
         }
         raised.sort_by_key(|r| r.at);
         raised.into_iter().map(|r| r.notification).collect()
     }
 
-    /// The exact states that these effects concern and that are not in memory.
+    /// The exact states that these effects need and that are not in memory.
     pub(crate) fn missing(&self, effects: &[HashedEffect<'_>]) -> Vec<Missing> {
-        let of = |rule: usize| {
+        let mut all = Vec::new();
+        for (rule, running) in self.running.iter().enumerate() {
+            let Some(exact) = running.exact() else { continue };
             let mut keys = Vec::new();
-            self.running[rule].missing(effects, &mut keys);
-            Missing { rule, keys }
-        };
-        (0..self.running.len()).map(of).filter(|m| !m.keys.is_empty()).collect()
+            exact.missing(effects, &mut keys);
+            if !keys.is_empty() {
+                all.push(Missing { rule, keys });
+            }
+        }
+        all
     }
 
+    /// The name of the rule with this index.
     pub(crate) fn name(&self, rule: usize) -> &str {
-        self.running[rule].name()
+        self.running[rule].common().name()
     }
 
+    /// Adds a state that was missing. `None` means that the key has no state yet.
     pub(crate) fn load(
         &mut self,
         rule: usize,
         (hash, key): (u128, OwnedKey),
         state: Option<&[u8]>,
     ) -> Result<()> {
-        let rule = &mut self.running[rule];
-        rule.load(hash, key, state).map_err(|e| e.context(format!("rule {}", rule.name())))
-    }
-
-    /// Sets exact rules' states of one post from its totals.
-    pub(crate) fn rebuild(&mut self, totals: &PostTotals, raised: &mut Vec<Raised>) {
-        self.running.iter_mut().for_each(|rule| rule.rebuild(totals, raised));
-    }
-
-    /// States in memory.
-    pub fn keys(&self) -> usize {
-        self.running.iter().map(|rule| rule.keys()).sum()
-    }
-
-    /// Exact states that only this memory holds.
-    pub fn dirty(&self) -> usize {
-        self.running.iter().map(|rule| rule.dirty()).sum()
-    }
-
-    /// What a snapshot keeps of the rules, and the exact states that belong to it.
-    pub fn snapshot(&self, watermark: Timestamp) -> Result<RulesSnapshot<'_>> {
-        let common = put(&Common { seed: self.hasher.seed, watermark }, vec![VERSION])?;
-        Ok(RulesSnapshot { rules: self, common })
-    }
-
-    /// The snapshot has been kept.
-    pub fn saved(&mut self) {
-        self.running.iter_mut().for_each(|rule| rule.saved());
-    }
-}
-
-impl RuleStates for RulesSnapshot<'_> {
-    fn rules(&self) -> Vec<&str> {
-        std::iter::once(COMMON).chain(self.rules.running.iter().map(|rule| rule.name())).collect()
-    }
-
-    fn state<'a>(&'a self, rule: &str) -> Pieces<'a> {
-        if rule == COMMON {
-            return Box::new(std::iter::once_with(|| Ok(self.common.clone())));
+        match self.running[rule].exact_mut() {
+            Some(rule) => rule.load(hash, key, state).map_err(|e| e.context(format!("rule {}", rule.name()))),
+            None => Ok(()),
         }
-        let running = self.rules.running.iter().find(|running| running.name() == rule);
-        let version = std::iter::once_with(|| Ok(vec![VERSION]));
-        Box::new(running.into_iter().flat_map(move |running| version.clone().chain(running.snapshot())))
     }
 
-    fn exact(&self) -> ExactStates<'_> {
-        Box::new(self.rules.running.iter().flat_map(|rule| rule.dirty_states()))
+    /// Sets the exact rules' states of one post from its totals.
+    pub(crate) fn rebuild(&mut self, totals: &PostTotals, raised: &mut Vec<Raised>) {
+        self.exact_mut().for_each(|rule| rule.rebuild(totals, raised));
     }
-}
 
-fn versioned(bytes: &[u8]) -> Result<&[u8]> {
-    match bytes {
-        [VERSION, rest @ ..] => Ok(rest),
-        _ => Err(corrupt(&format!("is of another version than {VERSION}"))),
+    /// The number of states in memory.
+    pub(crate) fn keys(&self) -> usize {
+        self.running.iter().map(|rule| rule.common().keys()).sum()
+    }
+
+    /// The number of exact states that only this memory holds.
+    pub(crate) fn dirty(&self) -> usize {
+        self.running.iter().filter_map(RunningRule::exact).map(|rule| rule.dirty()).sum()
+    }
+
+    /// The rules' states as a snapshot stores them, with the exact states that belong to it.
+    pub(crate) fn snapshot(&self, watermark: Timestamp) -> Result<RulesSnapshot<'_>> {
+        RulesSnapshot::new(&self.running, self.hasher, watermark)
+    }
+
+    /// The snapshot was stored.
+    pub(crate) fn saved(&mut self) {
+        self.exact_mut().for_each(|rule| rule.saved());
+    }
+
+    fn exact_mut(&mut self) -> impl Iterator<Item = &mut dyn RunningExact> {
+        self.running.iter_mut().filter_map(RunningRule::exact_mut)
     }
 }

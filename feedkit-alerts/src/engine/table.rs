@@ -1,62 +1,33 @@
-use feedkit_core::{Error, Result};
+//! A bounded number of states by key.
+
+use feedkit_core::Result;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::bits::Bits;
+use super::encoding::{corrupt, put, take};
 use super::index::{self, Index};
+use super::slab::{Slab, Slot};
 
-/// States of a bounded number of keys. When full, the longest unused goes, by CLOCK ("second chance", Corbató
-/// 1968): each use sets a slot's bit; the hand goes round, clears bits, and takes the first slot it finds
-/// without one.
+/// The states of a bounded number of keys.
 ///
-/// Slots, bits and hand are what a snapshot holds; the index follows from them, and the order of eviction does
-/// not depend on it.
+/// When the table is full, CLOCK ("second chance", Corbató 1968) evicts a key that has not been
+/// used for long. Each use sets the slot's bit. The hand moves around the slots, clears the bits
+/// that are set, and evicts the first slot whose bit was not set.
+///
+/// A snapshot holds the slots, the bits and the hand. The index is built from them, and the order
+/// of eviction does not depend on it.
 pub(super) struct Table<S> {
     index: Index,
     slots: Slab<S>,
     referenced: Bits,
-    /// Slots of watched keys stay. Not part of a snapshot: who pins knows which.
+    /// Slots that are not evicted. A snapshot does not hold them: the caller knows which it pins.
     pinned: Bits,
     hand: usize,
     max_keys: usize,
 }
 
-/// With a state of up to 48 bytes, one line of the processor's cache.
-#[repr(align(64))]
-struct Slot<S> {
-    key: u128,
-    state: S,
-}
-
-/// Slots in blocks that never move: growing copies nothing, and takes no room for more than one block ahead.
-struct Slab<S> {
-    blocks: Vec<Vec<Slot<S>>>,
-    len: usize,
-}
-
-const BLOCK: usize = 1024;
-
-impl<S> Slab<S> {
-    fn push(&mut self, slot: Slot<S>) {
-        if self.len.is_multiple_of(BLOCK) {
-            self.blocks.push(Vec::with_capacity(BLOCK));
-        }
-        self.blocks[self.len / BLOCK].push(slot);
-        self.len += 1;
-    }
-
-    #[inline]
-    fn at(&self, slot: usize) -> &Slot<S> {
-        &self.blocks[slot / BLOCK][slot % BLOCK]
-    }
-
-    #[inline]
-    fn at_mut(&mut self, slot: usize) -> &mut Slot<S> {
-        &mut self.blocks[slot / BLOCK][slot % BLOCK]
-    }
-}
-
-/// Bytes that a key takes besides its hash: state, index and bits.
+/// Number of bytes that a key takes in addition to its hash: state, index and bits.
 pub(super) const fn bytes_per_key<S>() -> usize {
     size_of::<Slot<S>>() - size_of::<u128>() + index::BYTES_AT_MOST + 1
 }
@@ -65,7 +36,7 @@ impl<S: Default> Table<S> {
     pub(super) fn new(max_keys: usize) -> Self {
         Table {
             index: Index::default(),
-            slots: Slab { blocks: Vec::new(), len: 0 },
+            slots: Slab::new(),
             referenced: Bits::default(),
             pinned: Bits::default(),
             hand: 0,
@@ -74,17 +45,20 @@ impl<S: Default> Table<S> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.slots.len
+        self.slots.len()
     }
 
-    /// Reads the place in the index where the search for a key begins, so that it is near when it is searched.
+    /// Reads the index entry where the search for a key begins, so that it is in the cache for the
+    /// search.
     #[inline]
     pub(super) fn touch(&self, key: u128) {
         self.index.touch(key);
     }
 
-    /// The slot of a key, with a new state if it had none. `found` is where it was found before, if it was; other
-    /// keys may have taken its place since.
+    /// Finds the slot of a key, or takes one with a new state, and marks it as used.
+    ///
+    /// `found` is the result of an earlier [`find`](Self::find). Another key may have taken that
+    /// slot since.
     #[inline]
     pub(super) fn slot(&mut self, key: u128, found: Option<usize>) -> usize {
         match found.filter(|slot| self.slots.at(*slot).key == key).or_else(|| self.find(key)) {
@@ -96,7 +70,7 @@ impl<S: Default> Table<S> {
         }
     }
 
-    /// The slot of a key, which does not count as use.
+    /// Finds the slot of a key, and does not mark it as used.
     #[inline]
     pub(super) fn find(&self, key: u128) -> Option<usize> {
         self.index.find(key, |slot| self.slots.at(slot).key == key)
@@ -107,7 +81,8 @@ impl<S: Default> Table<S> {
         &mut self.slots.at_mut(slot).state
     }
 
-    /// A pinned slot is not evicted. Fewer than half of all may be pinned.
+    /// Pins or unpins a slot. A pinned slot is not evicted. Fewer than half of the slots may be
+    /// pinned.
     pub(super) fn pin(&mut self, slot: usize, pinned: bool) {
         self.pinned.set(slot, pinned);
     }
@@ -120,11 +95,11 @@ impl<S: Default> Table<S> {
     #[cold]
     fn insert(&mut self, key: u128) -> usize {
         let new = Slot { key, state: S::default() };
-        let slot = if self.slots.len < self.max_keys {
+        let slot = if self.slots.len() < self.max_keys {
             self.slots.push(new);
-            self.referenced.grow(self.slots.len);
-            self.pinned.grow(self.slots.len);
-            self.slots.len - 1
+            self.referenced.grow(self.slots.len());
+            self.pinned.grow(self.slots.len());
+            self.slots.len() - 1
         } else {
             let slot = self.victim();
             self.index.remove(self.slots.at(slot).key, slot);
@@ -135,9 +110,9 @@ impl<S: Default> Table<S> {
         slot
     }
 
-    /// Moves the hand past the slot that goes next.
+    /// Moves the hand past the next slot to evict, and returns that slot.
     fn victim(&mut self) -> usize {
-        let len = self.slots.len;
+        let len = self.slots.len();
         loop {
             let (word, bit) = (self.hand / 64, self.hand % 64);
             let in_word = (len - word * 64).min(64);
@@ -156,22 +131,22 @@ impl<S: Default> Table<S> {
 }
 
 impl<S: Default + Serialize + DeserializeOwned> Table<S> {
-    /// The table in pieces: its head, and then block by block.
+    /// Writes the table in pieces: a head, then one piece per block.
     pub(super) fn write(&self) -> impl Iterator<Item = Result<Vec<u8>>> {
-        let head = || put(&(self.slots.len, self.hand, &self.referenced), Vec::new());
-        let block = |block: &Vec<Slot<S>>| {
-            let mut out = Vec::with_capacity(block.len() * size_of::<Slot<S>>());
+        let head = || put(&(self.slots.len(), self.hand, &self.referenced), Vec::new());
+        let block = |block: &[Slot<S>]| {
+            let mut out = Vec::with_capacity(size_of_val(block));
             for slot in block {
                 out.extend_from_slice(&slot.key.to_le_bytes());
                 out = put(&slot.state, out)?;
             }
             Ok(out)
         };
-        std::iter::once_with(head).chain(self.slots.blocks.iter().map(block))
+        std::iter::once_with(head).chain(self.slots.blocks().map(block))
     }
 
-    /// Reads a table, and returns the bytes after it. If it held more keys than may be kept now, the rest is left
-    /// out.
+    /// Reads a table, and returns it with the bytes that follow. Keys beyond `max_keys` are
+    /// dropped.
     pub(super) fn read(max_keys: usize, bytes: &[u8]) -> Result<(Self, &[u8])> {
         let mut table = Table::new(max_keys);
         let ((stored, hand, referenced), mut rest): ((usize, usize, Bits), _) = take(bytes)?;
@@ -185,7 +160,7 @@ impl<S: Default + Serialize + DeserializeOwned> Table<S> {
                 table.index.insert(key, slot);
             }
         }
-        let len = table.slots.len;
+        let len = table.slots.len();
         table.referenced = referenced;
         table.referenced.fit(stored, len)?;
         table.pinned.grow(len);
@@ -194,26 +169,12 @@ impl<S: Default + Serialize + DeserializeOwned> Table<S> {
     }
 }
 
-pub(super) fn put<T: Serialize + ?Sized>(value: &T, out: Vec<u8>) -> Result<Vec<u8>> {
-    postcard::to_extend(value, out)
-        .map_err(|e| Error::fatal(format!("a state cannot be written: {e}")).with_source(e))
-}
-
-pub(super) fn take<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8])> {
-    postcard::take_from_bytes(bytes).map_err(|e| corrupt(&format!("cannot be read: {e}")).with_source(e))
-}
-
-pub(super) fn corrupt(fault: &str) -> Error {
-    Error::corrupt(format!("a snapshot {fault}"))
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
     use rand::{RngExt, SeedableRng};
-    use std::collections::HashMap;
 
-    /// CLOCK in its plainest form: a list that is searched from end to end.
+    /// CLOCK in its simplest form: a list that is searched from end to end.
     pub(in crate::engine) struct Plain {
         slots: Vec<(u128, u64, bool)>,
         hand: usize,
@@ -225,7 +186,7 @@ pub(super) mod tests {
             Plain { slots: Vec::new(), hand: 0, max }
         }
 
-        /// How often this key was counted, as far as it is remembered.
+        /// Counts a key, and returns its count since it was last evicted.
         pub(in crate::engine) fn count(&mut self, key: u128) -> u64 {
             if let Some(slot) = self.slots.iter_mut().find(|s| s.0 == key) {
                 slot.2 = true;
@@ -250,7 +211,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn evicts_as_the_plain_form_does_across_snapshots() {
+    fn evicts_the_same_keys_as_the_simple_form_across_snapshots() {
         for seed in 0..20u64 {
             let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
             let max = rng.random_range(1..200);
@@ -274,28 +235,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn index_finds_what_is_in_and_nothing_else() {
-        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(5);
-        let (mut index, mut model) = (Index::default(), HashMap::new());
-        // Few tags, so that they collide and wrap around the end.
-        let hash = |slot: usize| (slot as u128 % 37) * 0x0700_0000 + 0xf000_0000;
-        for _ in 0..20_000 {
-            let slot = rng.random_range(0..300usize);
-            match model.remove(&slot) {
-                Some(()) => index.remove(hash(slot), slot),
-                None => {
-                    index.insert(hash(slot), slot);
-                    model.insert(slot, ());
-                }
-            }
-            let asked = rng.random_range(0..300usize);
-            let found = index.find(hash(asked), |s| s == asked);
-            assert_eq!(found.is_some(), model.contains_key(&asked));
-        }
-    }
-
-    #[test]
-    fn a_key_takes_sixty_four_bytes_besides_its_hash() {
+    fn a_key_takes_at_most_64_bytes_besides_its_hash() {
         use crate::rules::{SpikeState, UserRateState};
         let taken = [bytes_per_key::<SpikeState>(), bytes_per_key::<UserRateState>()];
         println!("spike {} bytes, user_rate {} bytes", taken[0], taken[1]);

@@ -1,3 +1,5 @@
+//! The keys that a rule watches.
+
 use std::collections::BTreeMap;
 
 use feedkit_core::alert::OwnedKey;
@@ -5,16 +7,17 @@ use feedkit_core::{Result, UserId};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
-use super::table::{put, take};
+use super::encoding::{corrupt, put, take};
 
-/// Most users in a sample.
+/// Maximum number of users in a sample.
 const SAMPLE: usize = 20;
 
-/// Keys that a rule looks at more closely, with a sample of who acts on them. Bounded: the one watched longest
-/// goes.
+/// The keys that a rule watches, with a sample of the users who act on each.
+///
+/// Their number is bounded. When there is no room, the key that was watched longest is dropped.
 pub(super) struct Watched {
     keys: HashMap<u128, Watch>,
-    /// Hashes by age; what is done for all of them is done in this order.
+    /// The hashes by age. Loops over all keys use this order.
     ages: BTreeMap<u64, u128>,
     next_age: u64,
     max: usize,
@@ -31,7 +34,8 @@ impl Watched {
         Watched { keys: HashMap::new(), ages: BTreeMap::new(), next_age: 0, max }
     }
 
-    /// Watches a key; the key that had to go for it, which is the key itself when none may be watched.
+    /// Watches a key, and returns the key that was dropped for it. If no key may be watched, that
+    /// is the key itself.
     pub(super) fn insert(&mut self, hash: u128, key: OwnedKey, user: Option<&UserId>) -> Option<u128> {
         if self.max == 0 {
             return Some(hash);
@@ -53,7 +57,7 @@ impl Watched {
         }
     }
 
-    /// A user has acted on a watched key.
+    /// Adds a user who acted on a watched key to its sample.
     pub(super) fn sample(&mut self, hash: u128, user: &UserId) {
         if let Some(watch) = self.keys.get_mut(&hash)
             && watch.samples.len() < SAMPLE
@@ -67,7 +71,7 @@ impl Watched {
         self.keys.get(&hash).map_or(&[], |watch| &watch.samples)
     }
 
-    /// The watched keys, the one watched longest first.
+    /// The watched keys. The one that was watched longest comes first.
     pub(super) fn keys(&self) -> Vec<(u128, OwnedKey)> {
         self.ages.values().map(|hash| (*hash, self.keys[hash].key.clone())).collect()
     }
@@ -87,7 +91,7 @@ impl Watched {
             .map(|hash| {
                 let watch = &self.keys[hash];
                 let name = watch.key.as_key().name().to_owned();
-                Stored { hash: *hash, sort: sort(&watch.key), name, samples: watch.samples.clone() }
+                Stored { hash: *hash, kind: kind(&watch.key), name, samples: watch.samples.clone() }
             })
             .collect();
         put(&stored, Vec::new())
@@ -96,13 +100,13 @@ impl Watched {
     pub(super) fn read(max: usize, bytes: &[u8]) -> Result<(Self, &[u8])> {
         let (stored, rest): (Vec<Stored>, _) = take(bytes)?;
         let mut watched = Watched::new(max);
-        for Stored { hash, sort, name, samples } in stored {
-            let key = match sort {
-                Sort::User => UserId::new(name).map(OwnedKey::User),
-                Sort::Post => feedkit_core::PostId::new(name).map(OwnedKey::Post),
-                Sort::All => Ok(OwnedKey::All),
+        for Stored { hash, kind, name, samples } in stored {
+            let key = match kind {
+                Kind::User => UserId::new(name).map(OwnedKey::User),
+                Kind::Post => feedkit_core::PostId::new(name).map(OwnedKey::Post),
+                Kind::All => Ok(OwnedKey::All),
             };
-            let key = key.map_err(|e| super::table::corrupt(&format!("names a watched key that {e}")))?;
+            let key = key.map_err(|e| corrupt(&format!("has an invalid watched key: {e}")))?;
             watched.insert(hash, key, None);
             if let Some(watch) = watched.keys.get_mut(&hash) {
                 watch.samples = samples;
@@ -115,22 +119,22 @@ impl Watched {
 #[derive(Serialize, Deserialize)]
 struct Stored {
     hash: u128,
-    sort: Sort,
+    kind: Kind,
     name: String,
     samples: Vec<UserId>,
 }
 
 #[derive(Serialize, Deserialize)]
-enum Sort {
+enum Kind {
     User,
     Post,
     All,
 }
 
-fn sort(key: &OwnedKey) -> Sort {
+fn kind(key: &OwnedKey) -> Kind {
     match key {
-        OwnedKey::User(_) => Sort::User,
-        OwnedKey::Post(_) => Sort::Post,
-        OwnedKey::All => Sort::All,
+        OwnedKey::User(_) => Kind::User,
+        OwnedKey::Post(_) => Kind::Post,
+        OwnedKey::All => Kind::All,
     }
 }

@@ -1,3 +1,5 @@
+//! Milestones of posts.
+
 use feedkit_core::alert::{Keeping, Key, RuleContext};
 use feedkit_core::effect::Effect;
 use feedkit_core::history::PostTotals;
@@ -5,39 +7,44 @@ use feedkit_core::notification::{Audience, Notification, Severity};
 use feedkit_core::{AlertRule, EventKind, PostId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{InvalidSetting, invalid, object};
+use super::data::object;
+use crate::config::{InvalidSetting, invalid};
 
-/// Tells authors how far their posts have come: 10, 100, 1,000, … likes.
+/// Tells authors when their posts reach 10, 100, 1,000, … likes.
 ///
-/// Counts the likes that stand: a like adds one, an `unlike` takes one away. A threshold is raised the first time
-/// the count reaches it, and never again, however the count moves. As long as nobody has published the post there
-/// is nobody to tell; what was reached meanwhile is raised, in order, when the author becomes known. Exact: the
-/// states are kept in the alert log, for every post.
+/// A like adds one to the post's count, and an `unlike` takes one away. The rule raises a threshold
+/// when the count reaches it for the first time, and never again. While the author of the post is
+/// unknown, the rule raises nothing. Once the author is known, it raises the thresholds that the
+/// post has reached, in order. The rule is exact: the alert log keeps the state of every post.
 ///
-/// Raises `MILESTONE` to the author, with the id `milestone:POST:THRESHOLD` and `data` `{postId, likes}`.
+/// Raises `MILESTONE` to the author, with the id `milestone:POST:THRESHOLD` and the `data`
+/// `{postId, likes}`.
 #[derive(Debug, Clone)]
 pub struct Milestone {
     thresholds: Vec<i64>,
 }
 
-/// How [`Milestone`] is set: `[rules.milestone]`.
+/// The configuration of [`Milestone`]: the table `[rules.milestone]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct MilestoneConfig {
     /// Whether the rule runs.
     pub enabled: bool,
-    /// The counts of likes to be told of, ascending. Default: the powers of ten from 10 on. Thresholds that are
-    /// added later are not raised for posts that have passed them by then; give the old ones first.
+    /// The numbers of likes to raise, in ascending order. The powers of ten from 10 by default.
+    ///
+    /// A threshold that is added later is not raised for posts that have already passed it.
     pub thresholds: Vec<i64>,
 }
 
 impl Default for MilestoneConfig {
+    /// The defaults that each field names. The rule is enabled.
     fn default() -> Self {
         MilestoneConfig { enabled: true, thresholds: (1..=18).map(|power| 10i64.pow(power)).collect() }
     }
 }
 
-/// What [`Milestone`] remembers of a post.
+/// The state that [`Milestone`] keeps for each post.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MilestoneState {
     likes: i64,
@@ -49,11 +56,11 @@ pub struct MilestoneState {
 }
 
 impl Milestone {
-    /// The rule.
+    /// Makes the rule.
     ///
     /// # Errors
     ///
-    /// The thresholds are not positive and ascending.
+    /// Fails if the thresholds are not positive and ascending.
     pub fn new(config: &MilestoneConfig) -> Result<Self, InvalidSetting> {
         let ascending = config.thresholds.windows(2).all(|pair| pair[0] < pair[1]);
         if !ascending || config.thresholds.first().is_some_and(|first| *first < 1) {
@@ -62,7 +69,7 @@ impl Milestone {
         Ok(Milestone { thresholds: config.thresholds.clone() })
     }
 
-    /// Notes what the count has reached, and raises what can be raised.
+    /// Notes which threshold the count has reached, and raises the thresholds that are due.
     fn settle(
         &self,
         state: &mut MilestoneState,
@@ -110,7 +117,7 @@ impl AlertRule for Milestone {
         match effect.kind {
             EventKind::Like => {
                 state.likes += 1;
-                // Most likes reach nothing.
+                // Most likes reach no threshold.
                 if self.thresholds.binary_search(&state.likes).is_err() {
                     return;
                 }
@@ -125,7 +132,7 @@ impl AlertRule for Milestone {
     fn rebuild(&self, totals: &PostTotals, context: &mut dyn RuleContext) -> Option<MilestoneState> {
         let likes = totals.counts.iter().find(|(kind, _)| kind == "like").map_or(0, |(_, count)| *count);
         let mut state = MilestoneState { likes, author: totals.author.clone(), ..MilestoneState::default() };
-        // When it happened is not known any more.
+        // The time at which the post reached a threshold is no longer known.
         self.settle(&mut state, &totals.post, Timestamp::EPOCH, context);
         Some(state)
     }

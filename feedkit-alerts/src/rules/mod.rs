@@ -1,5 +1,9 @@
-//! The rules that come with feedkit, each with what its algorithm is, where it comes from, and how to tune it.
+//! The rules that come with feedkit.
+//!
+//! The documentation of each rule says how its algorithm works, where it comes from, and how to
+//! tune it.
 
+mod data;
 mod milestone;
 mod spike;
 mod user_rate;

@@ -1,3 +1,5 @@
+//! Users who act too fast.
+
 use std::time::Duration;
 
 use feedkit_core::AlertRule;
@@ -6,50 +8,58 @@ use feedkit_core::effect::Effect;
 use feedkit_core::notification::{Audience, Notification, Severity};
 use serde::{Deserialize, Serialize};
 
+use super::data::{object, rounded};
 use super::window::{BUCKETS, Placed, Window};
-use crate::config::{self, InvalidSetting, Span, invalid, object};
+use crate::config::{self, InvalidSetting, Span, invalid};
 
-/// Notices users who act faster than a person can.
+/// Detects users who act faster than a person can.
 ///
-/// Counts a user's actions of any kind in a sliding window of event time (ten buckets, so that the window is right
-/// to a tenth of its length), and raises when there are more than `max_actions`. Only actions with an effect
-/// count: liking one post a hundred times is one action. A fixed limit and not a statistic, because what a person
-/// can do does not depend on what this person did before. After a notice there is none about the same user for
-/// `cooldown`.
+/// The rule counts a user's actions of any kind in a sliding window of event time. The window has
+/// ten buckets, so it is accurate to a tenth of its length. The rule raises an alert when the
+/// window has more than `max_actions`. Only actions with an effect count: liking one post a hundred
+/// times is one action. After an alert, the rule raises none for the same user during `cooldown`.
 ///
-/// Tuning: reading and tapping, a quick person manages two or three likes a second for a few seconds; the
-/// default of 30 in 10 s is beyond what one keeps up. Clients that collect actions offline and send them with
-/// the times at which they happened do no harm.
+/// The limit is fixed, because what a person can do does not depend on what this person did before.
 ///
-/// Raises `FRAUD` to the role `moderator`, with the id `user_rate:USER:MILLIS` and `data` `{userId, rule, rate,
-/// expected, score, window, sampleUsers}`: `rate` and `expected` (the limit) in actions a second, `score` their
-/// quotient.
+/// # Tuning
+///
+/// While reading and tapping, a quick person manages two or three likes a second for a few seconds.
+/// Nobody keeps up the default of 30 in 10 s for long. Clients that collect actions offline cause
+/// no false alarm, if they send each action with the time at which it happened.
+///
+/// # Alerts
+///
+/// Raises `FRAUD` to the role `moderator`, with the id `user_rate:USER:MILLIS` and the `data`
+/// `{userId, rule, rate, expected, score, window, sampleUsers}`. `rate` and `expected` are in
+/// actions a second; `expected` is the limit, and `score` is `rate` divided by `expected`.
 #[derive(Debug, Clone)]
 pub struct UserRate {
     config: UserRateConfig,
     bucket_ms: i64,
 }
 
-/// How [`UserRate`] is set: `[rules.user_rate]`.
+/// The configuration of [`UserRate`]: the table `[rules.user_rate]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct UserRateConfig {
     /// Whether the rule runs.
     pub enabled: bool,
-    /// Over how much event time actions are counted; from 1 s to 1 h.
+    /// How much event time the window covers: from 1 s to 1 h.
     #[serde(deserialize_with = "config::duration")]
     pub window: Duration,
-    /// How many a person may do in a window.
+    /// Maximum number of actions in a window that raises no alert.
     pub max_actions: u32,
-    /// How long the same user is not reported again.
+    /// How long after an alert no other is raised for the same user.
     #[serde(deserialize_with = "config::duration")]
     pub cooldown: Duration,
-    /// Most users remembered; those who did nothing for longest go first. 80 bytes each.
+    /// Maximum number of users in memory, at 80 bytes each. The least recently active are dropped
+    /// first.
     pub max_keys: usize,
 }
 
 impl Default for UserRateConfig {
-    /// More than 30 actions in 10 s, once in 10 minutes, a million users.
+    /// More than 30 actions in 10 s, one alert in 10 minutes, and a million users.
     fn default() -> Self {
         UserRateConfig {
             enabled: true,
@@ -61,16 +71,17 @@ impl Default for UserRateConfig {
     }
 }
 
-/// What [`UserRate`] remembers of a user.
+/// The state that [`UserRate`] keeps for each user.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct UserRateState {
     window: Window<bool>,
-    /// In milliseconds; counts if the window's tag, which says whether anything was raised yet, is set.
+    /// When the last alert was raised, in milliseconds. Valid if the window's tag is set, which
+    /// says that an alert was raised.
     raised_at: i64,
 }
 
 impl UserRate {
-    /// The rule.
+    /// Makes the rule.
     ///
     /// # Errors
     ///
@@ -84,7 +95,7 @@ impl UserRate {
         Ok(UserRate { config: config.clone(), bucket_ms })
     }
 
-    fn notice(&self, actions: u32, effect: &Effect) -> Notification {
+    fn fraud(&self, actions: u32, effect: &Effect) -> Notification {
         let seconds = self.config.window.as_secs_f64();
         let (rate, expected) = (f64::from(actions) / seconds, f64::from(self.config.max_actions) / seconds);
         let user = &effect.user;
@@ -97,9 +108,9 @@ impl UserRate {
             data: object([
                 ("userId", user.as_str().into()),
                 ("rule", self.name().into()),
-                ("rate", config::rounded(rate)),
-                ("expected", config::rounded(expected)),
-                ("score", config::rounded(rate / expected)),
+                ("rate", rounded(rate)),
+                ("expected", rounded(expected)),
+                ("score", rounded(rate / expected)),
                 ("window", Span(self.config.window).to_string().into()),
                 ("sampleUsers", vec![user.as_str()].into()),
             ]),
@@ -134,6 +145,6 @@ impl AlertRule for UserRate {
             return;
         }
         (state.window.tag, state.raised_at) = (true, now);
-        context.raise(self.notice(state.window.total(), effect));
+        context.raise(self.fraud(state.window.total(), effect));
     }
 }

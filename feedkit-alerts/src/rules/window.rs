@@ -1,13 +1,17 @@
+//! A sliding window of event time.
+
 use serde::{Deserialize, Serialize};
 
-/// How many buckets a window has.
+/// Number of buckets in a window.
 pub(super) const BUCKETS: usize = 10;
 
-/// Counts of the last ten buckets of event time, the newest of which is `head`: a window that slides by a tenth
-/// of its length. `T` is what its owner notes beside it, where there is room.
+/// Counts events in the last ten buckets of event time. The newest bucket is `head`.
 ///
-/// An event that comes late, but within the window, is counted where it belongs. If most events lie before the
-/// window, it was a single one with a clock ahead that moved the window too far: the window goes back.
+/// The window slides by a bucket, which is a tenth of its length. `T` is a tag for the owner of the
+/// window, which fits into its padding.
+///
+/// A late event within the window is counted in its bucket. If most events lie before the window,
+/// one event with a clock that is ahead has moved the window too far. Then the window moves back.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Window<T> {
     head: i64,
@@ -22,23 +26,27 @@ impl<T: Default> Default for Window<T> {
     }
 }
 
+/// The `head` of a window that has seen no events.
 const UNUSED: i64 = i64::MIN;
 
-/// A late event weighs as much as two on time; at this weight the window goes back.
+/// The weight of late events at which the window moves back. A late event adds 2, and an event on
+/// time subtracts 1.
 const TOO_LATE: u8 = 16;
 
-/// What became of an event.
+/// Where an event was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Placed {
-    /// It is counted in the window.
+    /// In the window.
     Inside,
-    /// It lies before the window, and is not counted.
+    /// Nowhere: it lies before the window.
     Late,
 }
 
 impl<T> Window<T> {
-    /// Counts one event. Buckets that leave the window are handed to `leave`, the oldest first, and then how many
-    /// more have passed since, all of them empty.
+    /// Counts one event.
+    ///
+    /// Calls `leave` for each bucket that leaves the window, the oldest first. Then calls it once
+    /// with the number of empty buckets that have passed, if there are any.
     pub(super) fn count(&mut self, bucket: i64, leave: impl FnMut(Left)) -> Placed {
         if self.head == UNUSED {
             self.head = bucket;
@@ -57,7 +65,7 @@ impl<T> Window<T> {
         Placed::Inside
     }
 
-    /// Moves the window forward so that `bucket` is its newest; never back.
+    /// Moves the window forward so that `bucket` is its newest. It never moves back.
     pub(super) fn advance(&mut self, bucket: i64, mut leave: impl FnMut(Left)) {
         if bucket <= self.head || self.head == UNUSED {
             return;
@@ -73,18 +81,18 @@ impl<T> Window<T> {
         self.head = bucket;
     }
 
-    /// How many events the window holds.
+    /// The number of events in the window.
     pub(super) fn total(&self) -> u32 {
         self.counts.iter().map(|count| u32::from(*count)).sum()
     }
 }
 
-/// What has left a window.
+/// What leaves a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Left {
-    /// A bucket with so many events.
+    /// A bucket with this number of events.
     Bucket(u16),
-    /// So many empty buckets.
+    /// This number of empty buckets.
     Empty(i64),
 }
 
@@ -103,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_what_lies_within() {
+    fn counts_events_within_the_window() {
         let mut window = Window::<()>::default();
         for (bucket, total) in [(100, 1), (100, 2), (95, 3), (91, 4), (90, 4), (104, 4), (109, 4), (110, 3)] {
             window.count(bucket, |_| ());
@@ -115,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn one_clock_ahead_blinds_it_for_a_few_events_only() {
+    fn recovers_from_one_clock_that_is_ahead_after_a_few_events() {
         let mut window = Window::<()>::default();
         (0..5).for_each(|i| drop(left(&mut window, i)));
         left(&mut window, 300);
@@ -125,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_time_do_no_harm() {
+    fn handles_extreme_times() {
         let mut window = Window::<()>::default();
         for bucket in [i64::MAX, i64::MIN + 1, 0, i64::MAX, i64::MIN, i64::MIN, i64::MIN, i64::MIN, i64::MIN]
         {

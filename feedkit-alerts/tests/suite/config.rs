@@ -6,7 +6,7 @@ use feedkit_alerts::{RuleSet, RulesConfig};
 use feedkit_core::ErrorKind;
 
 #[test]
-fn what_is_left_out_has_its_default() {
+fn keys_that_are_left_out_have_their_defaults() {
     let config = RulesConfig::from_toml(
         "[rules.spike]\nwindow = \"20s\"\nbaseline = \"1h 30m\"\nmin_likes = 7\n[rules.milestone]\nthresholds = [5]\n",
     )
@@ -21,7 +21,7 @@ fn what_is_left_out_has_its_default() {
 }
 
 #[test]
-fn rules_can_be_turned_off() {
+fn rules_can_be_disabled() {
     let set = RuleSet::from_toml("[rules]\nspike = { enabled = false }\n[rules.milestone]\nenabled = false")
         .unwrap();
     assert_eq!(set.names().collect::<Vec<_>>(), ["user_rate"]);

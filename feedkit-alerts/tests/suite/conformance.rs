@@ -1,4 +1,4 @@
-//! The contracts' own suites, run against what this crate implements.
+//! The conformance suites of the contracts, run against the rules and the follower of this crate.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -34,26 +34,27 @@ fn some_effects() -> Vec<Effect> {
 }
 
 #[test]
-fn milestone_keeps_the_contract_of_rules() {
+fn milestone_keeps_the_contract() {
     let raised = alert_rule(|| Milestone::new(&MilestoneConfig::default()).unwrap(), &some_effects());
     assert!(raised.len() > 10);
 }
 
 #[test]
-fn spike_keeps_the_contract_of_rules() {
+fn spike_keeps_the_contract() {
     let raised = alert_rule(|| Spike::new(&SpikeConfig::default()).unwrap(), &some_effects());
     assert_eq!(raised.iter().map(|n| n.kind.as_str()).collect::<Vec<_>>(), ["FRAUD", "FRAUD_RESOLVED"]);
 }
 
 #[test]
-fn user_rate_keeps_the_contract_of_rules() {
-    let config = UserRateConfig { max_actions: 2, ..UserRateConfig::default() };
+fn user_rate_keeps_the_contract() {
+    let mut config = UserRateConfig::default();
+    config.max_actions = 2;
     let raised = alert_rule(|| UserRate::new(&config).unwrap(), &some_effects());
     assert!(raised.len() > 10);
 }
 
 #[tokio::test]
-async fn the_follower_keeps_the_contract_of_followers() {
+async fn the_follower_keeps_the_contract() {
     follower(&Harness).await;
 }
 
@@ -74,7 +75,7 @@ impl FollowerHarness for Harness {
             AlertOptions::default(),
         );
         let alerts = alerts.unwrap();
-        // A pipeline asks for the position first.
+        // A pipeline reads the position first.
         alerts.position(Partition(0)).await.unwrap();
         Followed { alerts, log, history, clock }
     }
@@ -96,7 +97,7 @@ impl FollowerHarness for Harness {
     }
 }
 
-/// The follower, and a journal that holds what it was ever handed, as a history would.
+/// The follower, and a journal that keeps every entry that the follower was given.
 struct Followed {
     alerts: AlertFollower<Arc<MemoryAlertLog>, Arc<Journal>>,
     log: Arc<MemoryAlertLog>,
@@ -131,7 +132,7 @@ impl Follower for Followed {
     }
 }
 
-/// Raises every effect, so that the alerts add up to the counts.
+/// Raises an alert for each effect, so that the alerts add up to the counts.
 struct Ledger;
 
 impl Ledger {
@@ -185,20 +186,20 @@ impl Journal {
     }
 }
 
-fn not_asked<T>() -> Result<T> {
-    Err(Error::fatal("the alert follower has no business asking for this"))
+fn not_called<T>() -> Result<T> {
+    Err(Error::fatal("the alert follower must not call this"))
 }
 
 #[async_trait]
 impl History for Journal {
     async fn claim(&self, _: Partition, _: &str) -> Result<Claim> {
-        not_asked()
+        not_called()
     }
     async fn claimed(&self, _: Partition) -> Result<Claim> {
-        not_asked()
+        not_called()
     }
     async fn commit(&self, _: Arc<CommitBatch>) -> Result<Committed> {
-        not_asked()
+        not_called()
     }
     async fn journal(&self, _: Partition, from: Offset, _: usize) -> Result<JournalRead> {
         let journal = self.0.lock().unwrap();
@@ -209,18 +210,18 @@ impl History for Journal {
         Ok(end.into_iter().collect())
     }
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
-        not_asked()
+        not_called()
     }
     async fn incarnation(&self) -> Result<u128> {
         Ok(1)
     }
     async fn note_follower(&self, _: &str, _: Partition, _: Offset) -> Result<()> {
-        not_asked()
+        not_called()
     }
     async fn retain(&self, _: &RetentionPolicy, _: Timestamp) -> Result<Retained> {
-        not_asked()
+        not_called()
     }
     async fn accept_gap(&self, _: Partition, _: u128, _: Offset, _: Timestamp) -> Result<()> {
-        not_asked()
+        not_called()
     }
 }

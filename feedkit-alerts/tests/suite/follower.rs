@@ -10,13 +10,14 @@ use feedkit_core::traffic::TrafficOptions;
 use feedkit_core::{ErrorKind, Partition};
 use futures_util::future::join_all;
 
-use crate::world::{Driver, World, positions};
+use crate::driver::{Driver, positions};
+use crate::world::World;
 
 fn traffic(seed: u64) -> TrafficOptions {
     TrafficOptions::default().seed(seed).count(12_000).users(600).posts(200).rate(40.0)
 }
 
-/// Runs all of some traffic, and compares what was raised with the oracle's.
+/// Runs some traffic to its end, and compares the alerts with those of the oracle.
 async fn check(seed: u64, fail_one_in: u32, drop_one_in: u32, kill_one_in: u32) -> Driver {
     let world = World::new(seed);
     world.fill(&traffic(seed)).await;
@@ -29,7 +30,7 @@ async fn check(seed: u64, fail_one_in: u32, drop_one_in: u32, kill_one_in: u32) 
     for kind in ["MILESTONE", "FRAUD", "FRAUD_RESOLVED", "THIRD"] {
         assert!(
             kinds.get(kind).is_some_and(|n| *n >= 10),
-            "seed {seed}: too few of {kind} to mean much: {kinds:?}"
+            "seed {seed}: too few alerts of kind {kind}: {kinds:?}"
         );
     }
     for (i, (got, expected)) in alerts.iter().zip(&oracle).enumerate() {
@@ -41,14 +42,14 @@ async fn check(seed: u64, fail_one_in: u32, drop_one_in: u32, kill_one_in: u32) 
 }
 
 #[tokio::test]
-async fn raises_what_the_recorded_order_gives() {
+async fn raises_the_same_as_the_recorded_order() {
     for seed in 1..4 {
         check(seed, 0, 0, 0).await;
     }
 }
 
 #[tokio::test]
-async fn killed_again_and_again_raises_the_same() {
+async fn raises_the_same_when_killed_again_and_again() {
     let mut kills = 0;
     for seed in 10..18 {
         kills += check(seed, 0, 0, 5).await.kills;
@@ -57,7 +58,7 @@ async fn killed_again_and_again_raises_the_same() {
 }
 
 #[tokio::test]
-async fn a_log_that_fails_and_calls_that_are_dropped_change_nothing() {
+async fn raises_the_same_when_the_log_fails_and_calls_are_dropped() {
     let (mut kills, mut drops) = (0, 0);
     for seed in 20..28 {
         let driver = check(seed, 15, 2, 15).await;
@@ -68,7 +69,7 @@ async fn a_log_that_fails_and_calls_that_are_dropped_change_nothing() {
 }
 
 #[tokio::test]
-async fn waits_for_partitions_that_lag_but_not_for_ever() {
+async fn waits_for_lagging_partitions_for_a_limited_time() {
     let world = World::new(30);
     world.fill(&traffic(30)).await;
     let follower = world.follower();
@@ -87,7 +88,7 @@ async fn waits_for_partitions_that_lag_but_not_for_ever() {
     world.clock.advance(Duration::from_millis(200));
     follower.tick().await.unwrap();
     assert_eq!(positions(&follower).await.unwrap().of(first), taken);
-    // The wait begins anew with what comes next.
+    // The wait starts over with the next entries.
     let JournalRead::Entries(next) = world.history.journal(first, taken, 100).await.unwrap() else {
         panic!("the journal is all there")
     };
@@ -99,7 +100,7 @@ async fn waits_for_partitions_that_lag_but_not_for_ever() {
     world.clock.advance(Duration::from_millis(100));
     follower.tick().await.unwrap();
     assert_eq!(positions(&follower).await.unwrap().of(first), taken_next);
-    // What does not follow on is refused, and does no harm.
+    // Entries after a gap are refused, and do no harm.
     let JournalRead::Entries(later) = world.history.journal(first, taken_next + 500, 300).await.unwrap()
     else {
         panic!("the journal is all there")
@@ -109,10 +110,10 @@ async fn waits_for_partitions_that_lag_but_not_for_ever() {
 }
 
 #[tokio::test]
-async fn what_partitions_are_handed_at_one_moment_is_one_step() {
+async fn entries_that_arrive_at_the_same_moment_make_one_step() {
     let world = World::new(32);
     let follower = world.follower_with(|o| o.max_step = 600);
-    // Of each partition it is known that nothing was there, so that none is waited for.
+    // The follower learns that all partitions are empty, so it waits for none of them.
     positions(&follower).await.unwrap();
     world.fill(&traffic(32).count(600)).await;
     let all = world.history.positions().await.unwrap();
@@ -124,7 +125,7 @@ async fn what_partitions_are_handed_at_one_moment_is_one_step() {
         }
     }
     assert!(runs.len() >= 3, "{} partitions", runs.len());
-    // As it happens now: nothing waits for what others may have to come.
+    // The events are live, so none waits for other partitions.
     let times = runs.iter().flat_map(|(_, entries)| entries).flat_map(|entry| &entry.effects).map(|e| e.time);
     world.clock.set(times.max().unwrap());
     let applied = runs.iter().map(|(partition, entries)| follower.apply(*partition, entries));
@@ -136,7 +137,7 @@ async fn what_partitions_are_handed_at_one_moment_is_one_step() {
 }
 
 #[tokio::test]
-async fn more_than_may_wait_is_not_waited_with() {
+async fn does_not_hold_more_effects_than_allowed() {
     let world = World::new(31);
     world.fill(&traffic(31)).await;
     let follower = world.follower();
@@ -151,13 +152,13 @@ async fn more_than_may_wait_is_not_waited_with() {
         follower.apply(Partition(0), std::slice::from_ref(entry)).await.unwrap();
         let at = positions(&follower).await.unwrap().of(Partition(0));
         written = entries.iter().flat_map(|e| &e.effects).filter(|e| e.offset < at).count();
-        assert!(applied - written <= 1_000, "{} wait", applied - written);
+        assert!(applied - written <= 1_000, "{} effects wait", applied - written);
     }
     assert!(written > 0);
 }
 
 #[tokio::test]
-async fn is_rebuilt_from_totals_when_the_journal_is_gone() {
+async fn is_rebuilt_from_totals_when_the_journal_has_expired() {
     let world = World::new(32);
     let config = traffic(32).unlikes(0.0).comments(0.11);
     world.fill(&config.clone().count(5_000)).await;
@@ -185,7 +186,7 @@ async fn is_rebuilt_from_totals_when_the_journal_is_gone() {
     assert_eq!(positions(&follower).await.unwrap(), world.history.positions().await.unwrap());
     follower.close().await.unwrap();
 
-    // What comes after is counted on top.
+    // Later events are added to the rebuilt counts.
     world.fill(&config).await;
     Driver { kill_one_in: 20, ..Driver::new(32) }.finish(&world).await;
     let milestones = |alerts: Vec<feedkit_core::notification::Notification>| -> BTreeSet<String> {

@@ -9,7 +9,8 @@ use feedkit_core::notification::{Audience, Notification, Severity};
 use crate::support::{effect, run, user};
 
 fn set(thresholds: &[i64]) -> RuleSet {
-    let config = MilestoneConfig { thresholds: thresholds.to_vec(), ..MilestoneConfig::default() };
+    let mut config = MilestoneConfig::default();
+    config.thresholds = thresholds.to_vec();
     RuleSet::empty().with(Milestone::new(&config).unwrap())
 }
 
@@ -22,7 +23,7 @@ fn times(n: usize, kind: feedkit_core::EventKind) -> impl Iterator<Item = Effect
 }
 
 #[test]
-fn each_threshold_is_told_once_whatever_is_taken_back() {
+fn raises_each_threshold_once_whatever_is_unliked() {
     let mut all = vec![effect("author", "p", Post, 0)];
     all.extend(times(9, Like));
     assert_eq!(run(&set(&[10, 12]), all.clone()), []);
@@ -43,7 +44,7 @@ fn each_threshold_is_told_once_whatever_is_taken_back() {
 }
 
 #[test]
-fn waits_for_an_author() {
+fn waits_for_the_author() {
     let mut all: Vec<_> = times(1_001, Like).collect();
     all.extend(times(999, Unlike));
     assert_eq!(run(&set(&[10, 100, 1_000, 10_000]), all.clone()), []);

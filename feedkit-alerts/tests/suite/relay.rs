@@ -15,9 +15,11 @@ use feedkit_core::{Error, EventSink, Follower, History, Partition, Position, Res
 use rand::{RngExt, SeedableRng};
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{AtMost, Driver, TestLog, World, positions};
+use crate::driver::{AtMost, Driver, positions};
+use crate::test_log::TestLog;
+use crate::world::World;
 
-/// A world whose outbox is full, and a log for the notifications.
+/// A world with a full outbox, and a log for the notifications.
 async fn full(seed: u64) -> (World, MemoryLog) {
     let world = World::new(seed);
     let config = TrafficOptions::default().seed(seed).count(4_000).users(300).posts(100).rate(40.0);
@@ -36,7 +38,7 @@ fn relay<S: EventSink>(world: &World, sink: S, log: &MemoryLog, signals: Signals
     Relay::new(Arc::clone(&world.log), sink, open, signals)
 }
 
-/// What is in the notifications' log, by audience.
+/// The notifications in the log, by audience.
 fn published(log: &MemoryLog) -> BTreeMap<String, Vec<Notification>> {
     let mut all: BTreeMap<String, Vec<Notification>> = BTreeMap::new();
     for partition in (0..3).map(Partition) {
@@ -50,7 +52,7 @@ fn published(log: &MemoryLog) -> BTreeMap<String, Vec<Notification>> {
     all
 }
 
-/// Each alert is out once, and those of one audience are in order.
+/// Checks that each alert is published once, and that those of one audience are in order.
 async fn check(world: &World, log: &MemoryLog, context: &str) {
     let mut expected: BTreeMap<String, Vec<Notification>> = BTreeMap::new();
     for alert in world.alerts().await {
@@ -58,14 +60,14 @@ async fn check(world: &World, log: &MemoryLog, context: &str) {
     }
     let got = published(log);
     let ids: Vec<_> = got.values().flatten().map(|n| n.id.as_str()).collect();
-    assert!(ids.len() > 200, "{context}: too few to mean much");
+    assert!(ids.len() > 200, "{context}: too few alerts");
     let once: HashSet<_> = ids.iter().collect();
-    assert_eq!(once.len(), ids.len(), "{context}: something is out twice");
+    assert_eq!(once.len(), ids.len(), "{context}: an alert is published twice");
     assert_eq!(got, expected, "{context}");
 }
 
 #[tokio::test]
-async fn publishes_all_in_order_while_it_holds_the_lease() {
+async fn publishes_all_alerts_in_order_while_it_holds_the_lease() {
     let (world, log) = full(1).await;
     let follower = world.follower();
     let mut relay = relay(&world, log.clone(), &log, follower.signals());
@@ -77,7 +79,7 @@ async fn publishes_all_in_order_while_it_holds_the_lease() {
 }
 
 #[tokio::test]
-async fn killed_between_publish_and_mark_publishes_nothing_twice() {
+async fn publishes_nothing_twice_when_killed_before_marking() {
     let mut skipped_in_all = 0;
     for seed in 2..8 {
         let (world, log) = full(seed).await;
@@ -91,23 +93,24 @@ async fn killed_between_publish_and_mark_publishes_nothing_twice() {
             }
             let mut relay = relay(&world, log.clone(), &log, follower.signals());
             loop {
-                // Killed after so many polls, which is sometimes after publishing and before marking.
+                // The kill comes after some polls. Sometimes that is between publishing and marking.
                 let polls = rng.random_range(1..12);
                 match (AtMost { call: Box::pin(relay.run_once()), polls }).await {
                     None if rng.random() => continue 'processes,
                     None | Some(Err(_)) => {}
                     Some(Ok(Relayed::Rows { marked: 0, .. })) => break 'processes,
                     Some(Ok(Relayed::Rows { skipped, .. })) => skipped_in_all += skipped,
-                    Some(Ok(Relayed::Standby)) => panic!("seed {seed}: it holds the lease"),
+                    Some(Ok(Relayed::Standby)) => panic!("seed {seed}: the follower holds the lease"),
                 }
             }
         }
         check(&world, &log, &format!("seed {seed}")).await;
     }
-    assert!(skipped_in_all > 100, "{skipped_in_all} rows were out already when they were marked");
+    assert!(skipped_in_all > 100, "{skipped_in_all} rows were already published when they were marked");
 }
 
-/// A sink that takes everything in and then says that it does not know, or refuses some, now and then.
+/// A sink that sometimes takes all records and reports an uncertain outcome, and sometimes refuses
+/// some.
 struct Doubtful {
     log: MemoryLog,
     calls: AtomicU32,
@@ -138,7 +141,7 @@ impl EventSink for Doubtful {
 }
 
 #[tokio::test]
-async fn what_may_be_out_is_read_back() {
+async fn reads_back_after_an_uncertain_outcome() {
     let (world, log) = full(9).await;
     let follower = world.follower();
     assert!(positions(&follower).await.is_some());
@@ -152,7 +155,7 @@ async fn what_may_be_out_is_read_back() {
     check(&world, &log, "doubtful").await;
 }
 
-/// Hands a follower all there is, always alike.
+/// Applies all entries to a follower, always in the same order.
 async fn all_at_once(world: &World, follower: &impl Follower) {
     for (partition, end) in world.history.positions().await.unwrap().iter() {
         let JournalRead::Entries(entries) = world.history.journal(partition, 0, usize::MAX).await.unwrap()
@@ -164,9 +167,9 @@ async fn all_at_once(world: &World, follower: &impl Follower) {
     follower.tick().await.unwrap();
 }
 
-/// An alert log that was restored from an old backup has nothing to publish at first, and raises then what is out.
+/// An alert log that is restored from an old backup raises alerts again that are already published.
 #[tokio::test]
-async fn what_a_restored_log_raises_again_is_not_published_again() {
+async fn does_not_publish_again_after_a_restore() {
     let config = TrafficOptions::default().seed(11).count(4_000).users(300).posts(100);
     let (before, restored) = (World::new(11), World::new(11));
     let log = MemoryLog::new(3, before.clock.clone());
@@ -185,7 +188,7 @@ async fn what_a_restored_log_raises_again_is_not_published_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn runs_until_it_is_told_to_stop() {
+async fn runs_until_shutdown() {
     let (world, log) = full(10).await;
     world.log.fail_one_in.store(4, Ordering::Relaxed);
     let follower = world.follower();

@@ -17,8 +17,8 @@ fn set() -> RuleSet {
     RuleSet::empty().with(Spike::new(&SpikeConfig::default()).unwrap())
 }
 
-/// A day with its rhythm: a base of Zipf posts, posts with a steady following, and three that go viral
-/// over hours.
+/// A day of traffic with a daily rhythm: posts by a Zipf distribution, posts with a steady rate, and
+/// three that go viral over hours.
 fn ordinary(seed: u64) -> TrafficOptions {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5eed);
     let hours = |h: f64| Duration::from_secs_f64(h * 3600.0);
@@ -60,18 +60,18 @@ fn ordinary_traffic_raises_nothing() {
     let effects: u64 = raised.iter().map(|(_, count, _)| count).sum();
     println!("{effects} effects of 20 seeds");
     for (seed, count, raised) in &raised {
-        assert!(*count > 50_000, "seed {seed} made {count} effects only");
+        assert!(*count > 50_000, "seed {seed} made only {count} effects");
         assert!(raised.is_empty(), "seed {seed}: {raised:?}");
     }
 }
 
-/// An hour in which six farms act, one after the other, on posts of different rates.
+/// An hour in which six farms act, one after the other, on posts with different rates.
 fn farmed(seed: u64) -> TrafficOptions {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xfa12);
     let (mut steady, mut farms) = (Vec::new(), Vec::new());
     for i in 0..6u64 {
         let name = format!("s{i}");
-        // From 0.3 to 3 likes a second, as many in each octave.
+        // The rates are from 0.3 to 3 likes a second, evenly on a logarithmic scale.
         let rate = 0.3 * 10f64.powf(rng.random());
         steady.push(Steady { post: post(&name), rate });
         let start = Duration::from_secs_f64(600.0 + 500.0 * i as f64 + rng.random_range(0.0..250.0));
@@ -89,7 +89,7 @@ fn farmed(seed: u64) -> TrafficOptions {
 }
 
 #[test]
-fn farms_are_noticed_within_ten_seconds() {
+fn detects_farms_within_ten_seconds() {
     let latencies = by_seed(1..21, |seed| {
         let config = farmed(seed);
         let raised = run(&set(), effects(&config).map(|(effect, _)| effect));
@@ -108,7 +108,7 @@ fn farms_are_noticed_within_ten_seconds() {
                 Some(hit.occurred_at.since(start))
             })
             .collect();
-        assert_eq!(fraud.len(), of_farms, "seed {seed}: something else was taken for a farm: {fraud:?}");
+        assert_eq!(fraud.len(), of_farms, "seed {seed}: an alert is not for a farm: {fraud:?}");
         let resolved = raised.iter().filter(|n| n.kind == "FRAUD_RESOLVED").count();
         assert_eq!(resolved, fraud.len(), "seed {seed}: every episode ends");
         found
@@ -131,7 +131,7 @@ fn farms_are_noticed_within_ten_seconds() {
     assert!(within * 100 >= all.len() * 95, "{within} of {} farms within 10 s", all.len());
 }
 
-/// Likes of a post by another user each, at random times with this rate.
+/// Likes of a post at random times with this rate, each by another user.
 fn likes(rng: &mut ChaCha8Rng, from: f64, to: f64, rate: f64, who: &str) -> Vec<Effect> {
     let (mut t, mut likes) = (from, Vec::new());
     loop {
@@ -143,7 +143,7 @@ fn likes(rng: &mut ChaCha8Rng, from: f64, to: f64, rate: f64, who: &str) -> Vec<
     }
 }
 
-/// Twenty minutes at one like a second, a farm from minute ten to eleven.
+/// Twenty minutes at one like a second, with a farm from minute ten to eleven.
 fn one_farm(seed: u64) -> Vec<Effect> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut all = likes(&mut rng, 1_000.0, 2_200.0, 1.0, "u");
@@ -157,7 +157,7 @@ fn kinds(raised: &[Notification]) -> Vec<&str> {
 }
 
 #[test]
-fn an_episode_is_told_once_with_evidence_and_resolved() {
+fn raises_each_episode_once_with_evidence_and_resolves_it() {
     for seed in 0..20 {
         let raised = run(&set(), one_farm(seed));
         assert_eq!(kinds(&raised), ["FRAUD", "FRAUD_RESOLVED"], "seed {seed}");
@@ -181,7 +181,7 @@ fn an_episode_is_told_once_with_evidence_and_resolved() {
         let sample = fraud.data["sampleUsers"].as_array().unwrap();
         let farm = sample.iter().filter(|user| user.as_str().unwrap().starts_with("farm")).count();
         assert!(sample.len() >= 5 && farm * 2 > sample.len(), "seed {seed}: {sample:?}");
-        // The window is empty of it ten seconds after the farm's end.
+        // Ten seconds after the farm's end, its likes have left the window.
         let end = Timestamp::from_millis(1_660_000);
         let latest = end.saturating_add(Duration::from_secs(15));
         assert!(resolved.occurred_at >= end && resolved.occurred_at <= latest, "seed {seed}: {resolved:?}");
@@ -189,11 +189,11 @@ fn an_episode_is_told_once_with_evidence_and_resolved() {
 }
 
 #[test]
-fn late_and_disordered_effects_change_little() {
+fn detects_farms_in_late_and_disordered_effects() {
     for seed in 0..20 {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut all = one_farm(seed);
-        // Each arrives up to five seconds late, and one in fifty by a minute.
+        // Each effect arrives up to five seconds late, and one in fifty a minute late.
         let mut arrival = |e: &Effect| {
             let late = if rng.random_range(0..50) == 0 { 60_000 } else { rng.random_range(0..5_000) };
             e.time.as_millis() + late
@@ -209,7 +209,7 @@ fn late_and_disordered_effects_change_little() {
 }
 
 #[test]
-fn a_clock_ahead_hides_no_farm() {
+fn detects_farms_after_an_event_whose_clock_is_ahead() {
     for seed in 0..20 {
         let mut all = one_farm(seed);
         let place = all.iter().position(|e| e.time.as_millis() >= 1_595_000).unwrap();
@@ -223,7 +223,7 @@ fn a_clock_ahead_hides_no_farm() {
 }
 
 #[test]
-fn there_is_a_pause_between_notices_of_a_post() {
+fn waits_for_the_cooldown_between_alerts_of_a_post() {
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let mut all = likes(&mut rng, 1_000.0, 4_000.0, 1.0, "u");
     for (start, name) in [(1_600.0, "a"), (1_900.0, "b"), (2_500.0, "c")] {
@@ -233,14 +233,11 @@ fn there_is_a_pause_between_notices_of_a_post() {
     let raised = run(&set(), all);
     assert_eq!(kinds(&raised), ["FRAUD", "FRAUD_RESOLVED", "FRAUD", "FRAUD_RESOLVED"]);
     let second = raised[2].occurred_at.as_millis();
-    assert!(
-        (2_500_000..2_510_000).contains(&second),
-        "the farm within the cooldown is passed over: {second}"
-    );
+    assert!((2_500_000..2_510_000).contains(&second), "no alert for the farm within the cooldown: {second}");
 }
 
 #[test]
-fn unlikes_are_no_likes() {
+fn unlikes_do_not_count() {
     let mut rng = ChaCha8Rng::seed_from_u64(4);
     let mut all = likes(&mut rng, 1_000.0, 2_200.0, 1.0, "u");
     let back = likes(&mut rng, 1_600.0, 1_660.0, 20.0, "farm");
@@ -250,7 +247,7 @@ fn unlikes_are_no_likes() {
 }
 
 #[test]
-fn a_new_post_is_not_judged() {
+fn does_not_judge_a_new_post() {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let mut all = likes(&mut rng, 1_000.0, 1_100.0, 0.5, "u");
     all.extend(likes(&mut rng, 1_100.0, 1_160.0, 30.0, "v"));

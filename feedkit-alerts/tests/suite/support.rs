@@ -1,7 +1,6 @@
-//! What the tests have in common: traffic as effects, and rules run over effects in plain form.
+//! What the tests share: traffic as effects, and rules that run over effects in memory.
 
-use feedkit_alerts::RuleSet;
-use feedkit_alerts::engine::{Limits, Rules};
+use feedkit_alerts::{AlertOptions, RuleRunner, RuleSet};
 use feedkit_core::effect::Effect;
 use feedkit_core::notification::Notification;
 use feedkit_core::source::Record;
@@ -17,12 +16,12 @@ pub(crate) fn post(name: &str) -> PostId {
     PostId::new(name).unwrap()
 }
 
-/// An effect; its offset matters to no rule.
+/// An effect. No rule looks at its offset.
 pub(crate) fn effect(who: &str, what: &str, kind: EventKind, millis: i64) -> Effect {
     Effect { offset: 0, user: user(who), post: post(what), kind, time: Timestamp::from_millis(millis) }
 }
 
-/// The effects of some traffic, one at a time, as one partition would have them.
+/// The effects of some traffic, one by one, as a single partition has them.
 pub(crate) fn effects(config: &TrafficOptions) -> impl Iterator<Item = (Effect, Label)> {
     let mut model = Model::new(JsonCodec::default(), 1);
     config.traffic().enumerate().filter_map(move |(offset, item)| {
@@ -32,9 +31,9 @@ pub(crate) fn effects(config: &TrafficOptions) -> impl Iterator<Item = (Effect, 
     })
 }
 
-/// Rules that are handed effects in steps of at most so much event time, or so many effects.
+/// Runs rules in steps. A step spans at most `step_ms` of event time, and has at most 10,000 effects.
 pub(crate) struct Plain {
-    rules: Rules,
+    rules: RuleRunner,
     held: Vec<Effect>,
     watermark: Timestamp,
     step_ms: i64,
@@ -42,11 +41,11 @@ pub(crate) struct Plain {
 
 impl Plain {
     pub(crate) fn new(set: &RuleSet, step_ms: i64) -> Self {
-        let rules = Rules::new(set, &Limits::default()).unwrap();
+        let rules = RuleRunner::new(set, &AlertOptions::default()).unwrap();
         Plain { rules, held: Vec::new(), watermark: Timestamp::EPOCH, step_ms }
     }
 
-    /// Takes one effect in, and runs a step first if it begins a new one.
+    /// Adds one effect. Runs a step first if the effect begins a new one.
     pub(crate) fn feed(&mut self, effect: Effect) -> Vec<Notification> {
         let due = self.held.first().is_some_and(|first| {
             effect.time.as_millis() - first.time.as_millis() >= self.step_ms || self.held.len() >= 10_000
@@ -56,23 +55,21 @@ impl Plain {
         raised
     }
 
-    /// Runs a step over what is held.
+    /// Runs a step over the effects that are held.
     pub(crate) fn step(&mut self) -> Vec<Notification> {
         self.held.sort_by_key(|e| e.time);
         self.watermark = self.held.last().map_or(self.watermark, |e| e.time.max(self.watermark));
-        let hasher = self.rules.hasher();
-        let hashed: Vec<_> = self.held.iter().map(|e| hasher.hash(e)).collect();
-        let raised = self.rules.run(&hashed, self.watermark);
+        let raised = self.rules.step(&self.held, self.watermark);
         self.held.clear();
         raised
     }
 
-    pub(crate) fn keys(&self) -> usize {
-        self.rules.keys()
+    pub(crate) fn states(&self) -> usize {
+        self.rules.states()
     }
 }
 
-/// What a set raises over effects, in steps of a tenth of a second.
+/// Runs a set over effects in steps of a tenth of a second, and returns what it raises.
 pub(crate) fn run(set: &RuleSet, effects: impl IntoIterator<Item = Effect>) -> Vec<Notification> {
     let mut plain = Plain::new(set, 100);
     let mut raised: Vec<_> = effects.into_iter().flat_map(|e| plain.feed(e)).collect();
@@ -80,7 +77,8 @@ pub(crate) fn run(set: &RuleSet, effects: impl IntoIterator<Item = Effect>) -> V
     raised
 }
 
-/// Runs `test` for each seed, on as many threads as there are processors; results in the order of seeds.
+/// Runs `test` for each seed, on as many threads as there are processors. Returns the results in the
+/// order of the seeds.
 pub(crate) fn by_seed<T: Send>(seeds: std::ops::Range<u64>, test: impl Fn(u64) -> T + Sync) -> Vec<T> {
     let next = std::sync::atomic::AtomicU64::new(seeds.start);
     let work = || {

@@ -9,7 +9,8 @@ use feedkit_core::history::{History, JournalRead};
 use feedkit_core::traffic::TrafficOptions;
 use feedkit_core::{ErrorKind, Partition};
 
-use crate::world::{Driver, PARTITIONS, TestFollower, World, positions};
+use crate::driver::{Driver, TestFollower, positions};
+use crate::world::{PARTITIONS, World};
 
 async fn world(seed: u64) -> World {
     let world = World::new(seed);
@@ -18,7 +19,7 @@ async fn world(seed: u64) -> World {
     world
 }
 
-/// Hands over the next entries of each partition.
+/// Applies the next entries of each partition.
 async fn apply_some(world: &World, follower: &TestFollower, max: usize) -> feedkit_core::Result<()> {
     let at = positions(follower).await.unwrap();
     for partition in (0..PARTITIONS).map(Partition) {
@@ -30,13 +31,13 @@ async fn apply_some(world: &World, follower: &TestFollower, max: usize) -> feedk
 }
 
 #[tokio::test]
-async fn one_works_and_the_other_stands_by() {
+async fn one_follower_works_and_the_other_stands_by() {
     let world = world(1).await;
     let (first, second) = (world.follower(), world.follower());
     assert!(matches!(first.position(Partition(0)).await.unwrap(), FollowerPosition::At(0)));
     assert_eq!(second.position(Partition(0)).await.unwrap(), FollowerPosition::Standby);
     assert!(first.signals().lease().is_some() && second.signals().lease().is_none());
-    // A lease that is renewed does not run out.
+    // A lease that is renewed does not expire.
     for _ in 0..20 {
         world.clock.advance(std::time::Duration::from_secs(4));
         first.tick().await.unwrap();
@@ -49,16 +50,16 @@ async fn one_works_and_the_other_stands_by() {
 }
 
 #[tokio::test]
-async fn who_recovers_for_longer_than_the_lease_keeps_it() {
+async fn a_recovery_longer_than_the_lease_keeps_the_lease() {
     let world = world(9).await;
     let (first, heir, rival) = (world.follower(), world.follower(), world.follower());
     apply_some(&world, &first, 400).await.unwrap();
     first.close().await.unwrap();
-    // Without another snapshot there is much to recover.
+    // No snapshot is taken, so there are many steps to recover.
     let second = world.follower_with(|o| (o.snapshot_effects, o.max_dirty) = (u64::MAX, usize::MAX));
     for _ in 0..8 {
         apply_some(&world, &second, 10).await.unwrap();
-        // Old events wait for a moment of quiet.
+        // Old events wait until the other partitions are quiet.
         world.clock.advance(Duration::from_millis(300));
         second.tick().await.unwrap();
     }
@@ -69,7 +70,7 @@ async fn who_recovers_for_longer_than_the_lease_keeps_it() {
     *world.log.before_reading.lock().unwrap() = Some(Box::new(move || clock.advance(Duration::from_secs(3))));
     assert_ne!(heir.position(Partition(0)).await.unwrap(), FollowerPosition::Standby);
     let took = feedkit_core::Clock::now(&world.clock).since(begun);
-    assert!(took > Duration::from_secs(10), "it took {took:?}, a lease is for 10 s");
+    assert!(took > Duration::from_secs(10), "it took {took:?}, and a lease lasts 10 s");
     assert_eq!(rival.position(Partition(0)).await.unwrap(), FollowerPosition::Standby);
 }
 
@@ -85,7 +86,7 @@ async fn a_zombie_raises_nothing() {
     else {
         panic!("the journal is all there");
     };
-    // The zombie still believes that it may, until it is told.
+    // The zombie does not know yet that it lost the lease.
     let error = zombie.apply(Partition(0), &entries).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fenced);
     assert_eq!(zombie.apply(Partition(0), &entries).await.unwrap_err().kind(), ErrorKind::Fenced);
@@ -100,7 +101,7 @@ async fn a_zombie_raises_nothing() {
 }
 
 #[tokio::test]
-async fn an_owner_paused_in_the_middle_of_a_snapshot_is_replaced() {
+async fn an_owner_that_is_paused_during_a_snapshot_is_replaced() {
     for seed in 3..8 {
         let world = Arc::new(world(seed).await);
         let (paused, heir) = (Arc::new(world.follower()), world.follower());
@@ -116,7 +117,7 @@ async fn an_owner_paused_in_the_middle_of_a_snapshot_is_replaced() {
                 }
             }
         });
-        // It comes to its first snapshot and stops there.
+        // It stops at its first snapshot.
         let mut steps = 0;
         for _ in 0..1_000 {
             tokio::task::yield_now().await;
@@ -124,7 +125,8 @@ async fn an_owner_paused_in_the_middle_of_a_snapshot_is_replaced() {
         }
         assert!(steps > 0 && !work.is_finished());
         world.outlive_lease();
-        // The heir goes on from the steps alone, and takes in what comes next; then the other wakes up.
+        // The heir recovers from the steps alone, and applies the next entries. Then the paused owner wakes
+        // up.
         let at = positions(&heir).await.unwrap();
         assert!(at.total() > 0);
         drop(stop);

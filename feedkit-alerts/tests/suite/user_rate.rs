@@ -14,7 +14,7 @@ fn set() -> RuleSet {
     RuleSet::empty().with(UserRate::new(&UserRateConfig::default()).unwrap())
 }
 
-/// `n` actions of any kind, `every` apart.
+/// `n` actions of several kinds, one every `every` milliseconds.
 fn burst(n: usize, from: i64, every: i64) -> Vec<feedkit_core::effect::Effect> {
     (0..n)
         .map(|i| {
@@ -24,7 +24,7 @@ fn burst(n: usize, from: i64, every: i64) -> Vec<feedkit_core::effect::Effect> {
 }
 
 #[test]
-fn thirty_in_ten_seconds_is_human_and_one_more_is_not() {
+fn raises_at_the_31st_action_in_ten_seconds() {
     assert_eq!(run(&set(), burst(30, 1_000_000, 300)), []);
     assert_eq!(run(&set(), burst(300, 1_000_000, 350)), []);
     let raised = run(&set(), burst(31, 1_000_000, 290));
@@ -38,8 +38,9 @@ fn thirty_in_ten_seconds_is_human_and_one_more_is_not() {
 }
 
 #[test]
-fn there_is_a_pause_between_notices_of_a_user() {
-    // For 25 minutes without a break: after the first, after ten and after twenty.
+fn waits_for_the_cooldown_between_alerts_of_a_user() {
+    // The user acts for 25 minutes without a break. There is an alert at once, after 10 minutes and after
+    // 20 minutes.
     let raised = run(&set(), burst(15_000, 1_000_000, 100));
     assert_eq!(raised.len(), 3);
     let apart = raised[1].occurred_at.since(raised[0].occurred_at);
@@ -47,7 +48,7 @@ fn there_is_a_pause_between_notices_of_a_user() {
 }
 
 #[test]
-fn lines_without_times_a_millisecond_apart_are_no_robots() {
+fn events_a_millisecond_apart_by_many_users_raise_nothing() {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(11);
     let mut plain = Plain::new(&set(), 1_000);
     for i in 0..300_000 {
@@ -55,5 +56,5 @@ fn lines_without_times_a_millisecond_apart_are_no_robots() {
         assert_eq!(plain.feed(effect(&user, &format!("p{i}"), Like, i)), []);
     }
     assert_eq!(plain.step(), []);
-    assert!(plain.keys() > 90_000);
+    assert!(plain.states() > 90_000);
 }
