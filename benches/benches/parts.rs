@@ -1,4 +1,4 @@
-//! Parts of the pipeline, each by itself.
+//! Benchmarks of single parts of the pipeline.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use feedkit_core::traffic::TrafficOptions;
 use feedkit_core::{Codec, History, JsonCodec, Partition, SystemClock, Timestamp};
 use feedkit_store::sqlite::{Sqlite, SqliteOptions};
 
+/// Number of events in a batch.
 const BATCH: u64 = 5_000;
 const PLACE: Place = Place { log: 1, partition: Partition(0) };
 

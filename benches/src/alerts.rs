@@ -1,4 +1,5 @@
-//! How long the alert follower takes for an effect when it catches up, over backends in memory.
+//! Measures how long the alert follower takes per effect during a catch-up, with backends in
+//! memory.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,11 +12,12 @@ use feedkit_core::{EventKind, Follower, Partition, PostId, Result, SystemClock, 
 use rand::{RngExt, SeedableRng};
 
 const PARTITIONS: usize = 4;
+/// Number of effects in a call of `apply`.
 const BATCH: usize = 20_000;
-
+/// Number of effects in all.
 const EFFECTS: usize = 4_000_000;
 
-/// Hands over batch after batch, the partitions taking turns.
+/// Applies batch after batch, one partition after the other.
 pub async fn measure() -> Result<()> {
     let effects = EFFECTS;
     let (log, history) = (Arc::new(MemoryAlertLog::new()), Arc::new(MemoryHistory::new()));
@@ -40,8 +42,9 @@ pub async fn measure() -> Result<()> {
                 let post = zipf.partition_point(|sum| *sum < drawn);
                 Effect {
                     offset: from + i,
-                    user: UserId::new(format!("u{}", rng.random_range(0..100_000))).expect("it is an id"),
-                    post: PostId::new(format!("p{post}")).expect("it is an id"),
+                    user: UserId::new(format!("u{}", rng.random_range(0..100_000)))
+                        .expect("the name is a valid id"),
+                    post: PostId::new(format!("p{post}")).expect("the name is a valid id"),
                     kind: EventKind::Like,
                     time: Timestamp::from_millis(
                         1_700_000_000_000 + ((from + i) * PARTITIONS as u64 + partition as u64) as i64,
@@ -61,7 +64,7 @@ pub async fn measure() -> Result<()> {
     let begun = Instant::now();
     follower.close().await?;
     println!(
-        "{effects} effects: {:.1} ns an effect, the slowest call {slowest:?}, close {:?}",
+        "{effects} effects: {:.1} ns per effect, slowest call {slowest:?}, close {:?}",
         (spent + begun.elapsed()).as_nanos() as f64 / effects as f64,
         begun.elapsed()
     );

@@ -1,4 +1,5 @@
-//! The plain program: reads lines, writes rows, one thread, one transaction for each batch, `synchronous=FULL`.
+//! The plain program: one thread reads lines and writes rows, in one transaction per batch with
+//! `synchronous=FULL`.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,7 +20,7 @@ struct Line {
     kind: String,
 }
 
-/// One run's figures.
+/// The figures of one run.
 pub struct Run {
     pub events: u64,
     pub seconds: f64,
@@ -48,7 +49,7 @@ const SCHEMA: &str = "
         PRIMARY KEY (hour, post, kind)) WITHOUT ROWID;
     CREATE TABLE journal (first INTEGER PRIMARY KEY, entry BLOB);";
 
-/// Reads `file` into a new database in `dir`. With `raw`, raw rows are all that is written.
+/// Reads `file` into a new database in `dir`. With `raw`, it writes only raw rows.
 pub fn run(file: &Path, dir: &Path, batch: usize, raw: bool) -> Result<Run, Box<dyn std::error::Error>> {
     let started = Instant::now();
     let mut connection = Connection::open(dir.join("baseline.db"))?;
@@ -78,7 +79,7 @@ fn commit(connection: &Connection, events: &[Line], start: u64, raw: bool) -> ru
     let mut journal = Vec::new();
     for (i, line) in events.iter().enumerate() {
         let offset = start + i as u64;
-        // As many bits as a UUIDv7, in its order.
+        // The id has as many bits as a UUIDv7, and the same order.
         let id = (u128::from(offset) << 64) | u128::from(offset.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let effect = raw || line.kind != "like" || like.execute([&line.post_id, &line.user_id])? == 1;
         event.execute(params![

@@ -1,4 +1,5 @@
-//! `feedkit replay` and the plain program in turn, so that a machine that changes its speed changes both.
+//! Runs `feedkit replay` and the plain program in turn, so that changes of the machine's speed
+//! affect both.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,7 +7,7 @@ use std::time::Instant;
 
 use crate::baseline;
 
-/// Runs each `runs` times, and prints medians and the ratio pair by pair.
+/// Runs each of them `runs` times. Prints the ratio of each pair, and the medians.
 pub fn compare(file: &Path, feedkit: &Path, runs: usize) -> Result<(), Box<dyn std::error::Error>> {
     let (mut ours, mut plain, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for run in 1..=runs {
@@ -24,7 +25,7 @@ pub fn compare(file: &Path, feedkit: &Path, runs: usize) -> Result<(), Box<dyn s
         }
         let summary: serde_json::Value = serde_json::from_slice(&output.stdout)?;
         let events = summary["read"].as_u64().unwrap_or(0);
-        // The whole process, start and orderly end included, as the plain program is measured.
+        // This measures the whole process with its start and its end, as for the plain program.
         let ours_now = events as f64 / seconds;
         let dir = tempfile::tempdir()?;
         let plain_now = baseline::run(file, dir.path(), 5_000, false)?.per_second();
@@ -47,7 +48,7 @@ pub fn compare(file: &Path, feedkit: &Path, runs: usize) -> Result<(), Box<dyn s
     Ok(())
 }
 
-/// The middle one.
+/// The median.
 pub fn median(figures: &mut [f64]) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)

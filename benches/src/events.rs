@@ -1,4 +1,4 @@
-//! Made-up events for whole runs.
+//! Generated events for whole runs.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -7,7 +7,7 @@ use std::path::Path;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Writes `count` events to `out`; the same arguments write the same bytes.
+/// Writes `count` events to `out`. The same arguments write the same bytes.
 pub fn write(
     count: u64,
     users: u32,

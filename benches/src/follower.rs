@@ -1,4 +1,4 @@
-//! How fast a follower that starts from nothing catches up from the journal.
+//! Measures how fast a follower without a position catches up from the journal.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use feedkit_store::sqlite::{Sqlite, SqliteOptions};
 
 use crate::compare::median;
 
-/// Applies the whole journal to counters in memory, `runs` times.
+/// Applies the whole journal to counters in memory `runs` times.
 pub fn catch_up(data: &Path, runs: usize) -> Result<(), Box<dyn std::error::Error>> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let store = Sqlite::open_read_only(data, SqliteOptions::default()).await?;
@@ -27,7 +27,7 @@ pub fn catch_up(data: &Path, runs: usize) -> Result<(), Box<dyn std::error::Erro
                 let mut at = 0;
                 while at < end {
                     let JournalRead::Entries(entries) = history.journal(partition, at, 8_000).await? else {
-                        return Err("the journal no longer reaches back".into());
+                        return Err("the journal no longer reaches back to its beginning".into());
                     };
                     effects += entries.iter().map(|entry| entry.effects.len()).sum::<usize>();
                     at = follower.apply(partition, &entries).await?;

@@ -1,4 +1,6 @@
-//! Whole runs of feedkit, beside a plain program that does the same writes; see `docs/performance.md`.
+//! Measures whole runs of feedkit, beside a plain program that makes the same writes.
+//!
+//! See `docs/performance.md`.
 
 mod alerts;
 mod baseline;
@@ -15,7 +17,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-/// Whole runs of feedkit, measured.
+/// Measures whole runs of feedkit.
 #[derive(Debug, Parser)]
 struct Cli {
     #[command(subcommand)]
@@ -24,9 +26,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Write made-up events: users uniform, posts Zipf(1.1), 90 % likes, 7 % comments, 3 % posts, no ids, no times
+    /// Write generated events: uniform users, Zipf(1.1) posts, 90 % likes, 7 % comments and 3 %
+    /// posts, without ids and times
     Events {
-        /// How many
+        /// Number of events
         count: u64,
         #[arg(long, default_value_t = 100_000)]
         users: u32,
@@ -34,11 +37,11 @@ enum Command {
         posts: u32,
         #[arg(long, default_value_t = 11)]
         seed: u64,
-        /// Where to
+        /// The file to write
         #[arg(long)]
         out: PathBuf,
     },
-    /// One run of the plain program: one thread, one transaction for each batch
+    /// Run the plain program once: one thread, one transaction per batch
     Baseline {
         file: PathBuf,
         #[arg(long, default_value_t = 5_000)]
@@ -47,52 +50,53 @@ enum Command {
         #[arg(long)]
         raw: bool,
     },
-    /// `feedkit replay` and the plain program in turn; medians and ratios
+    /// Run `feedkit replay` and the plain program in turn, and print medians and ratios
     Compare {
         file: PathBuf,
-        /// The program, built with --release
+        /// The program `feedkit`, built with --release
         #[arg(long, default_value = "target/release/feedkit")]
         feedkit: PathBuf,
         #[arg(long, default_value_t = 5)]
         runs: usize,
     },
-    /// Resident memory through one `feedkit replay`
+    /// Print the resident memory during one `feedkit replay`
     Memory {
         file: PathBuf,
         #[arg(long, default_value = "target/release/feedkit")]
         feedkit: PathBuf,
-        /// Where the data stay, to measure a follower on them
+        /// A directory that keeps the data, for the command `follower`
         #[arg(long)]
         data: Option<PathBuf>,
     },
-    /// The three alert rules, each alone and together
+    /// Measure the three alert rules, each alone and all together
     Rules {
-        /// Users, and posts
+        /// Number of users, and of posts
         #[arg(long, default_value_t = 1_000_000)]
         keys: u32,
     },
-    /// The alert follower, from entries to steps, with an alert log in memory
+    /// Measure the alert follower, from entries to steps, with an alert log in memory
     Alerts,
-    /// A follower that starts from nothing on a data directory
+    /// Measure how fast a follower without a position catches up on a data directory
     Follower {
         data: PathBuf,
         #[arg(long, default_value_t = 3)]
         runs: usize,
     },
-    /// A bare poem handler that checks a token, reads an event and answers 202; until it is ended
+    /// Serve a bare poem handler that checks a token, reads an event and answers 202, until it is
+    /// stopped
     Bare {
         #[arg(long)]
         listen: SocketAddr,
-        /// The file with the secret that tokens are signed with
+        /// The file with the secret that signs the tokens
         #[arg(long)]
         secret: PathBuf,
-        /// Hands each event to this broker first, and waits for all acknowledgements
+        /// Send each event to this broker first, and wait for its acknowledgement
         #[arg(long)]
         kafka: Option<String>,
         #[arg(long, default_value = "user-actions")]
         topic: String,
     },
-    /// Load over HTTP on a loopback address: as fast as it answers
+    /// Load a server over HTTP on a loopback address, as fast as it answers
     Http {
         #[arg(long)]
         address: SocketAddr,
@@ -102,14 +106,15 @@ enum Command {
         connections: usize,
         #[arg(long, default_value_t = 10)]
         seconds: u64,
-        /// Batches of so many events instead of single ones
+        /// Send batches of this number of events instead of single events
         #[arg(long, conflicts_with = "read")]
         batch: Option<usize>,
-        /// Reads of this path instead; {} becomes a post's id
+        /// Read this path instead; {} becomes a post's id
         #[arg(long)]
         read: Option<String>,
     },
-    /// From a POST to the author's socket, with other events behind; the server raises milestones at one like
+    /// Measure the time from a POST to the author's socket; the server must raise milestones at one
+    /// like
     Push {
         #[arg(long)]
         address: SocketAddr,
@@ -167,11 +172,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-/// The load takes as little of the machine as it can.
+/// A runtime with one thread, so that the load takes little of the machine.
 fn one_thread() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 fn on_loopback(address: SocketAddr) -> Result<(), String> {
-    address.ip().is_loopback().then_some(()).ok_or_else(|| format!("{address} is no loopback address"))
+    address.ip().is_loopback().then_some(()).ok_or_else(|| format!("{address} is not a loopback address"))
 }

@@ -1,10 +1,10 @@
-//! Resident memory of a `feedkit replay` from beginning to end.
+//! Measures the resident memory of a `feedkit replay` from beginning to end.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Prints the resident memory twice a second, then the most and the summary.
+/// Prints the resident memory twice a second, then the maximum and the summary.
 pub fn series(file: &Path, feedkit: &Path, data: Option<&Path>) -> Result<(), Box<dyn std::error::Error>> {
     let temporary = tempfile::tempdir()?;
     let data = data.unwrap_or(temporary.path());
@@ -16,17 +16,17 @@ pub fn series(file: &Path, feedkit: &Path, data: Option<&Path>) -> Result<(), Bo
         .stdout(Stdio::piped())
         .spawn()?;
     let started = Instant::now();
-    let mut most = 0.0f64;
+    let mut max = 0.0f64;
     println!("seconds  resident MiB");
     while replay.try_wait()?.is_none() {
         std::thread::sleep(Duration::from_millis(500));
         if let Some(mib) = resident_mib(replay.id()) {
-            most = most.max(mib);
+            max = max.max(mib);
             println!("{:7.1}  {mib:12.1}", started.elapsed().as_secs_f64());
         }
     }
     let output = replay.wait_with_output()?;
-    println!("most seen: {most:.1} MiB");
+    println!("maximum: {max:.1} MiB");
     print!("{}", String::from_utf8_lossy(&output.stdout));
     Ok(())
 }

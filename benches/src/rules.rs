@@ -1,4 +1,4 @@
-//! How long the three standard rules take for an effect, with many keys.
+//! Measures how long the three standard rules take per effect with many keys.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 /// Number of effects in a step.
 const STEP: usize = 20_000;
 
-/// Measures each rule alone, and all three.
+/// Measures each rule alone, and all three together.
 pub fn measure_all(keys: u32) -> Result<()> {
     let config = RulesConfig::default();
     let one = |name: &str| match name {
@@ -20,7 +20,7 @@ pub fn measure_all(keys: u32) -> Result<()> {
         "spike" => Spike::new(&config.spike).map(|r| RuleSet::empty().with(r)),
         _ => UserRate::new(&config.user_rate).map(|r| RuleSet::empty().with(r)),
     };
-    println!("{keys} users and {keys} posts, drawn evenly; steps of {STEP}");
+    println!("{keys} users and {keys} posts, drawn evenly; steps of {STEP} effects");
     measure("hash only", &RuleSet::empty(), keys)?;
     for name in ["milestone", "spike", "user_rate"] {
         measure(name, &one(name)?, keys)?;
@@ -39,8 +39,10 @@ fn measure(name: &str, set: &RuleSet, keys: u32) -> Result<()> {
         let effects: Vec<_> = (0..STEP)
             .map(|i| Effect {
                 offset: i as u64,
-                user: UserId::new(&names[rng.random_range(0..keys) as usize].0).expect("it is an id"),
-                post: PostId::new(&names[rng.random_range(0..keys) as usize].1).expect("it is an id"),
+                user: UserId::new(&names[rng.random_range(0..keys) as usize].0)
+                    .expect("the name is a valid id"),
+                post: PostId::new(&names[rng.random_range(0..keys) as usize].1)
+                    .expect("the name is a valid id"),
                 kind: EventKind::Like,
                 time: Timestamp::from_millis(now + i as i64),
             })
@@ -57,7 +59,7 @@ fn measure(name: &str, set: &RuleSet, keys: u32) -> Result<()> {
     let written = WholeStates::of(&rules.snapshot(Timestamp::from_millis(now))?)?;
     let bytes: usize = written.states.iter().map(|(_, bytes)| bytes.len()).sum();
     println!(
-        "{name:10} {:6.1} ns an effect; {} states, snapshot of {:.1} MB and {} rows in {:?}",
+        "{name:10} {:6.1} ns per effect; {} states, snapshot of {:.1} MB and {} rows in {:?}",
         spent.as_nanos() as f64 / (effects_run - warm) as f64,
         rules.states(),
         bytes as f64 / 1e6,

@@ -1,5 +1,7 @@
-//! The bare limit: a poem handler that checks the same token, reads the same JSON, and answers; with Kafka it hands
-//! the event to a producer first and waits for the acknowledgement. No bounds, no limits, no ids, no metrics.
+//! The bare limit: a poem handler that checks the same token, reads the same JSON, and answers.
+//!
+//! With Kafka, it first gives the event to a producer and waits for the acknowledgement. It has no
+//! bounds, no rate limits, no ids and no metrics.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -22,20 +24,20 @@ struct Bare {
 
 #[derive(Deserialize)]
 struct Claims {
-    #[allow(dead_code, reason = "it is read to be checked")]
+    #[allow(dead_code, reason = "it is parsed only to check it")]
     sub: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(dead_code, reason = "they are read to be checked")]
+#[allow(dead_code, reason = "they are parsed only to check them")]
 struct Event {
     user_id: String,
     post_id: String,
     r#type: String,
 }
 
-/// Serves until the process ends.
+/// Serves requests until the process ends.
 pub async fn serve(
     listen: SocketAddr,
     secret: &Path,

@@ -1,4 +1,4 @@
-//! Many connections, each with one request under way at a time: as fast as the server answers.
+//! Load from many connections. Each sends its next request as soon as the last one is answered.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ pub struct Load {
     pub address: SocketAddr,
     pub connections: usize,
     pub duration: Duration,
-    /// Not counted, before the rest.
+    /// How long requests are sent before the measurement begins.
     pub warm_up: Duration,
     pub kind: Kind,
 }
@@ -29,18 +29,19 @@ pub struct Load {
 /// One request.
 #[derive(Debug, Clone)]
 pub enum Kind {
-    /// `POST /api/events`, an event each.
+    /// `POST /api/events` with one event.
     Single,
-    /// `POST /api/events/batch`, so many events each.
+    /// `POST /api/events/batch` with this number of events.
     Batch(usize),
-    /// `GET` of this path; `{}` is a post's id.
+    /// `GET` of this path. `{}` is replaced by a post's id.
     Read(String),
 }
 
-/// What came back.
+/// The answers to a load.
 pub struct Answers {
     pub statuses: BTreeMap<u16, u64>,
-    /// Microseconds from the first byte sent to the last received, of the answers below 300.
+    /// Microseconds from the first byte sent to the last byte received, for answers with a status
+    /// below 300.
     pub latency: Histogram<u64>,
     pub seconds: f64,
 }
@@ -66,7 +67,7 @@ pub async fn run(load: Load, tokens: &Tokens) -> Result<Answers, Box<dyn std::er
 }
 
 fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 600_000_000, 3).expect("the bounds are sound")
+    Histogram::new_with_bounds(1, 600_000_000, 3).expect("the bounds are valid")
 }
 
 async fn connection(
@@ -101,7 +102,7 @@ async fn connection(
 
 fn write_request(into: &mut Vec<u8>, load: &Load, user: usize, token: &str, rng: &mut ChaCha8Rng) {
     use std::io::Write;
-    // Half of the picks fall on a few hundred posts.
+    // Half of the requests are for a few hundred posts.
     let mut post = || (rng.random::<f64>().powi(4) * 50_000.0) as u32;
     let mut body = Vec::new();
     let (method, path) = match &load.kind {
@@ -135,7 +136,7 @@ fn write_request(into: &mut Vec<u8>, load: &Load, user: usize, token: &str, rng:
     into.extend_from_slice(&body);
 }
 
-/// Reads one answer whole; its status. The length has to be told in the head.
+/// Reads one answer to its end, and returns its status. The answer must have a `content-length`.
 async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Fallible<u16> {
     buffer.clear();
     let head = loop {
@@ -147,14 +148,14 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Fallible<u
         }
     };
     let text = std::str::from_utf8(&buffer[..head])?;
-    let status = text.get(9..12).ok_or("no status")?.parse()?;
+    let status = text.get(9..12).ok_or("an answer has no status")?.parse()?;
     let length = text
         .lines()
         .find_map(|line| {
             let (name, value) = line.split_once(':')?;
             name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
         })
-        .ok_or("an answer without content-length")?;
+        .ok_or("an answer has no content-length")?;
     while buffer.len() < head + length {
         if stream.read_buf(buffer).await? == 0 {
             return Err("the server closed a connection".into());
@@ -164,12 +165,12 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Fallible<u
 }
 
 impl Answers {
-    /// Answers below 300 a second.
+    /// Answers a second with a status below 300.
     pub fn per_second(&self) -> f64 {
         self.latency.len() as f64 / self.seconds
     }
 
-    /// One line.
+    /// Prints the figures in one line.
     pub fn print(&self, what: &str) {
         let ms = |q| self.latency.value_at_quantile(q) as f64 / 1000.0;
         println!(

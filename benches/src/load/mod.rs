@@ -1,4 +1,5 @@
-//! Load over HTTP and WebSocket, for any server that speaks feedkit's wire, and the bare limit to hold it against.
+//! Load over HTTP and WebSocket for any server that speaks feedkit's wire format, and the bare
+//! limit to compare it with.
 
 pub mod bare;
 pub mod http;

@@ -1,6 +1,7 @@
-//! From a POST to the author's socket: a like that raises a milestone, timed until its notification is there.
+//! Measures the time from the POST of a like to the arrival of its notification at the author's
+//! socket.
 //!
-//! The server has to raise a milestone at the first like: `[rules.milestone] thresholds = [1]`.
+//! The server must raise a milestone at the first like: `[rules.milestone] thresholds = [1]`.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,17 +21,17 @@ use super::token::Tokens;
 /// What to send.
 #[derive(Debug, Clone, Copy)]
 pub struct Push {
-    /// Where likes are posted.
+    /// The server's address.
     pub address: SocketAddr,
-    /// How many likes are timed, twenty a second.
+    /// Number of likes to measure, at twenty a second.
     pub samples: u32,
-    /// Events a second behind them.
+    /// Number of other events a second.
     pub behind: u32,
 }
 
 const AUTHOR: &str = "author";
 
-/// Measures, and prints one line.
+/// Runs the measurement, and prints one line.
 pub async fn run(push: Push, tokens: &Tokens) -> Result<(), Box<dyn std::error::Error>> {
     let sent: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
     let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{}/ws", push.address)).await?;
@@ -41,7 +42,7 @@ pub async fn run(push: Push, tokens: &Tokens) -> Result<(), Box<dyn std::error::
     }
     let times = sent.clone();
     let listening = tokio::spawn(async move {
-        let mut latency = Histogram::<u64>::new_with_bounds(1, 600_000_000, 3).expect("the bounds are sound");
+        let mut latency = Histogram::<u64>::new_with_bounds(1, 600_000_000, 3).expect("the bounds are valid");
         while latency.len() < u64::from(push.samples) {
             let Some(Ok(message)) = socket.next().await else { break };
             let received = Instant::now();
@@ -69,12 +70,13 @@ pub async fn run(push: Push, tokens: &Tokens) -> Result<(), Box<dyn std::error::
         sent.lock().insert(post(n), Instant::now());
         liker.event("liker", &post(n), "like").await?;
     }
-    let latency =
-        tokio::time::timeout(Duration::from_secs(30), listening).await.map_err(|_| "not all arrived")??;
+    let latency = tokio::time::timeout(Duration::from_secs(30), listening)
+        .await
+        .map_err(|_| "not all notifications arrived")??;
     behind.abort();
     let ms = |q| latency.value_at_quantile(q) as f64 / 1000.0;
     println!(
-        "POST to the author's socket, {} events/s behind: {} of {} arrived, p50 {:.1} ms, p99 {:.1} ms, most {:.1} ms",
+        "POST to the author's socket with {} other events/s: {} of {} arrived, p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms",
         push.behind,
         latency.len(),
         push.samples,
@@ -85,7 +87,7 @@ pub async fn run(push: Push, tokens: &Tokens) -> Result<(), Box<dyn std::error::
     Ok(())
 }
 
-/// Sends this many single events per second, evenly, over sixteen connections.
+/// Sends the other events at an even rate over sixteen connections.
 async fn traffic(push: Push, token: String) {
     let mut tasks = tokio::task::JoinSet::new();
     for lane in 0..16u64 {
@@ -116,7 +118,7 @@ impl Client {
         Ok(Client { stream, token })
     }
 
-    /// Sends one event and waits until it is acknowledged.
+    /// Sends one event, and waits until the server acknowledges it.
     async fn event(&mut self, user: &str, post: &str, kind: &str) -> std::io::Result<()> {
         let body = json!({ "userId": user, "postId": post, "type": kind }).to_string();
         let request = format!(
