@@ -13,24 +13,12 @@ use feedkit_core::health::{Component, Health};
 use feedkit_core::memory::{MemoryAlertLog, MemoryCounters, MemoryHistory, MemoryLog};
 use feedkit_core::pipeline::{CounterFollower, PipelineHandle};
 use feedkit_core::trending::Trending;
-use feedkit_core::{
-    Clock, EventSource, Pipeline, Position, Positions, PostId, Queries, Result, SystemClock, UserId,
-};
+use feedkit_core::{Clock, Pipeline, Position, Positions, PostId, Queries, Result, SystemClock, UserId};
 use feedkit_http::parts::Limits;
-use feedkit_http::{Gateway, GatewayOptions, OpenSource, Parts, Visibility};
+use feedkit_http::{Gateway, GatewayOptions, Parts, Visibility};
 use poem::http::StatusCode;
 use poem::{Endpoint, Request, Route, get, handler};
 use tokio_util::sync::CancellationToken;
-
-/// Opens readers of the notifications topic.
-struct Notifications(MemoryLog);
-
-#[async_trait]
-impl OpenSource for Notifications {
-    async fn open(&self) -> Result<Box<dyn EventSource>> {
-        Ok(Box::new(self.0.broadcast()))
-    }
-}
 
 /// An event is visible once the pipeline has committed it.
 struct Committed(PipelineHandle);
@@ -71,6 +59,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         scopes: Vec::new(),
         expires_at: SystemClock.now().saturating_add(Duration::from_secs(3600)),
     };
+    let notifications = MemoryLog::new(1, SystemClock);
+    let open_notifications = move || {
+        let log = notifications.clone();
+        async move { Ok(log.broadcast()) }
+    };
     // [mount]
     let gateway = Gateway::new(
         Parts {
@@ -79,7 +72,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             counters: Some(counters),
             cache: Arc::new(feedkit_http::LocalCache::default()),
             alerts: Arc::new(MemoryAlertLog::new()),
-            notifications: Arc::new(Notifications(MemoryLog::new(1, SystemClock))),
+            notifications: Arc::new(open_notifications),
             visibility: Arc::new(Committed(pipeline_handle.clone())),
             tokens: Arc::new(StaticTokens::new([("a-token".to_owned(), ada)])),
             authorizer: Arc::new(ByOwnership),

@@ -21,6 +21,6 @@ mod tokens;
 pub use breaker::{CircuitBreaker, Permit};
 pub use gateway::Gateway;
 pub use options::{GatewayOptions, LiveOptions};
-pub use parts::{OpenSource, Parts, Visibility};
+pub use parts::{Parts, Visibility};
 pub use problem::Problem;
 pub use reads::LocalCache;

@@ -6,9 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use feedkit_core::health::Health;
+use feedkit_core::source::OpenSource;
 use feedkit_core::{
-    Alerts, AnswerCache, Authorizer, Clock, Counts, EventSink, EventSource, Position, Queries, RateLimiter,
-    Result, TokenVerifier,
+    Alerts, AnswerCache, Authorizer, Clock, Counts, EventSink, Position, Queries, RateLimiter, Result,
+    TokenVerifier,
 };
 
 /// The parts of a gateway. All are shared; none is owned.
@@ -57,17 +58,6 @@ pub struct Limits {
     pub write_any: Option<Arc<dyn RateLimiter>>,
     /// Whether writes pass while a limiter is away (`true`), or are answered 503.
     pub pass_when_away: bool,
-}
-
-/// Opens readers of a log, each in broadcast mode.
-///
-/// # Contract
-///
-/// Each reader is assigned all partitions, and starts where its [`Assigned`](feedkit_core::source::Assigned) is answered.
-#[async_trait]
-pub trait OpenSource: Send + Sync + 'static {
-    /// A new reader.
-    async fn open(&self) -> Result<Box<dyn EventSource>>;
 }
 
 /// Knows how far reads have come.

@@ -4,11 +4,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use feedkit_core::access::ByOwnership;
-use feedkit_core::{Error, ErrorKind, EventSource, Result, SystemClock, TokenVerifier};
-use feedkit_http::{Gateway, OpenSource, Parts};
-use feedkit_kafka::{Kafka, SourceOptions, admin};
+use feedkit_core::{Error, ErrorKind, Result, SystemClock, TokenVerifier};
+use feedkit_http::{Gateway, Parts};
+use feedkit_kafka::{SourceOptions, admin};
 use feedkit_server::gateway::{settings, verifier};
 use feedkit_server::{Signals, bind, output};
 use feedkit_store::postgres::Postgres;
@@ -58,13 +57,17 @@ pub async fn run(only_check: bool, config: Config) -> Result<ExitCode> {
     let health = Services::default();
     let sink = Arc::new(events.sink(config.sink())?);
     let reached = Reached::new(events.clone(), postgres.clone(), redis.counters());
+    let open_notifications = move || {
+        let kafka = notifications.clone();
+        async move { kafka.broadcast(SourceOptions::default()) }
+    };
     let parts = Parts {
         sink: Arc::new(Breaker::new(sink.clone(), health.clone())),
         queries: Arc::new(postgres.history()),
         counters: Some(Arc::new(redis.counters())),
         cache: Arc::new(redis.cache()),
         alerts: Arc::new(postgres.alert_log()),
-        notifications: Arc::new(Notifications(notifications)),
+        notifications: Arc::new(open_notifications),
         visibility: Arc::new(reached.clone()),
         tokens: tokens as Arc<dyn TokenVerifier>,
         authorizer: Arc::new(ByOwnership),
@@ -117,14 +120,4 @@ async fn first_look(postgres: &Postgres, redis: &Redis) -> Result<()> {
         other => other.map_err(|error| error.context("Redis"))?,
     }
     Ok(())
-}
-
-/// Opens readers of the notifications topic.
-struct Notifications(Kafka);
-
-#[async_trait]
-impl OpenSource for Notifications {
-    async fn open(&self) -> Result<Box<dyn EventSource>> {
-        Ok(Box::new(self.0.broadcast(SourceOptions::default())?))
-    }
 }

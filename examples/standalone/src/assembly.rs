@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use feedkit_alerts::{AlertFollower, AlertOptions, Relay};
 use feedkit_core::pipeline::{PipelineHandle, PipelineStatus, Stopped};
-use feedkit_core::source::{Resume, check_resume};
+use feedkit_core::source::{OpenSource, Resume, check_resume};
 use feedkit_core::supervisor::Part;
 use feedkit_core::{Clock, Error, History, JsonCodec, Outbox, Pipeline, Result, SystemClock};
 use feedkit_store::sqlite::{
-    NOTIFICATIONS, SourceOptions, Sqlite, SqliteAlertLog, SqliteOptions, SqliteSink, USER_ACTIONS,
+    NOTIFICATIONS, SourceOptions, Sqlite, SqliteAlertLog, SqliteLog, SqliteOptions, SqliteSink, USER_ACTIONS,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -57,13 +57,9 @@ impl Assembly {
         let mut options = AlertOptions::default();
         options.owner = "feedkit".to_owned();
         let alerts = AlertFollower::new(store.alert_log(), history.clone(), rules, clock.clone(), options)?;
-        let notifications = store.log().clone();
-        let open = move || {
-            let log = notifications.clone();
-            async move { log.broadcast(NOTIFICATIONS, SourceOptions::default()).await }
-        };
         let sink = store.log().sink(NOTIFICATIONS)?;
-        let relay = Relay::new(store.alert_log(), sink, open, alerts.signals());
+        let relay =
+            Relay::new(store.alert_log(), sink, open_notifications(store.log().clone()), alerts.signals());
 
         let mut reading = SourceOptions::default();
         reading.max_records = MAX_BATCH;
@@ -95,6 +91,14 @@ impl Assembly {
             Part::new(RELAY, |stop| async move { relay.run(stop).await }),
             Part::new("trimming", move |stop| trim(store, keep_log, stop)),
         ]
+    }
+}
+
+/// Opens readers of the notifications topic.
+pub fn open_notifications(log: SqliteLog) -> impl OpenSource {
+    move || {
+        let log = log.clone();
+        async move { log.broadcast(NOTIFICATIONS, SourceOptions::default()).await }
     }
 }
 

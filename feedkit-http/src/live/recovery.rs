@@ -7,9 +7,8 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::tail::Entry;
-use crate::OpenSource;
 use feedkit_core::notification::Notification;
-use feedkit_core::source::{Gap, Record, Resume, SourceEvent};
+use feedkit_core::source::{Gap, OpenSource, Record, Resume, SourceEvent};
 use feedkit_core::{Error, Partition, Positions, Result};
 
 /// Logs read for recoveries at the same time.

@@ -11,11 +11,9 @@ use feedkit_core::memory::{MemoryAlertLog, MemoryCounters, MemoryHistory, Memory
 use feedkit_core::notification::Audience;
 use feedkit_core::sink::NewRecord;
 use feedkit_core::testkit::ManualClock;
-use feedkit_core::{
-    Authorizer, Error, Event, EventSink, EventSource, Partition, Position, Result, Timestamp, UserId,
-};
+use feedkit_core::{Authorizer, Error, Event, EventSink, Partition, Position, Result, Timestamp, UserId};
 use feedkit_http::parts::Limits;
-use feedkit_http::{Gateway, GatewayOptions, OpenSource, Parts, Visibility};
+use feedkit_http::{Gateway, GatewayOptions, Parts, Visibility};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -56,13 +54,18 @@ impl World {
     }
 
     pub(super) fn parts(&self) -> Parts {
+        let notifications = MemoryLog::new(1, self.clock.clone());
+        let open_notifications = move || {
+            let log = notifications.clone();
+            async move { Ok(log.broadcast()) }
+        };
         Parts {
             sink: self.sink.clone(),
             queries: Arc::new(MemoryHistory::new()),
             counters: Some(Arc::new(MemoryCounters::default())),
             cache: Arc::new(feedkit_http::LocalCache::default()),
             alerts: Arc::new(MemoryAlertLog::new()),
-            notifications: Arc::new(Notifications(MemoryLog::new(1, self.clock.clone()))),
+            notifications: Arc::new(open_notifications),
             visibility: Arc::new(AllVisible),
             tokens: Arc::new(tokens()),
             authorizer: Arc::new(Touchy),
@@ -256,15 +259,6 @@ pub(super) struct SetHealth(pub(super) Mutex<Vec<Component>>);
 impl Health for SetHealth {
     fn components(&self) -> Vec<Component> {
         self.0.lock().unwrap().clone()
-    }
-}
-
-struct Notifications(MemoryLog);
-
-#[async_trait]
-impl OpenSource for Notifications {
-    async fn open(&self) -> Result<Box<dyn EventSource>> {
-        Ok(Box::new(self.0.broadcast()))
     }
 }
 

@@ -22,7 +22,7 @@ use feedkit_core::{
     Position, Positions, PostId, Result, SystemClock, Timestamp,
 };
 use feedkit_http::parts::Limits;
-use feedkit_http::{Gateway, GatewayOptions, LocalCache, OpenSource, Parts, Visibility};
+use feedkit_http::{Gateway, GatewayOptions, LocalCache, Parts, Visibility};
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, Method, StatusCode};
 use poem::{Endpoint, EndpointExt, Request};
@@ -84,7 +84,7 @@ impl World {
             counters: Some(counters.clone()),
             cache,
             alerts: alerts.clone(),
-            notifications: Arc::new(NoSource),
+            notifications: Arc::new(no_source),
             visibility: visible.clone(),
             tokens: Arc::new(tokens),
             authorizer: Arc::new(ByOwnership),
@@ -309,13 +309,9 @@ impl Visibility for Visible {
     }
 }
 
-struct NoSource;
-
-#[async_trait]
-impl OpenSource for NoSource {
-    async fn open(&self) -> Result<Box<dyn EventSource>> {
-        Err(Error::retriable("nobody listens here"))
-    }
+/// A notifications topic that cannot be read.
+async fn no_source() -> Result<Box<dyn EventSource>> {
+    Err(Error::retriable("nobody listens here"))
 }
 
 struct Well;

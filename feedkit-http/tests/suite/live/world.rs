@@ -13,14 +13,14 @@ use feedkit_core::health::{Component, Health};
 use feedkit_core::memory::{MemoryAlertLog, MemoryCounters, MemoryHistory, MemoryLog};
 use feedkit_core::notification::{Audience, Notification, Severity};
 use feedkit_core::sink::NewRecord;
-use feedkit_core::source::SourceEvent;
+use feedkit_core::source::{OpenSource, SourceEvent};
 use feedkit_core::testkit::ManualClock;
 use feedkit_core::trending::Score;
 use feedkit_core::{
     Error, EventSink, EventSource, Partition, Position, Positions, PostId, Result, Timestamp, UserId,
 };
 use feedkit_http::parts::Limits;
-use feedkit_http::{Gateway, GatewayOptions, OpenSource, Parts, Visibility};
+use feedkit_http::{Gateway, GatewayOptions, Parts, Visibility};
 use hyper_util::rt::TokioIo;
 use poem::Endpoint;
 use tokio::net::TcpListener;

@@ -13,8 +13,8 @@ use feedkit_server::settings::Secret;
 use feedkit_store::sqlite::USER_ACTIONS;
 
 use super::metrics;
-use super::parts::{HistoryVisibility, Notifications, PartsHealth};
-use crate::assembly::Assembly;
+use super::parts::{HistoryVisibility, PartsHealth};
+use crate::assembly::{Assembly, open_notifications};
 use crate::config::Config;
 
 /// A gateway on an open directory. `parts` says what the parts are doing.
@@ -33,7 +33,7 @@ pub fn assemble(
         queries: Arc::new(history),
         cache: Arc::new(LocalCache::default()),
         alerts: Arc::new(store.alert_log()),
-        notifications: Arc::new(Notifications::new(store.log())),
+        notifications: Arc::new(open_notifications(store.log().clone())),
         visibility: Arc::new(HistoryVisibility::new(store.log(), pipeline)?),
         tokens,
         authorizer: Arc::new(ByOwnership),

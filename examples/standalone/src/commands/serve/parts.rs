@@ -4,29 +4,11 @@ use async_trait::async_trait;
 use feedkit_core::health::{Component, Health};
 use feedkit_core::pipeline::{PartitionState, PipelineHandle, PipelineStatus};
 use feedkit_core::supervisor::{PartState, SupervisorHandle};
-use feedkit_core::{Error, EventSource, Position, Result};
-use feedkit_http::{OpenSource, Visibility};
-use feedkit_store::sqlite::{NOTIFICATIONS, SourceOptions, SqliteLog, USER_ACTIONS};
+use feedkit_core::{Error, Position, Result};
+use feedkit_http::Visibility;
+use feedkit_store::sqlite::{SqliteLog, USER_ACTIONS};
 
 use crate::assembly::RELAY;
-
-/// Opens readers of the notifications' log.
-pub struct Notifications {
-    log: SqliteLog,
-}
-
-impl Notifications {
-    pub fn new(log: &SqliteLog) -> Self {
-        Notifications { log: log.clone() }
-    }
-}
-
-#[async_trait]
-impl OpenSource for Notifications {
-    async fn open(&self) -> Result<Box<dyn EventSource>> {
-        Ok(Box::new(self.log.broadcast(NOTIFICATIONS, SourceOptions::default()).await?))
-    }
-}
 
 /// A write is visible when the history has it, because the counters are the history's own totals.
 pub struct HistoryVisibility {
