@@ -97,7 +97,7 @@ async fn stops_until_accepted(world: &World, word: &str, numbers: [u64; 2]) {
     );
     assert_eq!(world.postgres().await.history().positions().await.unwrap(), before, "it was only asked");
     let accepted = world.ok(&["accept-gap", "--yes"]).await;
-    assert!(accepted.contains("noted"), "{accepted}");
+    assert!(accepted.contains("recorded"), "{accepted}");
     let nothing = world.ok(&["accept-gap"]).await;
     assert!(nothing.contains("no partition has a gap"), "{nothing}");
 }

@@ -116,7 +116,7 @@ fn a_torn_write_ahead_log_loses_no_event() {
         // The log lost what the history had counted already, which a disk that syncs never does.
         refused += 1;
         assert_eq!((again.status.code(), file), (Some(1), "log.db-wal"), "{told}");
-        assert!(told.contains("to be read from offset") && told.contains("the log holds"), "{told}");
+        assert!(told.contains("reading should resume at offset") && told.contains("the log holds"), "{told}");
         place.run(&["verify"]);
     }
     println!("{went_on} went on, {refused} were refused");
@@ -179,7 +179,7 @@ fn a_log_made_anew_under_an_old_state_is_noticed() {
     // Twice: the first try must not have written anything that makes the second seem right.
     for _ in 0..2 {
         let told = place.fails(1, &["replay", arg(&calm.file)]);
-        assert!(told.contains("recreated: to be read from offset"), "{told}");
+        assert!(told.contains("recreated: reading should resume at offset"), "{told}");
         assert!(told.contains("the log holds") && told.contains("move state.db away"), "{told}");
     }
     // The counts are still right.
