@@ -34,9 +34,9 @@ fn operations_quotes_what_the_code_says() {
 #[test]
 fn a_quote_is_taken_apart_where_values_are() {
     let page = "`WARN partition 3 of Redis is away: …` and `INFO rebuilding follower=\"counters\" why=\"it is …\"`\n\
-                ```\n`in a block of code`\n```\n`feedkit-gateway --check now` `one two` `a.b = false`";
+                ```\n`in a block of code`\nWARN told in a block\n```\n`feedkit-gateway --check now` `one two` `a.b = false`";
     let quotes = quotes(page);
-    assert_eq!(quotes.len(), 2, "{quotes:?}");
+    assert_eq!(quotes.len(), 3, "{quotes:?}");
     assert_eq!(parts(&quotes[0]), ["partition", "is away"]);
     assert_eq!(parts(&quotes[1]), ["rebuilding", "counters", "it is"]);
 }
@@ -55,7 +55,7 @@ fn texts() -> Vec<String> {
     texts
 }
 
-/// The log lines and errors in a page: inline code with a level, or of three words and more that is not a command, a
+/// The log lines and errors in a page: code with a level, and inline code of three words and more that is not a command, a
 /// setting or SQL.
 fn quotes(page: &str) -> Vec<String> {
     let block = Regex::new(r"(?s)```.*?```").expect("a pattern");
@@ -63,19 +63,23 @@ fn quotes(page: &str) -> Vec<String> {
     let level = Regex::new(r"^(?:WARN|INFO|ERROR) ").expect("a pattern");
     let other =
         Regex::new(r"^(?:feedkit|scripts|kafka-|systemctl|psql|redis|[A-Z]{3,} )|--| = ").expect("a pattern");
+    let line = Regex::new(r"(?m)^(?:WARN|INFO|ERROR) .+$").expect("a pattern");
+    let blocks = block.find_iter(page).flat_map(|found| line.find_iter(found.as_str()));
+    let blocks: Vec<_> = blocks.map(|found| found.as_str().to_owned()).collect();
     let page = block.replace_all(page, "");
     let code = inline.captures_iter(&page).map(|found| found[1].replace('\n', " "));
-    code.filter(|code| {
-        let is_told = level.is_match(code) || (code.matches(' ').count() >= 2 && !other.is_match(code));
-        is_told && !FOREIGN.iter().any(|foreign| code.starts_with(foreign))
-    })
-    .collect()
+    code.chain(blocks)
+        .filter(|code| {
+            let is_told = level.is_match(code) || (code.matches(' ').count() >= 2 && !other.is_match(code));
+            is_told && !FOREIGN.iter().any(|foreign| code.starts_with(foreign))
+        })
+        .collect()
 }
 
 /// What stays of a quote without its level, values, and names of fields and services.
 fn parts(quote: &str) -> Vec<String> {
     let value = Regex::new(
-        r#"^(?:WARN|INFO|ERROR) |…|\b[a-z_]+="?|"|\b(?:N|\d+m?s?)\b|\b(?:Kafka|PostgreSQL|Redis)\b|\b(?:Uncertain|Retriable):|UnknownTopicOrPartition|\bthe counters\b"#,
+        r#"^(?:WARN|INFO|ERROR) |…|\b[a-z_]+="?|"|\b(?:N|\d+m?s?)\b|\b(?:Kafka|PostgreSQL|Redis)\b|\b(?:Uncertain|Retriable):|UnknownTopicOrPartition|\b(?:recreated|truncated|expired):|\bthe counters\b"#,
     )
     .expect("a pattern");
     let parts = value.split(quote).map(|part| part.trim_matches([' ', ':', ',', ';']).to_owned());
