@@ -1,4 +1,4 @@
-//! A pipeline and a part of one's own under a supervisor. Everything is kept in memory.
+//! A pipeline and an own part under a supervisor. Everything is kept in memory.
 //!
 //! `cargo run -p feedkit-core --example supervised`
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]

@@ -97,7 +97,7 @@ impl PipelineStatus {
         partitions.chain(self.stopped_followers()).collect()
     }
 
-    /// What is wrong, as one line for each trouble; empty when all is well. The lines are for
+    /// All troubles, one line each. Empty if everything works. The lines are for
     /// people: use [`stopped`](PipelineStatus::stopped) and the fields to decide something.
     pub fn troubles(&self) -> Vec<String> {
         let partitions = self.partitions.iter().filter_map(|(partition, status)| match &status.state {

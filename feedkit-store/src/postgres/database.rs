@@ -23,7 +23,7 @@ pub(super) struct Database {
     prepared: OnceCell<Prepared>,
 }
 
-/// What is known once the schema is prepared.
+/// What a prepared schema tells.
 struct Prepared {
     like_seed: u64,
 }

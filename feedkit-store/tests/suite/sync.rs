@@ -1,7 +1,7 @@
-//! What is acknowledged is on the disk: a sync lies between the write and the acknowledgement.
+//! Acknowledged data is on the disk: a sync happens between the write and the acknowledgement.
 //!
-//! Killing a process does not show that, since what it wrote stays with the operating system. So this
-//! program runs itself under strace, and the order of its calls is checked.
+//! Killing a process does not show that, because the operating system keeps what the process wrote. So this program runs
+//! itself under strace, and checks the order of the calls.
 
 use std::collections::HashMap;
 use std::process::Command;

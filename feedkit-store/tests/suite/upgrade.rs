@@ -74,7 +74,7 @@ pub(crate) fn batch(partition: Partition, claim: &Claim, records: &[Record]) -> 
 }
 
 /// A new like counts, an event that the old version kept is a repeat, one from a month that it dropped is too old,
-/// and what is no event is rejected.
+/// and an invalid event is rejected.
 pub(crate) async fn history_goes_on(history: &(impl History + Queries + Inspect)) {
     let partition = Partition(2);
     let before = history.verify().await.unwrap();

@@ -20,7 +20,7 @@ use crate::sqlite::failure::Sql;
 ///
 /// # Contract
 ///
-/// - A job that is answered with `Ok` is durable. A job that fails changes nothing, and the others
+/// - A job that gets `Ok` is durable. A job that fails changes nothing, and the others
 ///   of its group are still committed.
 /// - If the group's commit fails, all its jobs fail with that error.
 /// - A job that panics is rolled back and answered with `Fatal`. The writer continues.

@@ -20,7 +20,7 @@ use crate::histories::traffic::{dense, seed};
 
 const P0: Partition = Partition(0);
 
-/// Commits until it is settled, as the pipeline does. What was settled is not returned.
+/// Commits until everything is settled, as the pipeline does. Returns no partitions that were settled before.
 async fn settle(history: &PostgresHistory, batch: CommitBatch) -> (Option<Committed>, u32) {
     let (batch, mut uncertain) = (Arc::new(batch), 0);
     loop {

@@ -143,7 +143,7 @@ async fn the_contracts_hold_on_a_cluster() {
         equals_memory(&Redis::connect(apart()).await.unwrap().counters(), seed).await;
     }
 
-    // Whoever has walked on is not needed: another program finds the place by itself.
+    // The program that has moved on is not needed: another one finds the place by itself.
     let here = apart();
     let a = Redis::connect(here.clone()).await.unwrap().counters();
     let b = Redis::connect(here).await.unwrap().counters();
