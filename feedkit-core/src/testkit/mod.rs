@@ -6,7 +6,6 @@ pub mod conformance;
 pub mod faults;
 mod hooked;
 mod model;
-pub mod mutants;
 pub mod split;
 mod tally;
 

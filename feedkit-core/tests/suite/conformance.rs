@@ -6,7 +6,7 @@ use std::time::Duration;
 use feedkit_core::access::{ByOwnership, Identity, LocalRateLimiter, StaticTokens, WRITE_ANY};
 use feedkit_core::memory::{MemoryAlertLog, MemoryCounters, MemoryHistory};
 use feedkit_core::notification::Audience;
-use feedkit_core::testkit::conformance::support::{at, event, post, user};
+use feedkit_core::testkit::conformance::support::{at, event, post, shared, user};
 use feedkit_core::testkit::conformance::{self, MemoryLogHarness};
 
 #[tokio::test(start_paused = true)]
@@ -26,12 +26,12 @@ async fn memory_history() {
 
 #[tokio::test(start_paused = true)]
 async fn memory_queries() {
-    conformance::queries(async || MemoryHistory::new()).await;
+    conformance::queries(async || shared(MemoryHistory::new())).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn memory_inspect() {
-    conformance::inspect(async || MemoryHistory::new()).await;
+    conformance::inspect(async || shared(MemoryHistory::new())).await;
 }
 
 #[tokio::test(start_paused = true)]

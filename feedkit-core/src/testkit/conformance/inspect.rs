@@ -9,36 +9,38 @@ use crate::Partition;
 use crate::history::History;
 use crate::inspect::Inspect;
 
-/// Tries [`Inspect`]'s contract, on what is committed through the same value's [`History`], with likes that count once
-/// for each user.
+/// Tests the contract of [`Inspect`]. Each call of `fresh` returns a [`History`] to commit events to, and the inspection
+/// of it. A like counts once per user.
 ///
 /// # Panics
 ///
-/// With the sentence that does not hold.
-pub async fn inspect<S: History + Inspect>(fresh: impl AsyncFn() -> S) {
-    an_empty_history_is_in_order(&fresh().await).await;
-    rejected_records_are_paged(&fresh().await).await;
-    verification_finds_nothing(&fresh().await).await;
+/// Panics with the sentence of the contract that does not hold.
+pub async fn inspect<H: History, I: Inspect>(fresh: impl AsyncFn() -> (H, I)) {
+    an_empty_history_is_in_order(&fresh().await.1).await;
+    let (history, inspect) = fresh().await;
+    rejected_records_are_paged(&history, &inspect).await;
+    let (history, inspect) = fresh().await;
+    verification_finds_nothing(&history, &inspect).await;
 }
 
-async fn an_empty_history_is_in_order(store: &impl Inspect) {
+async fn an_empty_history_is_in_order(inspect: &impl Inspect) {
     let says = Sentence("an empty history has rejected nothing, and nothing in it differs");
-    says.holds(says.ok("rejected", store.rejected(None, 5).await).is_empty(), "records were rejected");
-    says.equal("differences", says.ok("verify", store.verify().await).difference_count, 0);
+    says.holds(says.ok("rejected", inspect.rejected(None, 5).await).is_empty(), "records were rejected");
+    says.equal("differences", says.ok("verify", inspect.verify().await).difference_count, 0);
 }
 
-async fn rejected_records_are_paged<S: History + Inspect>(store: &S) {
+async fn rejected_records_are_paged(history: &impl History, inspect: &impl Inspect) {
     let says = Sentence(
         "rejected records come by partition and offset, those after the cursor, with place, reason and bytes",
     );
     for partition in [Partition(1), Partition(0)] {
-        let claim = says.ok("claim", store.claim(partition, "group").await);
+        let claim = says.ok("claim", history.claim(partition, "group").await);
         let mut one = batch(claim.epoch, 0, 10, vec![]);
         one.partition = partition;
         one.rejected = [1, 4, 7].map(rejected).to_vec();
-        says.ok("commit", store.commit(Arc::new(one)).await);
+        says.ok("commit", history.commit(Arc::new(one)).await);
     }
-    let all = says.ok("rejected", store.rejected(None, 100).await);
+    let all = says.ok("rejected", inspect.rejected(None, 100).await);
     let places: Vec<_> = all.iter().map(|r| (r.partition.0, r.offset)).collect();
     let expected = vec![(0, 1), (0, 4), (0, 7), (1, 1), (1, 4), (1, 7)];
     says.equal("places", places, expected.clone());
@@ -54,7 +56,7 @@ async fn rejected_records_are_paged<S: History + Inspect>(store: &S) {
     let mut paged = Vec::new();
     while paged.len() <= expected.len() {
         let after = paged.last().map(|(p, o)| (Partition(*p), *o));
-        let page = says.ok("rejected", store.rejected(after, 2).await);
+        let page = says.ok("rejected", inspect.rejected(after, 2).await);
         if page.is_empty() {
             break;
         }
@@ -63,7 +65,7 @@ async fn rejected_records_are_paged<S: History + Inspect>(store: &S) {
     says.equal("paged", paged, expected);
 }
 
-async fn verification_finds_nothing<S: History + Inspect>(store: &S) {
+async fn verification_finds_nothing(history: &impl History, inspect: &impl Inspect) {
     let says = Sentence("verify recounts everything from the raw events, and finds nothing if all is well");
     let list = [
         ("a", "p", "like"),
@@ -73,8 +75,8 @@ async fn verification_finds_nothing<S: History + Inspect>(store: &S) {
         ("w", "r", "post"),
         ("a", "p", "unlike"),
     ];
-    commit(says, store, events(0, &list)).await;
-    let found = says.ok("verify", store.verify().await);
+    commit(says, history, events(0, &list)).await;
+    let found = says.ok("verify", inspect.verify().await);
     says.equal("differences", (found.difference_count, found.differences), (0, vec![]));
     says.equal("raw events recounted", found.events, 6);
 }

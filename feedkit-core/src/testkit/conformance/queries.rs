@@ -13,20 +13,27 @@ use crate::{EventId, Timestamp};
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 
-/// Tries [`Queries`]' contract, on what is committed through the same value's [`History`], with likes that count
-/// once for each user and [`Trending::default`](crate::trending::Trending::default).
+/// Tests the contract of [`Queries`]. Each call of `fresh` returns a [`History`] to commit events to, and the queries
+/// that answer from it. A like counts once per user, and scores use
+/// [`Trending::default`](crate::trending::Trending::default).
 ///
 /// # Panics
 ///
-/// With the sentence that does not hold.
-pub async fn queries<S: History + Queries>(fresh: impl AsyncFn() -> S) {
-    nobody_has_heard_of_it(&fresh().await).await;
-    posts_are_answered(&fresh().await).await;
-    lists_are_in_order(&fresh().await).await;
-    windows_count_from_their_hour(&fresh().await).await;
-    activity_comes_in_buckets(&fresh().await).await;
-    comments_are_paged(&fresh().await).await;
-    likes_are_known(&fresh().await).await;
+/// Panics with the sentence of the contract that does not hold.
+pub async fn queries<H: History, Q: Queries>(fresh: impl AsyncFn() -> (H, Q)) {
+    nobody_has_heard_of_it(&fresh().await.1).await;
+    let (history, queries) = fresh().await;
+    posts_are_answered(&history, &queries).await;
+    let (history, queries) = fresh().await;
+    lists_are_in_order(&history, &queries).await;
+    let (history, queries) = fresh().await;
+    windows_count_from_their_hour(&history, &queries).await;
+    let (history, queries) = fresh().await;
+    activity_comes_in_buckets(&history, &queries).await;
+    let (history, queries) = fresh().await;
+    comments_are_paged(&history, &queries).await;
+    let (history, queries) = fresh().await;
+    likes_are_known(&history, &queries).await;
 }
 
 fn at_time(mut logged: LoggedEvent, seconds: i64) -> LoggedEvent {
@@ -38,27 +45,27 @@ fn counts(list: &[(&str, i64)]) -> BTreeMap<String, i64> {
     list.iter().map(|(k, n)| ((*k).to_owned(), *n)).collect()
 }
 
-async fn nobody_has_heard_of_it(store: &impl Queries) {
+async fn nobody_has_heard_of_it(queries: &impl Queries) {
     let says = Sentence("asking about a post or user nobody has heard of is not an error");
     let p = post("nobody");
-    says.equal("post", says.ok("post", store.post(&p).await), None);
-    says.holds(says.ok("top", store.top(None, 5).await).is_empty(), "top lists something");
-    says.holds(says.ok("top", store.top(Some(at(0)), 5).await).is_empty(), "top lists something");
-    says.holds(says.ok("trending", store.trending(at(0), 5).await).is_empty(), "trending lists something");
-    let activity = store.activity(&p, Bucket::Hour, Timestamp::EPOCH, Timestamp::MAX).await;
+    says.equal("post", says.ok("post", queries.post(&p).await), None);
+    says.holds(says.ok("top", queries.top(None, 5).await).is_empty(), "top lists something");
+    says.holds(says.ok("top", queries.top(Some(at(0)), 5).await).is_empty(), "top lists something");
+    says.holds(says.ok("trending", queries.trending(at(0), 5).await).is_empty(), "trending lists something");
+    let activity = queries.activity(&p, Bucket::Hour, Timestamp::EPOCH, Timestamp::MAX).await;
     says.holds(says.ok("activity", activity).is_empty(), "it has activity");
-    says.holds(says.ok("comments", store.comments(&p, None, 5).await).is_empty(), "it has comments");
+    says.holds(says.ok("comments", queries.comments(&p, None, 5).await).is_empty(), "it has comments");
     says.holds(
-        says.ok("liked", store.liked(&user("x"), std::slice::from_ref(&p)).await).is_empty(),
+        says.ok("liked", queries.liked(&user("x"), std::slice::from_ref(&p)).await).is_empty(),
         "somebody likes it",
     );
     says.holds(
-        says.ok("liked", store.liked(&user("x"), &[]).await).is_empty(),
+        says.ok("liked", queries.liked(&user("x"), &[]).await).is_empty(),
         "asked for nothing, got something",
     );
 }
 
-async fn posts_are_answered<S: History + Queries>(store: &S) {
+async fn posts_are_answered(history: &impl History, queries: &impl Queries) {
     let says = Sentence("a post is answered if an event named it with an effect");
     let list = [
         ("a", "p", "like"),
@@ -72,8 +79,8 @@ async fn posts_are_answered<S: History + Queries>(store: &S) {
         ("a", "r", "unlike"),
         ("w", "s", "post"),
     ];
-    commit(says, store, events(0, &list)).await;
-    let view = async |name| says.ok("post", store.post(&post(name)).await);
+    commit(says, history, events(0, &list)).await;
+    let view = async |name| says.ok("post", queries.post(&post(name)).await);
     let all = counts(&[("comment", 1), ("like", 2), ("share", 1)]);
     says.equal("a post", view("p").await, Some(PostView::new(post("p"), Some(user("w")), all)));
     says.equal("one liked no longer", view("q").await, Some(PostView::new(post("q"), None, [])));
@@ -81,7 +88,7 @@ async fn posts_are_answered<S: History + Queries>(store: &S) {
     says.equal("one only published", view("s").await, Some(PostView::new(post("s"), Some(user("w")), [])));
 }
 
-async fn lists_are_in_order<S: History + Queries>(store: &S) {
+async fn lists_are_in_order(history: &impl History, queries: &impl Queries) {
     let says = Sentence("lists of posts are ordered by score, ties by the bytes of the id, ascending");
     let list = [
         ("a", "b", "like"),
@@ -98,31 +105,31 @@ async fn lists_are_in_order<S: History + Queries>(store: &S) {
         ("a", "gone", "unlike"),
     ];
     // All at one time, so that trending has the same ties.
-    commit(says, store, events(0, &list).into_iter().map(|e| at_time(e, 0)).collect()).await;
+    commit(says, history, events(0, &list).into_iter().map(|e| at_time(e, 0)).collect()).await;
     let names = |list: Vec<RankedPost>| {
         list.into_iter().map(|r| (r.post_id.to_string(), r.likes)).collect::<Vec<_>>()
     };
     let expected: Vec<_> = [("m", 3), ("Z", 2), ("a", 2), ("b", 2)].map(|(p, n)| (p.to_owned(), n)).to_vec();
-    let top = says.ok("top", store.top(None, 100).await);
+    let top = says.ok("top", queries.top(None, 100).await);
     says.holds(top.iter().all(|r| r.score == r.likes as f64), "the score of top is not the likes");
     says.equal("top", names(top), expected.clone());
-    says.equal("top 3", names(says.ok("top", store.top(None, 3).await)), expected[..3].to_vec());
-    says.equal("top since", names(says.ok("top", store.top(Some(at(0)), 100).await)), expected.clone());
-    says.equal("trending", names(says.ok("trending", store.trending(at(0), 100).await)), expected.clone());
+    says.equal("top 3", names(says.ok("top", queries.top(None, 3).await)), expected[..3].to_vec());
+    says.equal("top since", names(says.ok("top", queries.top(Some(at(0)), 100).await)), expected.clone());
+    says.equal("trending", names(says.ok("trending", queries.trending(at(0), 100).await)), expected.clone());
     says.equal(
         "trending 2",
-        names(says.ok("trending", store.trending(at(0), 2).await)),
+        names(says.ok("trending", queries.trending(at(0), 2).await)),
         expected[..2].to_vec(),
     );
     let scores: Vec<_> =
-        says.ok("trending", store.trending(at(6 * HOUR), 9).await).iter().map(|r| r.score).collect();
+        says.ok("trending", queries.trending(at(6 * HOUR), 9).await).iter().map(|r| r.score).collect();
     let says = Sentence("trending scores are as of the time asked: a like counts half after the half-life");
     let near =
         scores.len() == 4 && scores.iter().zip([1.5, 1.0, 1.0, 1.0]).all(|(a, b)| (a - b).abs() < 1e-9);
     says.holds(near, format_args!("{scores:?}"));
 }
 
-async fn windows_count_from_their_hour<S: History + Queries>(store: &S) {
+async fn windows_count_from_their_hour(history: &impl History, queries: &impl Queries) {
     let says = Sentence("with `since`, only effects from that hour on count");
     let mut all = events(
         0,
@@ -134,9 +141,9 @@ async fn windows_count_from_their_hour<S: History + Queries>(store: &S) {
         .map(|(e, t)| at_time(e, t))
         .collect();
     all.push(at_time(event(5, "a", "r", "unlike"), 12 * HOUR));
-    commit(says, store, all).await;
+    commit(says, history, all).await;
     let top = async |since: i64| {
-        let top = says.ok("top", store.top(Some(at(since)), 9).await);
+        let top = says.ok("top", queries.top(Some(at(since)), 9).await);
         top.into_iter().map(|r| (r.post_id.to_string(), r.likes)).collect::<Vec<_>>()
     };
     let of = |list: &[(&str, i64)]| list.iter().map(|(p, n)| ((*p).to_owned(), *n)).collect::<Vec<_>>();
@@ -146,7 +153,7 @@ async fn windows_count_from_their_hour<S: History + Queries>(store: &S) {
     says.equal("from after it all", top(13 * HOUR).await, of(&[]));
 }
 
-async fn activity_comes_in_buckets<S: History + Queries>(store: &S) {
+async fn activity_comes_in_buckets(history: &impl History, queries: &impl Queries) {
     let says =
         Sentence("activity has the net counts of the buckets that start within `from..to`, oldest first");
     let list = [
@@ -159,9 +166,9 @@ async fn activity_comes_in_buckets<S: History + Queries>(store: &S) {
     ];
     let times = [10, HOUR - 1, HOUR, HOUR + 5, DAY + 5, 3 * DAY];
     let all = events(0, &list).into_iter().zip(times).map(|(e, t)| at_time(e, t)).collect();
-    commit(says, store, all).await;
+    commit(says, history, all).await;
     let activity = async |by, from: i64, to: i64| {
-        let buckets = says.ok("activity", store.activity(&post("p"), by, at(from), at(to)).await);
+        let buckets = says.ok("activity", queries.activity(&post("p"), by, at(from), at(to)).await);
         buckets.into_iter().map(|a| (a.start, a.counts)).collect::<Vec<_>>()
     };
     let like = |n| counts(&[("like", n)]);
@@ -176,11 +183,11 @@ async fn activity_comes_in_buckets<S: History + Queries>(store: &S) {
     says.equal("a span without a bucket's start", activity(Bucket::Day, 1, DAY).await, vec![]);
     let says = Sentence("empty buckets of activity are left out, and counts that come to nothing");
     let undone = vec![event(10, "d", "p", "like"), event(11, "d", "p", "unlike")];
-    commit(says, store, undone.into_iter().map(|e| at_time(e, 5 * DAY)).collect()).await;
+    commit(says, history, undone.into_iter().map(|e| at_time(e, 5 * DAY)).collect()).await;
     says.equal("days", activity(Bucket::Day, 0, 10 * DAY).await, days);
 }
 
-async fn comments_are_paged<S: History + Queries>(store: &S) {
+async fn comments_are_paged(history: &impl History, queries: &impl Queries) {
     let says = Sentence(
         "comments come newest first, of one time by id and then user, descending, those before the cursor",
     );
@@ -201,15 +208,15 @@ async fn comments_are_paged<S: History + Queries>(store: &S) {
         .map(|e| Comment { id: e.id, user_id: e.user, text: e.text, timestamp: e.time })
         .collect();
     all.push(event(25, "a", "q", "comment"));
-    commit(says, store, all).await;
-    says.equal("all", says.ok("comments", store.comments(&post("p"), None, 100).await), expected.clone());
+    commit(says, history, all).await;
+    says.equal("all", says.ok("comments", queries.comments(&post("p"), None, 100).await), expected.clone());
     let says = Sentence("lists are complete and repeat nothing when paged by their cursors");
     for size in [1, 2, 3, 7] {
         let mut paged: Vec<Comment> = Vec::new();
         loop {
             let cursor =
                 paged.last().map(|c| CommentCursor { time: c.timestamp, id: c.id, user: c.user_id.clone() });
-            let page = says.ok("comments", store.comments(&post("p"), cursor, size).await);
+            let page = says.ok("comments", queries.comments(&post("p"), cursor, size).await);
             says.holds(
                 page.len() <= size,
                 format_args!("a page of {} where {size} were asked for", page.len()),
@@ -223,7 +230,7 @@ async fn comments_are_paged<S: History + Queries>(store: &S) {
     }
 }
 
-async fn likes_are_known<S: History + Queries>(store: &S) {
+async fn likes_are_known(history: &impl History, queries: &impl Queries) {
     let says = Sentence("liked gives those of the posts that the user likes, in the order given");
     let list = [
         ("a", "p", "like"),
@@ -236,11 +243,11 @@ async fn likes_are_known<S: History + Queries>(store: &S) {
         ("c", "p", "like"),
         ("c", "p", "unlike"),
     ];
-    commit(says, store, events(0, &list)).await;
+    commit(says, history, events(0, &list)).await;
     let asked = ["r", "none", "q", "p"].map(post);
-    let liked = says.ok("liked", store.liked(&user("a"), &asked).await);
+    let liked = says.ok("liked", queries.liked(&user("a"), &asked).await);
     says.equal("liked", liked, vec![post("r"), post("p")]);
-    let liked_by = async |name| says.ok("liked", store.liked(&user(name), &[post("p"), post("q")]).await);
+    let liked_by = async |name| says.ok("liked", queries.liked(&user(name), &[post("p"), post("q")]).await);
     for (name, likes) in [("Z", true), ("a", true), ("a~", true), ("b", true), ("c", false), ("aa", false)] {
         let expected = if likes { vec![post("p")] } else { vec![] };
         says.equal(name, liked_by(name).await, expected);

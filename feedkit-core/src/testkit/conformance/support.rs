@@ -64,6 +64,12 @@ pub fn event(offset: Offset, user_name: &str, post_name: &str, kind: &str) -> Lo
     LoggedEvent { offset, event }
 }
 
+/// Shares one store that is both written to and asked, for suites that take the two apart.
+pub fn shared<T>(store: T) -> (Arc<T>, Arc<T>) {
+    let store = Arc::new(store);
+    (Arc::clone(&store), store)
+}
+
 /// A record that is not an event.
 pub fn rejected(offset: Offset) -> Rejected {
     let value = Bytes::from_static(b"{\xff");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use feedkit_core::Queries;
-use feedkit_core::testkit::conformance::support::post;
+use feedkit_core::testkit::conformance::support::{post, shared};
 use feedkit_core::testkit::conformance::{self, FollowerHarness};
 use feedkit_store::postgres::{Postgres, PostgresRollups};
 use feedkit_test_services::{apply, needs_postgres};
@@ -29,14 +29,14 @@ async fn the_history_keeps_its_contract_with_rollups_in_step() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_queries_keep_their_contract() {
     let databases = Databases::new();
-    conformance::queries(async || followed(&databases.store().await)).await;
+    conformance::queries(async || shared(followed(&databases.store().await))).await;
 }
 
 #[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_operators_ask_keeps_its_contract() {
     let databases = Databases::new();
-    conformance::inspect(async || followed(&databases.store().await)).await;
+    conformance::inspect(async || shared(followed(&databases.store().await))).await;
 }
 
 #[apply(needs_postgres!)]

@@ -8,7 +8,7 @@ use feedkit_core::follower::{Follower, FollowerPosition};
 use feedkit_core::journal::JournalEntry;
 use feedkit_core::memory::MemoryHistory;
 use feedkit_core::pipeline::CounterFollower;
-use feedkit_core::testkit::conformance::support::{batch, post};
+use feedkit_core::testkit::conformance::support::{batch, post, shared};
 use feedkit_core::testkit::conformance::{self, FollowerHarness};
 use feedkit_core::trending::Trending;
 use feedkit_core::{Counts, Error, History, Offset, Partition, Result};
@@ -28,13 +28,13 @@ async fn the_history_keeps_its_contract() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_queries_keep_their_contract() {
     let directories = Directories::default();
-    conformance::queries(async || directories.empty().await.store.history()).await;
+    conformance::queries(async || shared(directories.empty().await.store.history())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_operators_ask_keeps_its_contract() {
     let directories = Directories::default();
-    conformance::inspect(async || directories.empty().await.store.history()).await;
+    conformance::inspect(async || shared(directories.empty().await.store.history())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,13 +5,14 @@ use std::collections::VecDeque;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
-use super::faults;
-use crate::memory::MemoryReader;
-use crate::source::{Assigned, Batch, EventSource, Resume, RevokeGuard, Revoked, SourceEvent};
-use crate::{Partition, Positions, Result};
+use feedkit_core::memory::MemoryReader;
+use feedkit_core::source::{Assigned, Batch, EventSource, Resume, RevokeGuard, Revoked, SourceEvent};
+use feedkit_core::{Partition, Positions, Result};
+
+use super::faults::faults;
 
 faults! {
-    /// What is wrong with a [`MutantSource`].
+    /// The faults of a [`MutantSource`].
     SourceFault {
         /// Reads before it was told where from.
         ReadsUnanswered,
@@ -61,7 +62,7 @@ faults! {
 }
 
 /// A source with one fault.
-pub struct MutantSource {
+pub(crate) struct MutantSource {
     inner: MemoryReader,
     fault: SourceFault,
     /// Assignments not passed on yet, with the answers that are waited for.
@@ -73,7 +74,7 @@ pub struct MutantSource {
 
 impl MutantSource {
     /// A source with this fault, that reads as `reader` does.
-    pub fn new(reader: MemoryReader, fault: SourceFault) -> Self {
+    pub(crate) fn new(reader: MemoryReader, fault: SourceFault) -> Self {
         MutantSource { inner: reader, fault, asked: Vec::new(), first: VecDeque::new(), paused: Vec::new() }
     }
 
@@ -164,7 +165,7 @@ impl EventSource for MutantSource {
                     SourceEvent::Gap(gap)
                 }
                 SourceEvent::Gap(mut gap) if self.is(SourceFault::MistakesGaps) => {
-                    gap.reason = crate::source::GapReason::Expired;
+                    gap.reason = feedkit_core::source::GapReason::Expired;
                     SourceEvent::Gap(gap)
                 }
                 other => other,

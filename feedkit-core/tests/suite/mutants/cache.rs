@@ -8,11 +8,12 @@ use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use super::faults;
-use crate::{AnswerCache, Result};
+use feedkit_core::{AnswerCache, Result};
+
+use super::faults::faults;
 
 faults! {
-    /// What is wrong with a [`MutantCache`].
+    /// The faults of a [`MutantCache`].
     CacheFault {
         /// Keeps answers for ever.
         IgnoresTime,
@@ -30,14 +31,14 @@ faults! {
 }
 
 /// A cache with one fault.
-pub struct MutantCache {
+pub(crate) struct MutantCache {
     answers: Mutex<HashMap<String, (Bytes, Instant)>>,
     fault: CacheFault,
 }
 
 impl MutantCache {
     /// A cache with this fault.
-    pub fn new(fault: CacheFault) -> Self {
+    pub(crate) fn new(fault: CacheFault) -> Self {
         MutantCache { answers: Mutex::default(), fault }
     }
 

@@ -3,13 +3,14 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::faults;
-use crate::memory::MemoryLog;
-use crate::sink::NewRecord;
-use crate::{EventSink, Position, Result};
+use feedkit_core::memory::MemoryLog;
+use feedkit_core::sink::NewRecord;
+use feedkit_core::{EventSink, Position, Result};
+
+use super::faults::faults;
 
 faults! {
-    /// What is wrong with a [`MutantSink`].
+    /// The faults of a [`MutantSink`].
     SinkFault {
         /// Writes a batch in the opposite order.
         Reorders,
@@ -37,14 +38,14 @@ faults! {
 }
 
 /// A sink with one fault.
-pub struct MutantSink {
+pub(crate) struct MutantSink {
     inner: MemoryLog,
     fault: SinkFault,
 }
 
 impl MutantSink {
     /// A sink with this fault, that writes to `log`.
-    pub fn new(log: MemoryLog, fault: SinkFault) -> Self {
+    pub(crate) fn new(log: MemoryLog, fault: SinkFault) -> Self {
         MutantSink { inner: log, fault }
     }
 }
@@ -58,8 +59,8 @@ impl EventSink for MutantSink {
                 // Keys still come back, but decide nothing.
                 let mut outcomes = Vec::new();
                 for record in batch {
-                    let partition = crate::Partition(outcomes.len() as u32 / 2 % 3);
-                    let time = crate::Timestamp::EPOCH;
+                    let partition = feedkit_core::Partition(outcomes.len() as u32 / 2 % 3);
+                    let time = feedkit_core::Timestamp::EPOCH;
                     let offset = self.inner.append(partition, time, record.key, record.value) + 1;
                     outcomes.push(Ok(Position { partition, offset }));
                 }

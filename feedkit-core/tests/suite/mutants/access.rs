@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::faults;
-use crate::access::{Identity, LocalRateLimiter, RateLimiter, Spending, StaticTokens, TokenVerifier};
-use crate::{Result, Timestamp};
+use feedkit_core::access::{Identity, LocalRateLimiter, RateLimiter, Spending, StaticTokens, TokenVerifier};
+use feedkit_core::{Result, Timestamp};
+
+use super::faults::faults;
 
 faults! {
-    /// What is wrong with a [`MutantLimiter`].
+    /// The faults of a [`MutantLimiter`].
     LimiterFault {
         /// Takes a part of a cost that it refuses.
         TakesPart,
@@ -28,14 +29,14 @@ faults! {
 }
 
 /// A limiter with one fault.
-pub struct MutantLimiter {
+pub(crate) struct MutantLimiter {
     inner: LocalRateLimiter,
     fault: LimiterFault,
 }
 
 impl MutantLimiter {
     /// A limiter with this fault, that allows `limit` an hour.
-    pub fn new(limit: NonZeroU32, fault: LimiterFault) -> Result<Self> {
+    pub(crate) fn new(limit: NonZeroU32, fault: LimiterFault) -> Result<Self> {
         Ok(MutantLimiter { inner: LocalRateLimiter::new(limit, Duration::from_secs(3600))?, fault })
     }
 }
@@ -65,7 +66,7 @@ impl RateLimiter for MutantLimiter {
 }
 
 faults! {
-    /// What is wrong with a [`MutantTokens`].
+    /// The faults of a [`MutantTokens`].
     TokenFault {
         /// Accepts a token that has expired.
         BelievesExpired,
@@ -79,7 +80,7 @@ faults! {
 }
 
 /// A verifier with one fault.
-pub struct MutantTokens {
+pub(crate) struct MutantTokens {
     good: String,
     inner: StaticTokens,
     fault: TokenFault,
@@ -87,7 +88,7 @@ pub struct MutantTokens {
 
 impl MutantTokens {
     /// A verifier with this fault, that knows one token.
-    pub fn new(good: &str, identity: Identity, fault: TokenFault) -> Self {
+    pub(crate) fn new(good: &str, identity: Identity, fault: TokenFault) -> Self {
         MutantTokens { good: good.to_owned(), inner: StaticTokens::new([(good.to_owned(), identity)]), fault }
     }
 }

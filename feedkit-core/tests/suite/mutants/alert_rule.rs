@@ -4,14 +4,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::faults;
-use crate::EventKind;
-use crate::alert::{AlertRule, Keeping, Key, RuleContext};
-use crate::effect::Effect;
-use crate::notification::{Audience, Notification, Severity};
+use feedkit_core::EventKind;
+use feedkit_core::alert::{AlertRule, Keeping, Key, RuleContext};
+use feedkit_core::effect::Effect;
+use feedkit_core::notification::{Audience, Notification, Severity};
+
+use super::faults::faults;
 
 faults! {
-    /// What is wrong with a [`MutantRule`].
+    /// The faults of a [`MutantRule`].
     RuleFault {
         /// Numbers its alerts itself.
         CountsIds,
@@ -27,7 +28,7 @@ faults! {
 }
 
 /// Tells of every tenth like of a post, with one fault.
-pub struct MutantRule {
+pub(crate) struct MutantRule {
     fault: Option<RuleFault>,
     calls: AtomicU64,
     likes: AtomicU64,
@@ -35,7 +36,7 @@ pub struct MutantRule {
 
 /// How many likes a post has.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Likes {
+pub(crate) struct Likes {
     saved: u64,
     #[serde(skip)]
     not_saved: u64,
@@ -43,7 +44,7 @@ pub struct Likes {
 
 impl MutantRule {
     /// A rule with this fault, or a right one.
-    pub fn new(fault: Option<RuleFault>) -> Self {
+    pub(crate) fn new(fault: Option<RuleFault>) -> Self {
         MutantRule { fault, calls: AtomicU64::new(0), likes: AtomicU64::new(0) }
     }
 }

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::faults;
-use crate::follower::{Follower, FollowerPosition};
-use crate::history::History;
-use crate::journal::JournalEntry;
-use crate::testkit::Tally;
-use crate::{Offset, Partition, Result};
+use feedkit_core::follower::{Follower, FollowerPosition};
+use feedkit_core::history::History;
+use feedkit_core::journal::JournalEntry;
+use feedkit_core::testkit::Tally;
+use feedkit_core::{Offset, Partition, Result};
+
+use super::faults::faults;
 
 faults! {
-    /// What is wrong with a [`MutantFollower`].
+    /// The faults of a [`MutantFollower`].
     FollowerFault {
         /// Counts what it has been given before.
         CountsAgain,
@@ -36,7 +37,7 @@ faults! {
 }
 
 /// A follower with one fault.
-pub struct MutantFollower {
+pub(crate) struct MutantFollower {
     inner: Tally,
     fault: FollowerFault,
     /// What is counted besides.
@@ -45,12 +46,12 @@ pub struct MutantFollower {
 
 impl MutantFollower {
     /// A follower with this fault.
-    pub fn new(fault: FollowerFault) -> Self {
+    pub(crate) fn new(fault: FollowerFault) -> Self {
         MutantFollower { inner: Tally::new(), fault, more: Mutex::default() }
     }
 
     /// Net counts by post and kind; those that come to nothing are left out.
-    pub fn counts(&self) -> BTreeMap<(String, String), i64> {
+    pub(crate) fn counts(&self) -> BTreeMap<(String, String), i64> {
         let mut counts = self.inner.counts();
         let more = self.more.lock();
         more.iter().for_each(|(key, n)| *counts.entry(key.clone()).or_default() += n);
@@ -123,7 +124,7 @@ impl Follower for MutantFollower {
         match self.fault {
             FollowerFault::RebuildForgetsPosition => {
                 let positions = history.positions().await?;
-                self.inner.rebuild(&crate::memory::MemoryHistory::new()).await?;
+                self.inner.rebuild(&feedkit_core::memory::MemoryHistory::new()).await?;
                 drop(positions);
                 Ok(())
             }

@@ -3,19 +3,20 @@
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::faults;
-use crate::counters::{ChunkOutcome, CounterChunk, CounterStore, Fence, RebuildToken};
-use crate::counts::Counts;
-use crate::history::PostTotals;
-use crate::memory::MemoryCounters;
-use crate::queries::{PostView, RankedPost};
-use crate::trending::Score;
-use crate::{Partition, Positions, PostId, Result, Timestamp};
+use feedkit_core::counters::{ChunkOutcome, CounterChunk, CounterStore, Fence, RebuildToken};
+use feedkit_core::counts::Counts;
+use feedkit_core::history::PostTotals;
+use feedkit_core::memory::MemoryCounters;
+use feedkit_core::queries::{PostView, RankedPost};
+use feedkit_core::trending::Score;
+use feedkit_core::{Partition, Positions, PostId, Result, Timestamp};
+
+use super::faults::faults;
 
 faults! {
-    /// What is wrong with a [`MutantCounters`].
+    /// The faults of a [`MutantCounters`].
     CounterFault {
-        /// Those that break [`CounterStore`].
+        /// Faults that break [`CounterStore`].
         STORE {
             /// Counts each chunk twice.
             AppliesTwice,
@@ -48,7 +49,7 @@ faults! {
             /// Loses the scores when it is rebuilt.
             LoadsNoScores,
         }
-        /// Those that break [`Counts`].
+        /// Faults that break [`Counts`].
         COUNTS {
             /// Orders ties the other way round.
             ReversesTies,
@@ -67,7 +68,7 @@ faults! {
 }
 
 /// Counters with one fault.
-pub struct MutantCounters {
+pub(crate) struct MutantCounters {
     inner: MemoryCounters,
     fault: CounterFault,
     seen: Mutex<Seen>,
@@ -85,7 +86,7 @@ struct Seen {
 
 impl MutantCounters {
     /// Counters with this fault.
-    pub fn new(fault: CounterFault) -> Self {
+    pub(crate) fn new(fault: CounterFault) -> Self {
         MutantCounters { inner: MemoryCounters::default(), fault, seen: Mutex::default() }
     }
 

@@ -1,4 +1,4 @@
-//! Each conformance suite rejects each backend that is broken on purpose.
+//! Each conformance suite rejects each mutant.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -13,12 +13,22 @@ use feedkit_core::effect::Effect;
 use feedkit_core::source::Record;
 use feedkit_core::testkit::conformance::support::{at, user};
 use feedkit_core::testkit::conformance::{self, FollowerHarness, LogHarness, MemoryLogHarness, Named};
-use feedkit_core::testkit::mutants::*;
 use feedkit_core::testkit::{Model, Tally};
 use feedkit_core::traffic::TrafficOptions;
 use feedkit_core::{Event, EventSink, EventSource, Offset, Partition};
 
-/// Runs a suite against each mutant; all must be rejected, with a sentence of the contract.
+use super::access::{LimiterFault, MutantLimiter, MutantTokens, TokenFault};
+use super::alert_log::{AlertLogFault, MutantAlertLog};
+use super::alert_rule::{MutantRule, RuleFault};
+use super::cache::{CacheFault, MutantCache};
+use super::counters::{CounterFault, MutantCounters};
+use super::follower::{FollowerFault, MutantFollower};
+use super::history::{HistoryFault, MutantHistory};
+use super::queries::{MutantQueries, QueryFault};
+use super::sink::{MutantSink, SinkFault};
+use super::source::{MutantSource, SourceFault};
+
+/// Runs a suite against each mutant. It must reject all of them with a sentence of the contract.
 fn reject<F: Copy + Debug>(faults: &[F], suite: impl AsyncFn(F)) {
     let mut survivors = Vec::new();
     for fault in faults {
@@ -58,12 +68,16 @@ fn history() {
 
 #[test]
 fn queries() {
-    reject(QueryFault::QUERIES, async |fault| conformance::queries(async || MutantQueries::new(fault)).await);
+    reject(QueryFault::QUERIES, async |fault| {
+        conformance::queries(async || MutantQueries::with_history(fault)).await
+    });
 }
 
 #[test]
 fn inspect() {
-    reject(QueryFault::INSPECT, async |fault| conformance::inspect(async || MutantQueries::new(fault)).await);
+    reject(QueryFault::INSPECT, async |fault| {
+        conformance::inspect(async || MutantQueries::with_history(fault)).await
+    });
 }
 
 #[test]
@@ -109,7 +123,7 @@ fn token_verifier() {
     });
 }
 
-/// A memory log one end of which is broken.
+/// A log in memory whose sink or whose sources have a fault.
 struct BrokenLog {
     log: MemoryLogHarness,
     sink: Option<MutantSink>,
@@ -280,7 +294,7 @@ fn alert_rules_that_take_too_much() {
     });
 }
 
-/// A codec whose events bear another id each time.
+/// A codec whose events have another id each time.
 struct Fickle(std::sync::atomic::AtomicU64);
 
 impl Codec for Fickle {
@@ -290,7 +304,7 @@ impl Codec for Fickle {
     }
 }
 
-/// A codec that reads nothing.
+/// A codec that rejects every record.
 struct Blind;
 
 impl Codec for Blind {

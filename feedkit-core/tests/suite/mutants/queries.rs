@@ -5,19 +5,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::faults;
-use crate::history::{
-    Claim, CommitBatch, Committed, History, JournalRead, Retained, RetentionPolicy, Snapshot,
-};
-use crate::inspect::{Inspect, RejectedRecord, Verification};
-use crate::memory::MemoryHistory;
-use crate::queries::{Activity, Bucket, Comment, CommentCursor, PostView, Queries, RankedPost};
-use crate::{Error, Offset, Partition, Positions, PostId, Result, Timestamp, UserId};
+use feedkit_core::inspect::{Inspect, RejectedRecord, Verification};
+use feedkit_core::memory::MemoryHistory;
+use feedkit_core::queries::{Activity, Bucket, Comment, CommentCursor, PostView, Queries, RankedPost};
+use feedkit_core::{Error, Offset, Partition, PostId, Result, Timestamp, UserId};
+
+use super::faults::faults;
 
 faults! {
-    /// What is wrong with a [`MutantQueries`].
+    /// The faults of a [`MutantQueries`].
     QueryFault {
-        /// Those that break [`Queries`].
+        /// Faults that break [`Queries`].
         QUERIES {
             /// Fails about a post that nobody has heard of.
             UnknownPostFails,
@@ -54,7 +52,7 @@ faults! {
             /// Says that everybody likes what anybody likes.
             LikedByAnyone,
         }
-        /// Those that break [`Inspect`].
+        /// Faults that break [`Inspect`].
         INSPECT {
             /// Pages rejected records by offset alone.
             RejectedByOffset,
@@ -70,16 +68,17 @@ faults! {
     }
 }
 
-/// A history whose answers have one fault.
-pub struct MutantQueries {
-    inner: MemoryHistory,
+/// Queries with one fault.
+pub(crate) struct MutantQueries {
+    inner: Arc<MemoryHistory>,
     fault: QueryFault,
 }
 
 impl MutantQueries {
-    /// A history whose answers have this fault.
-    pub fn new(fault: QueryFault) -> Self {
-        MutantQueries { inner: MemoryHistory::new(), fault }
+    /// A correct history, and queries on it that have this fault.
+    pub(crate) fn with_history(fault: QueryFault) -> (Arc<MemoryHistory>, Self) {
+        let inner = Arc::new(MemoryHistory::new());
+        (Arc::clone(&inner), MutantQueries { inner, fault })
     }
 
     fn is(&self, fault: QueryFault) -> bool {
@@ -226,39 +225,5 @@ impl Inspect for MutantQueries {
             found.difference_count += 1;
         }
         Ok(found)
-    }
-}
-
-#[async_trait]
-impl History for MutantQueries {
-    async fn claim(&self, partition: Partition, group: &str) -> Result<Claim> {
-        self.inner.claim(partition, group).await
-    }
-    async fn claimed(&self, partition: Partition) -> Result<Claim> {
-        self.inner.claimed(partition).await
-    }
-    async fn commit(&self, batch: Arc<CommitBatch>) -> Result<Committed> {
-        self.inner.commit(batch).await
-    }
-    async fn journal(&self, partition: Partition, from: Offset, max_effects: usize) -> Result<JournalRead> {
-        self.inner.journal(partition, from, max_effects).await
-    }
-    async fn positions(&self) -> Result<Positions> {
-        self.inner.positions().await
-    }
-    async fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
-        self.inner.snapshot().await
-    }
-    async fn incarnation(&self) -> Result<u128> {
-        self.inner.incarnation().await
-    }
-    async fn note_follower(&self, follower: &str, partition: Partition, position: Offset) -> Result<()> {
-        self.inner.note_follower(follower, partition, position).await
-    }
-    async fn retain(&self, policy: &RetentionPolicy, now: Timestamp) -> Result<Retained> {
-        self.inner.retain(policy, now).await
-    }
-    async fn accept_gap(&self, partition: Partition, log: u128, to: Offset, now: Timestamp) -> Result<()> {
-        self.inner.accept_gap(partition, log, to, now).await
     }
 }

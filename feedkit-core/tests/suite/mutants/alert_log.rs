@@ -6,19 +6,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::faults;
-use crate::alert_log::{AlertLog, AlertStep, RecordedStep, Recovered, RuleStates, WholeStates};
-use crate::alerts::Alerts;
-use crate::lease::Lease;
-use crate::memory::MemoryAlertLog;
-use crate::notification::Notification;
-use crate::outbox::{Outbox, OutboxRow};
-use crate::{Positions, Result, Timestamp};
+use feedkit_core::alert_log::{AlertLog, AlertStep, RecordedStep, Recovered, RuleStates, WholeStates};
+use feedkit_core::alerts::Alerts;
+use feedkit_core::lease::Lease;
+use feedkit_core::memory::MemoryAlertLog;
+use feedkit_core::notification::Notification;
+use feedkit_core::outbox::{Outbox, OutboxRow};
+use feedkit_core::{Positions, Result, Timestamp};
+
+use super::faults::faults;
 
 faults! {
-    /// What is wrong with a [`MutantAlertLog`].
+    /// The faults of a [`MutantAlertLog`].
     AlertLogFault {
-        /// Those that break [`AlertLog`].
+        /// Faults that break [`AlertLog`].
         LOG {
             /// Gives the lease to anyone.
             GivesLeaseTwice,
@@ -61,7 +62,7 @@ faults! {
             /// Writes a step in two transactions.
             StepInTwo,
         }
-        /// Those that break [`Outbox`].
+        /// Faults that break [`Outbox`].
         OUTBOX {
             /// Marks rows under an older lease.
             AcceptsStaleMarks,
@@ -78,7 +79,7 @@ faults! {
             /// Marks the rows and the positions in two transactions.
             MarkInTwo,
         }
-        /// Those that break [`Alerts`].
+        /// Faults that break [`Alerts`].
         ALERTS {
             /// Lists the oldest alerts first.
             AlertsBackwards,
@@ -91,7 +92,7 @@ faults! {
 }
 
 /// An alert log with one fault.
-pub struct MutantAlertLog {
+pub(crate) struct MutantAlertLog {
     inner: MemoryAlertLog,
     fault: AlertLogFault,
     seen: Mutex<Seen>,
@@ -113,7 +114,7 @@ const AGAIN: char = '\u{1}';
 
 impl MutantAlertLog {
     /// An alert log with this fault.
-    pub fn new(fault: AlertLogFault) -> Self {
+    pub(crate) fn new(fault: AlertLogFault) -> Self {
         let seen = Seen { next_step: 1, ..Seen::default() };
         MutantAlertLog { inner: MemoryAlertLog::new(), fault, seen: Mutex::new(seen) }
     }
@@ -130,6 +131,15 @@ impl MutantAlertLog {
     fn lease(&self, lease: &Lease, lax: AlertLogFault) -> Lease {
         let takes_any = self.is(lax) || self.is(AlertLogFault::EpochStays);
         self.seen().lease.clone().filter(|_| takes_any).unwrap_or_else(|| lease.clone())
+    }
+}
+
+/// The states that come before the first error.
+fn up_to_an_error(states: &dyn RuleStates) -> WholeStates {
+    let state = |rule: &str| states.state(rule).map_while(Result::ok).flatten().collect();
+    WholeStates {
+        states: states.rules().into_iter().map(|rule| (rule.to_owned(), state(rule))).collect(),
+        exact: states.exact().map_while(Result::ok).collect(),
     }
 }
 
@@ -223,9 +233,12 @@ impl AlertLog for MutantAlertLog {
     ) -> Result<()> {
         let lease = self.lease(lease, AlertLogFault::AcceptsStaleSnapshots);
         let mut whole = match WholeStates::of(states) {
-            Err(_) if self.is(AlertLogFault::KeepsBrokenSnapshots) => Ok(WholeStates::default()),
-            whole => whole,
-        }?;
+            Err(error) if self.is(AlertLogFault::KeepsBrokenSnapshots) => {
+                self.inner.save_snapshot(&lease, step, positions, &up_to_an_error(states)).await?;
+                return Err(error);
+            }
+            whole => whole?,
+        };
         match self.fault {
             AlertLogFault::KeepsFirstPiece => {
                 for (rule, state) in &mut whole.states {

@@ -7,16 +7,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::faults;
-use crate::effect::LikePolicy;
-use crate::history::{
+use feedkit_core::effect::LikePolicy;
+use feedkit_core::history::{
     Claim, CommitBatch, Committed, History, JournalRead, PostTotals, Retained, RetentionPolicy, Snapshot,
 };
-use crate::memory::MemoryHistory;
-use crate::{ErrorKind, EventId, Offset, Partition, Positions, Result, Timestamp};
+use feedkit_core::memory::MemoryHistory;
+use feedkit_core::{ErrorKind, EventId, Offset, Partition, Positions, Result, Timestamp};
+
+use super::faults::faults;
 
 faults! {
-    /// What is wrong with a [`MutantHistory`].
+    /// The faults of a [`MutantHistory`].
     HistoryFault {
         /// Commits under an epoch that is over.
         AcceptsOldEpoch,
@@ -76,7 +77,7 @@ faults! {
 }
 
 /// A history with one fault.
-pub struct MutantHistory {
+pub(crate) struct MutantHistory {
     inner: MemoryHistory,
     fault: HistoryFault,
     ids: Mutex<HashSet<EventId>>,
@@ -88,7 +89,7 @@ pub struct MutantHistory {
 
 impl MutantHistory {
     /// A history with this fault.
-    pub fn new(fault: HistoryFault) -> Self {
+    pub(crate) fn new(fault: HistoryFault) -> Self {
         let likes = match fault {
             HistoryFault::CountsRepeatedLikes => LikePolicy::Every,
             _ => LikePolicy::Unique,
