@@ -6,6 +6,16 @@ use crate::support::{files, named, read, root};
 const COLUMNS: usize = 100;
 
 #[test]
+fn each_source_file_says_what_it_is_for() {
+    let sources = files(&["rs"]);
+    assert!(sources.len() > 300, "only {} source files were found", sources.len());
+    // Or it includes the README of its crate.
+    let says = |text: &str| text.starts_with("//!") || text.starts_with("#![doc = include_str!");
+    let silent: Vec<_> = sources.iter().filter(|file| !says(&read(file))).map(|file| named(file)).collect();
+    assert!(silent.is_empty(), "{} files do not begin with //!:\n{}", silent.len(), silent.join("\n"));
+}
+
+#[test]
 fn documents_wrap_at_100_columns() {
     let documents = files(&["md"]);
     assert!(documents.len() > 10, "only {} documents were found", documents.len());

@@ -5,5 +5,6 @@ mod documents;
 mod layout;
 mod licences;
 mod operations;
+mod phrases;
 mod services;
 mod support;

@@ -67,7 +67,10 @@ fn quotes(page: &str) -> Vec<String> {
     let blocks = block.find_iter(page).flat_map(|found| line.find_iter(found.as_str()));
     let blocks: Vec<_> = blocks.map(|found| found.as_str().to_owned()).collect();
     let page = block.replace_all(page, "");
-    let code = inline.captures_iter(&page).map(|found| found[1].replace('\n', " "));
+    let code = inline.captures_iter(&page).map(|found| {
+        let words: Vec<_> = found[1].split_whitespace().collect();
+        words.join(" ")
+    });
     code.chain(blocks)
         .filter(|code| {
             let is_told = level.is_match(code) || (code.matches(' ').count() >= 2 && !other.is_match(code));
