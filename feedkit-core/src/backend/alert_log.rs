@@ -93,7 +93,7 @@ pub fn check_snapshot(before: u64, last: u64, step: u64) -> Result<()> {
     match (before..=last).contains(&step) {
         true => Ok(()),
         false => Err(Error::gap(format!(
-            "a snapshot of alert step {step} does not lie between {before} and {last}"
+            "the step {step} of an alert snapshot is not between {before} and {last}"
         ))),
     }
 }

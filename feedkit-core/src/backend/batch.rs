@@ -42,14 +42,14 @@ pub fn check_claim(claim: &Claim, batch: &CommitBatch) -> Result<()> {
     }
     if claim.position != from {
         return Err(Error::gap(format!(
-            "partition {partition} stands at {}, the batch begins at {from}",
+            "partition {partition} is at {}, but the batch begins at {from}",
             claim.position
         )));
     }
     match claim.log.filter(|known| *known != log) {
         None => Ok(()),
         Some(known) => Err(Error::gap(format!(
-            "partition {partition} belongs to log {known:032x}, the batch to {log:032x}"
+            "partition {partition} belongs to log {known:032x}, but the batch to log {log:032x}"
         ))),
     }
 }

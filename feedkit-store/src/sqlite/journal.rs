@@ -39,7 +39,7 @@ pub(super) fn read(
         return match from == position {
             true => Ok(JournalRead::Entries(Vec::new())),
             false => Err(Error::gap(format!(
-                "partition {partition} stands at {position}, asked for the journal from {from}"
+                "partition {partition} is at {position}, but its journal was asked for from {from}"
             ))
             .into()),
         };

@@ -1,5 +1,5 @@
-//! Sends batches to the log and commits them to the history, one after the other, and says after each that it was
-//! acknowledged. Run under strace by [`sync`](super::sync).
+//! Sends batches to the log and commits them to the history, one after another, and reports each
+//! acknowledgement. [`sync`](super::sync) runs it under strace.
 
 use std::io::Write;
 use std::path::Path;
@@ -32,7 +32,7 @@ pub(crate) async fn acknowledge(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Sends one user's likes; what was sent, and the position after it.
+/// Sends one user's likes. Returns what it sent, and the position after that.
 async fn send(store: &Sqlite, round: usize) -> Result<(Vec<Bytes>, Position)> {
     let like = |n| format!(r#"{{"userId":"u","postId":"p{round}-{n}","type":"like"}}"#);
     let values: Vec<_> = (0..BATCH).map(|n| Bytes::from(like(n))).collect();
@@ -75,7 +75,7 @@ async fn commit(store: &Sqlite, values: Vec<Bytes>, at: Position) -> Result<()> 
     history.commit(Arc::new(batch)).await.map(|_| ())
 }
 
-/// One call of write(2) a line.
+/// Writes each line with one call of write(2).
 fn say(line: &str) -> Result<()> {
     let line = format!("{line}\n");
     let mut out = std::io::stdout().lock();

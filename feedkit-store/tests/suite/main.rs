@@ -1,4 +1,4 @@
-//! What the backends of this crate promise, on real files.
+//! Tests of this crate's backends, on real files and servers.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "all of this is tests")]
 #![allow(unreachable_pub, reason = "nothing here is a library")]

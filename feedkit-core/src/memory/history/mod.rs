@@ -203,7 +203,7 @@ impl State {
         let position = self.claims.get(&partition).map_or(0, |c| c.position);
         if from > position {
             let detail =
-                format!("partition {partition} stands at {position}, asked for the journal from {from}");
+                format!("partition {partition} is at {position}, but its journal was asked for from {from}");
             return Err(Error::gap(detail));
         }
         let none = VecDeque::new();

@@ -127,7 +127,7 @@ fn decode_row(
             records.push(Record { offset, time: Timestamp::from_millis(millis), key, value });
         }
     }
-    if input.at == body.len() { Ok(()) } else { Err("goes on after its end") }
+    if input.at == body.len() { Ok(()) } else { Err("continues after its end") }
 }
 
 fn body(data: &[u8]) -> Result<Bytes, &'static str> {

@@ -48,7 +48,7 @@ pub(crate) async fn a_gap_moves_followers_and_a_partition_that_goes_back_makes_t
     let refused = history.commit(Arc::new(stale)).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Fenced, "the epoch comes before all else: {refused}");
 
-    // The log was cut back and goes on as the same one.
+    // The log was truncated, and continues as the same log.
     history.note_follower("counters", P0, 40).await.unwrap();
     history.accept_gap(P0, LOG, 25, at(0)).await.unwrap();
     assert_ne!(history.incarnation().await.unwrap(), incarnation);
@@ -62,7 +62,7 @@ pub(crate) async fn a_gap_moves_followers_and_a_partition_that_goes_back_makes_t
     assert_eq!(entries(&history, 25, 1).await, [(25, 35)]);
     assert_eq!(history.rejected(None, 9).await.unwrap().len(), 1, "the same record of the same log");
 
-    // It was made anew.
+    // The log was made again.
     history.accept_gap(P0, LOG + 1, 0, at(0)).await.unwrap();
     let refused = history.commit(Arc::new(batch(epoch, 0, 10, vec![]))).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Gap, "it was read from the log before: {refused}");

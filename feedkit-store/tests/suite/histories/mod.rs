@@ -1,5 +1,5 @@
-//! What every history of this crate must do beyond its contract, written once: each backend runs all of it on stores of
-//! its own.
+//! What every history of this crate must do beyond its contract, written once: each backend runs
+//! all of it on stores of its own.
 
 pub(crate) mod journal;
 pub(crate) mod model;
@@ -31,7 +31,8 @@ pub(crate) trait Stores {
 
     async fn open(&self, place: &str, opening: Opening) -> Self::Store;
 
-    /// What `verify` finds in the store here once this statement has changed one row; the store is left as it was.
+    /// What `verify` finds in the store here once this statement has changed one row; the store is
+    /// left as it was.
     async fn verify_damaged(&self, place: &str, store: &Self::Store, sql: &str) -> Verification;
 
     /// An empty one.
@@ -50,7 +51,8 @@ pub(crate) trait Store {
     /// Counters in which nothing is counted: the store's own, where it has any.
     fn counters(&self) -> Self::Counters;
 
-    /// Lets what follows the journal take all that it lacks; nothing where a commit writes everything.
+    /// Lets what follows the journal take all that it lacks; nothing where a commit writes
+    /// everything.
     async fn follow(&self);
 
     async fn rebuild_totals(&self);
@@ -75,7 +77,8 @@ impl Default for Opening {
     }
 }
 
-/// Makes a test of each scenario, on the stores that `$stores` gives; under the macro `$needs`, if there is one.
+/// Makes a test of each scenario, on the stores that `$stores` gives; under the macro `$needs`, if
+/// there is one.
 macro_rules! tests {
     ($stores:expr $(, $needs:ident)?) => {
         $crate::histories::tests! {

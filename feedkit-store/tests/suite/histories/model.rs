@@ -1,4 +1,4 @@
-//! History, totals and answers against the reference model, however the log is cut into batches.
+//! Compares history, totals and answers with the reference model, for random sizes of batches.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use rand_chacha::ChaCha8Rng;
 use super::traffic::{Committer, dense, seed};
 use super::{NONE, Opening, Store, Stores};
 
-/// Splits a dense traffic at random, opens the store anew in between, and compares everything at the end.
+/// Splits dense traffic at random, opens the store again in between, and compares everything at the
+/// end.
 async fn check(stores: &impl Stores, seed: u64, policy: LikePolicy) {
     let trending = Trending::new(Duration::from_secs(1));
     // Scores pass through several landmarks.
@@ -31,7 +32,7 @@ async fn check(stores: &impl Stores, seed: u64, policy: LikePolicy) {
         let store = open().await;
         let rounds = rng.random_range(1..25);
         committer.go(&store.history(), &mut rng, rounds).await;
-        // What follows the journal is somewhere behind.
+        // The followers of the journal are somewhere behind.
         if rng.random_bool(0.5) {
             store.follow().await;
         }
@@ -74,7 +75,7 @@ async fn compare(model: &Model, history: &(impl History + Queries + Inspect), po
     assert_eq!(model.compare_journal(history).await.unwrap(), NONE, "seed {seed}");
 }
 
-/// Exact, wherever stands what follows the journal.
+/// Snapshots are exact, wherever the followers of the journal are.
 async fn compare_snapshot(model: &Model, history: &impl History, seed: u64) {
     let mut snapshot = history.snapshot().await.unwrap();
     assert_eq!(*snapshot.positions(), history.positions().await.unwrap(), "seed {seed}");
@@ -95,7 +96,7 @@ async fn compare_snapshot(model: &Model, history: &impl History, seed: u64) {
     }
 }
 
-/// All that is liked, in the model's order, with scores to a billionth.
+/// All liked posts in the model's order, with scores that agree to a billionth.
 async fn compare_trending(
     model: &Model,
     history: &impl Queries,
@@ -139,7 +140,8 @@ pub(crate) async fn a_log_read_again_from_the_start_changes_nothing(stores: &imp
     while !first.open().is_empty() {
         first.go(&history, &mut rng, 20).await;
     }
-    // What follows the journal has taken nothing yet: what it lacks it takes before the journal goes.
+    // The followers of the journal have applied nothing yet. They apply what they lack before the
+    // journal is dropped.
     for p in (0..4).map(Partition) {
         history.accept_gap(p, LOG, 0, Timestamp::EPOCH).await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! What retention leaves, what totals are rebuilt from then, and how damage shows.
+//! What retention keeps, rebuilding totals after it, and reporting damage.
 
 use std::sync::Arc;
 
@@ -22,7 +22,8 @@ pub(crate) async fn baseline_and_raw_events_give_the_totals(stores: &impl Stores
     let seed = seed();
     let months = Months::new(stores, seed).await;
     let before = months.totals().await;
-    // What follows the journal has taken nothing: retention hands it what it drops the journal of.
+    // The followers of the journal have applied nothing: retention gives them the entries before it
+    // drops them.
     let dropped = months.retain(60, 0).await;
     assert!(dropped.events > 500 && dropped.journal_entries > 10, "seed {seed}: {dropped:?}");
     let left = months.history.verify().await.unwrap();
@@ -42,7 +43,7 @@ pub(crate) async fn baseline_and_raw_events_give_the_totals(stores: &impl Stores
     assert_eq!(months.compare().await, NONE, "seed {seed}");
     let rebuilt = months.totals().await;
     let trending = Trending::default();
-    // Of dropped likes only the hour is known: they count up to an hour older, which is 2^(1/6).
+    // Only the hour of dropped likes is known: they count as up to an hour older, which is 2^(1/6).
     let now = months.clock.now();
     assert_eq!(rebuilt.len(), before.len(), "seed {seed}");
     for (old, new) in before.iter().zip(&rebuilt) {

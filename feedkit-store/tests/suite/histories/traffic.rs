@@ -1,4 +1,4 @@
-//! A dense traffic, and how it is committed.
+//! Dense traffic, and committing it.
 
 use std::sync::Arc;
 
@@ -11,14 +11,15 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-/// A new seed; a failing test shows it.
+/// A new seed, which a failing test prints.
 pub(crate) fn seed() -> u64 {
     let seed = rand::random();
     println!("seed {seed}");
     seed
 }
 
-/// Few users and posts, so that likes meet unlikes, repeats meet what they repeat, and batches touch the same posts.
+/// Traffic of few users and posts: likes meet unlikes, repeats meet the events that they repeat,
+/// and batches touch the same posts.
 pub(crate) fn dense(seed: u64) -> TrafficOptions {
     TrafficOptions::default()
         .seed(seed)
@@ -31,7 +32,7 @@ pub(crate) fn dense(seed: u64) -> TrafficOptions {
         .malformed(0.03)
 }
 
-/// Commits what is left of each partition in batches of random sizes, several partitions at once.
+/// Commits the rest of each partition in batches of random sizes, several partitions at once.
 pub(crate) struct Committer<'a> {
     partitions: &'a [Vec<Record>],
     at: Vec<usize>,
@@ -48,12 +49,12 @@ impl<'a> Committer<'a> {
         (0..self.at.len()).filter(|p| self.at[*p] < self.partitions[*p].len()).collect()
     }
 
-    /// The time of the oldest record still to be committed.
+    /// The time of the oldest record that is not committed yet.
     pub(crate) fn oldest_left(&self) -> Option<Timestamp> {
         self.open().into_iter().map(|p| self.partitions[p][self.at[p]].time).min()
     }
 
-    /// `rounds` times: one batch of each of some partitions, all at once.
+    /// Commits `rounds` times one batch of each of some partitions, all at once.
     pub(crate) async fn go(&mut self, history: &(impl History + Clone), rng: &mut ChaCha8Rng, rounds: usize) {
         let mut epochs = Vec::new();
         for p in 0..self.at.len() {

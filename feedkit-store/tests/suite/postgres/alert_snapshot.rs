@@ -1,4 +1,4 @@
-//! Snapshots that break off while a state is on its way.
+//! Snapshots that fail while a state is being sent.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use feedkit_test_services::{apply, needs_postgres};
 
 use super::support::{Databases, connect, options};
 
-/// How a state ends when it is told again.
+/// How a state ends when it is read for the second time.
 #[derive(Debug, Clone, Copy)]
 enum Again {
     Fails,
@@ -17,7 +17,7 @@ enum Again {
     IsLonger,
 }
 
-/// A state of ten pieces of 70,000 bytes, the first time that it is told.
+/// A state of ten pieces of 70,000 bytes, when it is read for the first time.
 struct Unsteady {
     told: AtomicUsize,
     again: Again,
@@ -49,7 +49,7 @@ impl RuleStates for Unsteady {
 async fn one_that_breaks_off_in_the_middle_of_a_state_changes_nothing() {
     let databases = Databases::new();
     let mut options = options(&databases.url().await);
-    // What follows goes over the connection on which it broke off.
+    // The next call uses the connection on which the snapshot failed.
     options.pool_size = 1;
     let log = connect(options).await.alert_log();
     let lease = log.acquire("a", Timestamp::EPOCH, Duration::from_secs(9)).await.unwrap().unwrap();

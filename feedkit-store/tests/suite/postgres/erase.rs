@@ -1,4 +1,4 @@
-//! Data of a user is erased.
+//! Erasing a user's data.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +78,7 @@ async fn a_person_is_erased_and_all_counts_stay() {
     assert_eq!(kept[0].1.audience, Audience::User(name.clone()));
     assert_eq!(kept[1].1.data["sampleUsers"], serde_json::json!(["u10", name]));
 
-    // Nothing of the name is left where a person would look.
+    // The name is no longer in any table that a person would read.
     let client = client(&url).await;
     for table in ["events", "likes", "posts", "alerts", "rejected", "post_totals", "post_hourly"] {
         let left = format!("SELECT count(*) FROM {table} AS t WHERE t::text ~ '\\mu1\\M'");

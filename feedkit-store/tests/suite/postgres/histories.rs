@@ -1,4 +1,4 @@
-//! What every history must do, in databases.
+//! The scenarios of all histories, in databases.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl Stores for Databases {
         Opened::at(place, opening).await
     }
 
-    /// The table is put back in its place.
+    /// Restores the table afterwards.
     async fn verify_damaged(&self, place: &str, store: &Opened, sql: &str) -> Verification {
         let admin = client(place).await;
         let is_table = |word: &&str| word.contains('_') || ["journal", "likes", "posts"].contains(word);

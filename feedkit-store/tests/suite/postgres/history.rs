@@ -1,4 +1,5 @@
-//! What only this history does: what PostgreSQL cannot store, rejected records as bytes, the views.
+//! What only this history has: values that PostgreSQL cannot store, rejected records as bytes, and
+//! views.
 
 use std::sync::Arc;
 
@@ -66,7 +67,8 @@ async fn what_cannot_be_stored_is_a_data_error_and_changes_nothing() {
     }
     assert_eq!(history.verify().await.unwrap().events, 0);
 
-    // Halved, as the pipeline does: the one at fault is set aside with the reason, which may quote it.
+    // The pipeline halves the batch: the faulty event is rejected with the reason, which may quote
+    // it.
     commit(&history, batch(epoch, 0, 1, vec![good])).await;
     let record = Record { offset: 1, time: at(1), key: None, value: "{\"text\":\"a\0b\"}".into() };
     let fault = InvalidEvent::of("te\0xt", "has a \0");
@@ -107,7 +109,7 @@ async fn the_views_add_up_rank_and_compare() {
     let followed = followed(&connect(options(&url)).await);
     let epoch = followed.claim(P0, "group").await.unwrap().epoch;
     let day = 86_400;
-    // User, post, kind and day.
+    // The columns are user, post, kind and day.
     let list = [
         ("a", "p", "like", 0),
         ("b", "p", "like", 0),

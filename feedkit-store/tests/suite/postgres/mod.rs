@@ -1,5 +1,5 @@
-//! PostgreSQL: on the server that `FEEDKIT_TEST_POSTGRES` names, and, where something is broken, on servers of the
-//! tests' own.
+//! PostgreSQL: on the server that `FEEDKIT_TEST_POSTGRES` names, and, where something is broken, on
+//! servers of the tests' own.
 
 mod alert_snapshot;
 mod conformance;

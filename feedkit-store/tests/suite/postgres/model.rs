@@ -1,4 +1,4 @@
-//! Rollups, and what several processes write at once, against the reference model.
+//! Compares rollups, and writes of several processes at once, with the reference model.
 
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ use super::support::{Databases, connect, follow, options};
 use crate::histories::NONE;
 use crate::histories::traffic::{Committer, dense, seed};
 
-/// The log was given more partitions, and users moved: what is new comes from both at once, and so do repeats.
+/// The log got more partitions, and users moved: new events come from two partitions at once, and
+/// so do repeats.
 #[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_that_write_the_same_at_once_count_it_once() {
@@ -94,7 +95,7 @@ async fn of_two_that_write_the_same_entries_at_once_one_counts() {
     for i in 0..20 {
         let entries = [entry(i, i + 1, &[("a", &format!("p{i}"), "comment"), ("a", "p", "comment")])];
         for rollups in [&first, &second] {
-            // What it knows of the position is as old as its last write.
+            // It knows only the position of its last write.
             rollups.position(Partition(0)).await.unwrap();
             assert_eq!(rollups.apply(Partition(0), &entries).await.unwrap(), i + 1);
         }

@@ -30,7 +30,7 @@ async fn others_hear_of_commits_also_after_the_connection_broke() {
             .unwrap();
         at += 1;
     };
-    // Both say once that they have begun to listen.
+    // Both report once that they have begun to listen.
     tokio::time::timeout(Duration::from_secs(60), own.changed()).await.unwrap();
     tokio::time::timeout(Duration::from_secs(60), commits.changed()).await.unwrap();
     tell().await;
@@ -40,10 +40,10 @@ async fn others_hear_of_commits_also_after_the_connection_broke() {
     let broken = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                   WHERE datname = current_database() AND query LIKE '%feedkit_commits%' AND pid <> pg_backend_pid()";
     admin.batch_execute(broken).await.unwrap();
-    // They connect again, and say so.
+    // They connect again, and report it.
     tokio::time::timeout(Duration::from_secs(60), commits.changed()).await.unwrap();
     eventually("the other hears again", async || {
-        // The teller may not be there yet.
+        // The teller may not be connected yet.
         tell().await;
         tokio::time::timeout(Duration::from_millis(200), commits.changed()).await.is_ok()
     })

@@ -43,7 +43,7 @@ async fn a_newer_schema_is_refused_unless_it_says_that_it_will_do() {
         .await
         .unwrap();
     for options in [options(&url), checking.clone()] {
-        // This program is the release before: it goes on beside the newer one.
+        // This program is the previous release. It works together with the newer one.
         let followed = followed(&connect(options).await);
         let claim = followed.claim(Partition(0), "g").await.unwrap();
         let from = claim.position;
@@ -87,7 +87,7 @@ async fn a_role_that_may_create_nothing_goes_on_over_the_turn_of_a_month() {
         let followed = followed(&connect_at(limited.clone(), Arc::new(clock)).await);
         let epoch = followed.claim(Partition(0), "g").await?.epoch;
         let mut later = event(0, "a", "p", "like");
-        // Long after what is made ahead.
+        // This is long after the partitions that are made ahead.
         later.event.time = at(400 * 86_400);
         later.event.id = feedkit_core::EventId::derived(later.event.time, 1);
         let mut one = batch(epoch, 0, 10, vec![later]);
@@ -95,7 +95,7 @@ async fn a_role_that_may_create_nothing_goes_on_over_the_turn_of_a_month() {
         followed.commit(Arc::new(one.clone())).await?;
         assert_eq!(followed.verify().await?.differences, NONE);
 
-        // One that may only read.
+        // A role that may only read.
         admin
             .batch_execute(&format!(
                 "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}; GRANT SELECT ON ALL TABLES IN SCHEMA public \

@@ -1,4 +1,4 @@
-//! Which days of the journal retention leaves.
+//! The days of the journal that retention keeps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,13 +30,13 @@ async fn the_journal_is_kept_for_the_slowest_follower_that_is_heard_of() {
     assert!(entries[0].from <= 120 && entries[0].to > 120);
     assert_eq!(months.differences().await, NONE);
 
-    // A follower heard of in one partition may not have come to the others yet.
+    // A follower that has noted one partition may not have read the others yet.
     months.history.note_follower("new", P0, ends[0]).await.unwrap();
     months.note("slow", ends).await;
     months.retain(1000, 1).await;
     assert_eq!(months.starts().await[1..], starts[1..]);
 
-    // Eight days later only one has said anything.
+    // Eight days later, only one of them has noted a position.
     months.clock.advance(8 * DAY);
     months.note("fast", ends).await;
     let dropped = months.retain(1000, 1).await;

@@ -30,7 +30,8 @@ impl Databases {
         Databases { server: server.to_owned(), database: OnceCell::new(), made: AtomicUsize::new(0) }
     }
 
-    /// Nothing yet; where it is reached. A database, and for those who ask again a schema of it each.
+    /// The URL of an empty place: first the database, and then a new schema in it for each further
+    /// call.
     pub(super) async fn url(&self) -> String {
         let made = self.made.fetch_add(1, Ordering::SeqCst);
         let database = self.database.get_or_init(|| Database::on(&self.server)).await;
@@ -47,11 +48,11 @@ impl Databases {
     }
 }
 
-/// The same server, reached otherwise; by host and port.
+/// The URL of the same server, after `change`, by host and port.
 pub(super) fn reached(url: &str, change: impl FnOnce(&mut Config)) -> String {
     let mut config: Config = url.parse().unwrap();
     change(&mut config);
-    // What `change` added comes last.
+    // The host that `change` added is the last.
     let host = match config.get_hosts().last() {
         Some(tokio_postgres::config::Host::Tcp(host)) => host.clone(),
         other => panic!("the tests reach the server by TCP, not {other:?}"),
@@ -80,7 +81,7 @@ pub(super) async fn client(url: &str) -> Client {
     client
 }
 
-/// Few connections: many tests share the server.
+/// Options with few connections, because many tests share the server.
 pub(super) fn options(url: &str) -> PostgresOptions {
     let mut options = PostgresOptions::new(url);
     options.pool_size = 4;
@@ -97,7 +98,7 @@ pub(super) async fn connect_at(options: PostgresOptions, clock: Arc<dyn Clock>) 
     Postgres::connect(options, clock).await.unwrap()
 }
 
-/// Brings the rollups to where the history stands, from its journal.
+/// Brings the rollups to the history's positions, from its journal.
 pub(super) async fn follow(history: &PostgresHistory, rollups: &PostgresRollups) -> Result<()> {
     for (partition, end) in history.positions().await?.iter() {
         while let FollowerPosition::At(at) = rollups.position(partition).await?

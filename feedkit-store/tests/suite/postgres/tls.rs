@@ -1,4 +1,4 @@
-//! Encrypted connections, to a server that demands them.
+//! Encrypted connections to a server that requires them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ async fn connections_are_encrypted_and_the_server_is_checked() {
     for (host, mode, ca) in [
         ("127.0.0.1", TlsMode::Require, Some("wrong-ca.pem")),
         ("127.0.0.1", TlsMode::Prefer, Some("wrong-ca.pem")),
-        // The certificate is by the right authority, for another name.
+        // The certificate is from the right authority, but for another name.
         ("other.example", TlsMode::Require, right),
         ("127.0.0.1", TlsMode::Require, Some("right.key")),
         ("127.0.0.1", TlsMode::Require, None),

@@ -27,7 +27,7 @@ async fn a_database_of_an_older_version_is_read_and_goes_on() {
     let store = connect(options(&database.url())).await;
     let history = store.history();
     assert_eq!(history.verify().await.unwrap().differences, crate::upgrade::NONE);
-    // The dump's rollups are a little behind in one partition, and go on from there.
+    // The dump's rollups are behind in one partition, and continue from there.
     follow(&history, &store.rollups()).await.unwrap();
     history_is_whole(&history, &EXPECTED).await;
     history_goes_on(&history).await;

@@ -1,4 +1,4 @@
-//! Users with the documented rights can do their work, and nothing else.
+//! Users with the documented rights can do their work and nothing else.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -45,7 +45,7 @@ async fn each_role_can_do_its_work_and_not_the_others() {
     world.send(60, 800).await;
     running.reached(&world).await;
     running.stop().await;
-    // A rebuild, which is begun, and then done anew by the pipeline.
+    // A rebuild begins, and then the pipeline does another one.
     counters.begin_rebuild().await.unwrap();
     let running = world.start(counters.clone());
     world.send(61, 800).await;

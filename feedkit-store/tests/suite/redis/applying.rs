@@ -1,4 +1,4 @@
-//! What one chunk does to the keys, and what it does not.
+//! The changes that one chunk makes to the keys.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -40,7 +40,7 @@ async fn keys_have_the_names_that_others_read() {
     let trending: Vec<String> = server.ask("ZREVRANGE trending_posts 0 -1").await;
     assert_eq!(trending, ["post:9", "post:8"]);
     assert_eq!(server.ask::<String>("HGET feedkit:authors 9").await, "w");
-    // Nothing else but what is documented, and nothing that expires.
+    // There are only the documented keys, and none of them expires.
     let mut keys: Vec<String> = server.ask("KEYS *").await;
     keys.retain(|key| !key.starts_with("post:"));
     keys.sort();
@@ -87,7 +87,7 @@ async fn a_reply_that_never_comes_is_retriable_and_the_chunk_counts_once() {
     let mut options = proxy.options();
     (options.connections, options.response_timeout) = (1, Duration::from_millis(300));
     let counters = Redis::connect(options).await.unwrap().counters();
-    // So that the server knows the script, and is asked once.
+    // First make the server know the script, so that a call takes one round trip.
     assert_eq!(counters.apply(&chunk(0, 4, &[])).await.unwrap(), ChunkOutcome::Applied);
     let first = chunk(4, 5, &[("a", "p", "like")]);
     proxy.swallow_replies(true);
@@ -98,7 +98,8 @@ async fn a_reply_that_never_comes_is_retriable_and_the_chunk_counts_once() {
     })
     .await;
     proxy.swallow_replies(false);
-    // Replies were lost for good, so the connection is out of step: it is given up after some silence.
+    // Replies were lost, so the connection is out of step. It is closed after it has been silent
+    // for a while.
     eventually("the chunk is known to be counted", async || {
         counters.apply(&first).await.is_ok_and(|outcome| outcome == ChunkOutcome::Skipped)
     })

@@ -10,7 +10,7 @@ use feedkit_test_services::{apply, free_port, needs_redis_server};
 
 use super::support::{Reached, own_prefix, server};
 
-/// The counters of a key space of their own on one Redis.
+/// A Redis with a prefix of its own.
 async fn apart(mut options: RedisOptions) -> Redis {
     options.prefix = own_prefix();
     Redis::connect(options).await.unwrap()
@@ -46,7 +46,7 @@ async fn the_limiter_with_a_fallback_keeps_its_contract() {
         )
     })
     .await;
-    // And with nobody there.
+    // The same without any server.
     conformance::rate_limiter(async |limit: NonZeroU32| {
         let port = free_port();
         let redis = Redis::lazy(RedisOptions::single(format!("redis://127.0.0.1:{port}/"))).unwrap();

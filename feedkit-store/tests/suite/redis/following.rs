@@ -1,4 +1,4 @@
-//! A pipeline that counts into Redis, while Redis loses, gets back or misremembers what it holds.
+//! A pipeline that counts in Redis, while Redis loses data, or gets old data back.
 
 use feedkit_core::history::RetentionPolicy;
 use feedkit_core::queries::PostView;

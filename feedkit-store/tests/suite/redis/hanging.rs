@@ -1,4 +1,4 @@
-//! A Redis that hangs, goes away, and comes back.
+//! A Redis that hangs, stops, and starts again.
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::support::{Reached, server};
 
-/// Seconds, so that generations pass quickly.
+/// The half-life is a second, so that generations pass quickly.
 fn quick() -> Trending {
     Trending::new(std::time::Duration::from_secs(60))
 }
@@ -54,7 +54,7 @@ async fn ties_are_in_order_wherever_the_list_ends() {
     assert_eq!(counters.top(usize::MAX).await.unwrap().len(), 60);
 }
 
-/// Whatever is counted, Redis and memory say the same.
+/// Redis and the counters in memory give the same answers.
 pub async fn equals_memory(counters: &feedkit_store::redis::RedisCounters, seed: u64) {
     println!("seed {seed}");
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -62,7 +62,7 @@ pub async fn equals_memory(counters: &feedkit_store::redis::RedisCounters, seed:
     let memory = MemoryCounters::new(quick());
     let mut time = 1_700_000_000_000i64;
     for n in 0..60 {
-        // Now and then days pass, which are generations.
+        // Sometimes days pass, and with them generations.
         time +=
             if rng.random_bool(0.2) { rng.random_range(0..200_000_000) } else { rng.random_range(0..60_000) };
         let mut posts: Vec<u32> = (0..rng.random_range(0..30)).map(|_| rng.random_range(0..40)).collect();
@@ -97,7 +97,7 @@ async fn over_many_generations_lists_are_those_of_memory() {
     for seed in 0..5 {
         server.ask::<()>("FLUSHALL").await;
         equals_memory(&server.redis().await.counters(), seed).await;
-        // What has likes again does not rest any more.
+        // A post that has likes again is no longer in the set of posts without likes.
         let both = "ZINTERCARD 2 feedkit:trending:rest trending_posts";
         assert_eq!(server.ask::<i64>(both).await, 0);
         assert!(

@@ -1,4 +1,4 @@
-//! Servers and settings that are refused.
+//! Servers and options that are refused.
 
 use feedkit_core::ErrorKind;
 use feedkit_store::redis::{Redis, RedisOptions};
@@ -13,7 +13,7 @@ async fn a_redis_that_may_evict_counters_is_refused() {
     let error = Redis::connect(server.options()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fatal);
     assert!(error.to_string().contains("allkeys-lru") && error.to_string().contains("noeviction"), "{error}");
-    // Not by another way in, either; and not for ever.
+    // A lazy connection refuses it too, but not for ever.
     let redis = Redis::lazy(server.options()).unwrap();
     assert_eq!(feedkit_core::Counts::top(&redis.counters(), 5).await.unwrap_err().kind(), ErrorKind::Fatal);
     for policy in ["volatile-lru", "noeviction"] {

@@ -1,4 +1,4 @@
-//! Rebuilds that are cut off, replaced, or met by others.
+//! Rebuilds that are interrupted, replaced, or run at the same time as others.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ async fn a_rebuild_at_work_is_left_alone_by_other_programs() {
     assert!(error.to_string().contains("another process is rebuilding"), "{error}");
     a.load(token, &[totals("p", 3)]).await.unwrap();
     a.finish_rebuild(token, &Positions::new(), 17).await.unwrap();
-    // Nothing stands in the way once it is over.
+    // After its end, another one can begin.
     b.begin_rebuild().await.unwrap();
 }
 
@@ -88,13 +88,13 @@ async fn a_rebuild_that_lost_something_does_not_finish() {
     let counters = server.redis().await.counters();
     let token = counters.begin_rebuild().await.unwrap();
     counters.load(token, &[totals("p", 1)]).await.unwrap();
-    // As after a failover to a replica that had not heard of it.
+    // This is the state after a failover to a replica that did not have the rebuild.
     server.ask::<()>("HSET feedkit:state loads 0").await;
     let error = counters.load(token, &[totals("q", 1)]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Retriable, "{error}");
     let error = counters.finish_rebuild(token, &Positions::new(), 17).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Retriable, "{error}");
-    // All gone: the token is worth nothing, and is not given again.
+    // After all data is gone, the token is no longer valid, and is not given again.
     server.ask::<()>("FLUSHALL").await;
     let error = counters.load(token, &[totals("p", 1)]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");

@@ -1,4 +1,4 @@
-//! What gateways share: limits and cached answers.
+//! The limits and cached answers that gateways share.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -28,14 +28,14 @@ async fn gateways_share_an_allowance() {
     assert_eq!(b.spend("u", n(4)).await.unwrap().remaining, 0);
     let refused = a.spend("u", n(2)).await.unwrap();
     let wait = refused.retry_after.unwrap();
-    // Two tenths of an hour, less what has passed.
+    // Two tenths of an hour, less the time that has passed.
     assert!(wait <= Duration::from_secs(720) && wait > Duration::from_secs(600), "{wait:?}");
     let ttl: i64 = server.ask("PTTL feedkit:limit:u").await;
     assert!(ttl > 3_000_000 && ttl <= 3_600_001, "{ttl}");
-    // What another put there is no reason to refuse anybody.
+    // A foreign value under the key does not make the limiter refuse anybody.
     server.ask::<i64>("RPUSH feedkit:limit:v x").await;
     assert_eq!(a.spend("v", n(1)).await.unwrap().remaining, 9);
-    // A clock that went back does not lock anybody out for longer than the period.
+    // If the clock goes back, nobody is refused for longer than the period.
     server.ask::<()>("SET feedkit:limit:w 9000000000000000").await;
     assert!(a.spend("w", n(1)).await.unwrap().retry_after.unwrap() <= Duration::from_secs(361));
 }

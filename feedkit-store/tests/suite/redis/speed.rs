@@ -1,4 +1,5 @@
-//! How fast chunks go in. Not a test: run it alone, with `--ignored --nocapture`, in a release build.
+//! Measures how fast chunks are applied. This is not a test: run it alone, with `--ignored
+//! --nocapture`, in a release build.
 
 use std::time::Instant;
 

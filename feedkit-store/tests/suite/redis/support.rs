@@ -1,4 +1,4 @@
-//! How the tests reach Redis.
+//! Connections to Redis for the tests.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use feedkit_core::trending::Trending;
 use feedkit_store::redis::{Redis, RedisOptions};
 use feedkit_test_services::{Proxy, RedisServer};
 
-/// A server that the test has for itself.
+/// A server that the test starts for itself.
 macro_rules! server {
     ($($argument:expr),*) => {
         feedkit_test_services::RedisServer::start(&[$($argument),*]).await
@@ -17,7 +17,7 @@ macro_rules! server {
 }
 pub(crate) use server;
 
-/// A server, as the store reaches it.
+/// A server, with the options to connect to it.
 pub trait Reached {
     fn options(&self) -> RedisOptions;
 
@@ -38,7 +38,7 @@ impl Reached for Proxy {
     }
 }
 
-/// Settings for a machine that may be busy.
+/// Options for a machine that may be busy.
 pub fn patient(mut options: RedisOptions) -> RedisOptions {
     options.response_timeout = Duration::from_secs(30);
     options.connect_timeout = Duration::from_secs(30);

@@ -21,7 +21,7 @@ pub struct World {
     pub clock: ManualClock,
 }
 
-/// A pipeline at work.
+/// A running pipeline.
 pub struct Running {
     pub handle: PipelineHandle,
     shutdown: CancellationToken,
@@ -34,7 +34,7 @@ impl World {
         World { log: MemoryLog::with_max_batch(4, clock.clone(), 50), history: Arc::default(), clock }
     }
 
-    /// Counts into `counters`.
+    /// Starts a pipeline that counts in `counters`.
     pub fn start(&self, counters: impl CounterStore) -> Running {
         let history: Arc<dyn History> = self.history.clone();
         let follower = CounterFollower::new("counters", counters, history.clone(), Trending::default());
@@ -70,7 +70,7 @@ impl World {
         self.log.ends()
     }
 
-    /// What differs from the model.
+    /// The differences from the model.
     pub async fn differences(&self, counters: &dyn CounterStore) -> Result<Vec<String>> {
         let mut model = Model::new(JsonCodec::default(), self.log.incarnation());
         for (partition, _) in self.log.ends().iter() {
@@ -85,7 +85,7 @@ impl World {
         assert_eq!(self.differences(counters).await.unwrap(), [] as [String; 0]);
     }
 
-    /// Waits until the counters are the model's.
+    /// Waits until the counters equal the model's.
     pub async fn agrees(&self, counters: &dyn CounterStore) {
         let mut last = Ok(Vec::new());
         let deadline = tokio::time::Instant::now() + DEADLINE;

@@ -62,7 +62,8 @@ impl LogHarness for Harness {
         true
     }
     async fn expire_before(&self, partition: Partition, start: Offset) -> bool {
-        // Rows go whole; in this suite they may begin anywhere, so there is nothing to be sure of but this.
+        // Rows go whole; in this suite they may begin anywhere, so there is nothing to be sure of
+        // but this.
         self.store.log().retain(USER_ACTIONS, &Positions::from_iter([(partition, start)])).await.unwrap();
         true
     }

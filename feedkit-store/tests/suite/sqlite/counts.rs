@@ -1,4 +1,4 @@
-//! The history's own totals as counts: right at once, without a follower.
+//! The history's own totals as counts, which are right at once and need no follower.
 
 use std::sync::Arc;
 

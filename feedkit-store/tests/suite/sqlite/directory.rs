@@ -1,4 +1,4 @@
-//! How a data directory is opened, locked and refused.
+//! Opening, locking and refusing data directories.
 
 use std::fs;
 use std::path::Path;

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::support::*;
 
-/// Fills a disk of this size, with a ballast that can be thrown overboard.
+/// Fills a disk of this size, with a file that can be removed to make space.
 const DISK: u64 = 12 << 20;
 const BALLAST: usize = 4 << 20;
 
@@ -30,7 +30,7 @@ async fn a_full_disk_loses_nothing_and_work_goes_on_when_there_is_space() {
     let mut refused = 0;
     while refused < 5 {
         assert!(kept.len() < 2000, "the disk never fills");
-        // Large enough to fill the disk, and small ones that find the last gaps.
+        // Large records fill the disk, and small ones use the last space.
         let size = if refused == 0 { 50_000 } else { 10_000 / (refused + 1) };
         let mut value = vec![0; size];
         random.fill_bytes(&mut value);

@@ -1,4 +1,4 @@
-//! What every history must do, in directories.
+//! The scenarios of all histories, in directories.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -35,7 +35,7 @@ impl Stores for Directories {
         Opened { store, opening }
     }
 
-    /// In a copy.
+    /// Changes a copy.
     async fn verify_damaged(&self, place: &str, _: &Opened, sql: &str) -> Verification {
         let copy = copy_live(Path::new(place));
         let connection = rusqlite::Connection::open(copy.path().join("state.db")).unwrap();

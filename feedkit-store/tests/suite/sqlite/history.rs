@@ -79,7 +79,7 @@ impl FollowerHarness for Directories {
 
     async fn fresh(&self) -> Following {
         let counters = self.empty().await.store.counters();
-        // It stands where no entry of the suite goes beyond.
+        // Its position is after all entries of the suite.
         let history = Arc::new(MemoryHistory::new());
         let epoch = history.claim(P0, "group").await.unwrap().epoch;
         history.commit(Arc::new(batch(epoch, 0, 1_000, vec![]))).await.unwrap();

@@ -37,7 +37,7 @@ async fn gap(source: &mut SqliteSource) -> Gap {
     }
 }
 
-/// On one thread all are queued while the first commit runs.
+/// On one thread, all sends are queued while the first commit runs.
 #[tokio::test]
 async fn sends_at_once_share_commits() {
     let dir = tempfile::tempdir().unwrap();
@@ -276,7 +276,7 @@ async fn a_dropped_next_loses_nothing() {
     resume_all(&mut source, &Positions::new()).await;
     let mut at = Positions::new();
     while at.total() < 2000 {
-        // Dropped at its first wait, again and again.
+        // The future is dropped at its first wait each time.
         let event = tokio::select! {
             biased;
             event = source.next() => event.unwrap(),

@@ -1,4 +1,4 @@
-//! The embedded backend: its directory, its log and what disks do to it.
+//! The embedded backend: its directory, its log, and faults of the disk.
 
 mod alert_log;
 mod conformance;

@@ -1,4 +1,4 @@
-//! Counts when users move to other partitions, and counters that follow a history elsewhere.
+//! Counts when users move to other partitions, and counters that follow a history in another store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,8 @@ use super::support::open;
 use crate::histories::NONE;
 use crate::histories::traffic::{dense, seed};
 
-/// The log was given more partitions, and users moved: their repeats come from where nothing as new was seen.
+/// The log got more partitions, and users moved: their repeats come from a partition that has seen
+/// nothing as new.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_kept_under_another_partition_is_found() {
     let seed = seed();
@@ -32,7 +33,7 @@ async fn an_identity_kept_under_another_partition_is_found() {
     let [old_epoch, new_epoch] =
         [history.claim(old, "g").await.unwrap().epoch, history.claim(new, "g").await.unwrap().epoch];
     let first = history.commit(Arc::new(batch(old, old_epoch, 0, &records[..1_000]))).await.unwrap();
-    // The new partition has seen one old event: all that come after it are taken to be new.
+    // The new partition has seen one old event: all newer events are assumed to be new.
     let one = history.commit(Arc::new(batch(new, new_epoch, 0, &records[..1]))).await.unwrap();
     assert_eq!((one.counts.duplicates, one.counts.effects), (1, 0), "seed {seed}");
     let totals = history.top(None, 100).await.unwrap();
@@ -43,7 +44,7 @@ async fn an_identity_kept_under_another_partition_is_found() {
     assert_eq!((done.counts.duplicates, done.counts.effects), (999, 0), "seed {seed}");
     assert_eq!(history.top(None, 100).await.unwrap(), totals, "seed {seed}: what was tried first is undone");
 
-    // In one group with a commit of its own partition, and mixed with what is new.
+    // Now in one group with a commit of its own partition, and mixed with new events.
     let mut mixed = batch(old, old_epoch, 1_000, &records[1_000..1_200]);
     mixed.events.truncate(150);
     let (a, b) = tokio::join!(history.commit(Arc::new(mixed)), history.commit(Arc::new(fresh)));
@@ -54,7 +55,7 @@ async fn an_identity_kept_under_another_partition_is_found() {
     assert_eq!(history.verify().await.unwrap().differences, NONE, "seed {seed}");
 }
 
-/// Counters here, the history elsewhere: in step, lost, and those of another history.
+/// Counters that follow a history in another store: in step, lost, and those of another history.
 #[tokio::test(flavor = "multi_thread")]
 async fn counters_follow_a_history_elsewhere_and_are_rebuilt_from_it() {
     let seed = seed();
@@ -71,7 +72,7 @@ async fn counters_follow_a_history_elsewhere_and_are_rebuilt_from_it() {
     }
     let dir = tempfile::tempdir().unwrap();
     for run in 0..4 {
-        // A bounded part of the journal each time the directory is opened, as after a crash.
+        // Each time the directory is opened, apply a bounded part of the journal, as after a crash.
         let store = open(dir.path()).await;
         let follower = CounterFollower::new("counters", store.counters(), history.clone(), trending);
         for p in (0..4).map(Partition) {

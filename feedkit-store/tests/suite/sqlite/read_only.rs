@@ -1,4 +1,4 @@
-//! A directory can be read without being written, also beside a writer.
+//! Reading a directory without writing to it, also while another process writes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ async fn reads_beside_a_writer_and_without_one() {
     let beside = Sqlite::open_read_only(dir.path(), SqliteOptions::default()).await.unwrap();
     let mut source = beside.log().broadcast(USER_ACTIONS, SourceOptions::default()).await.unwrap();
     resume_all(&mut source, &Positions::new()).await;
-    // Nothing tells another process's reader of this but its own looking.
+    // A reader in another process only notices this by looking.
     let (batch, _) = tokio::join!(next_batch(&mut source), async {
         tokio::time::sleep(Duration::from_millis(20)).await;
         send(&store, vec![record("u", "one")]).await
@@ -48,7 +48,7 @@ async fn reads_beside_a_writer_and_without_one() {
     drop(store);
     let alone = Sqlite::open_read_only(dir.path(), SqliteOptions::default()).await.unwrap();
     assert_eq!(values(&alone).await, ["one"]);
-    // A reader is in nobody's way.
+    // A reader does not keep the writer from anything.
     send(&open(dir.path()).await, vec![record("u", "two")]).await;
     assert_eq!(values(&alone).await, ["one", "two"]);
 }

@@ -1,4 +1,4 @@
-//! Which of the journal's entries retention leaves.
+//! The entries of the journal that retention keeps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,13 +28,13 @@ async fn the_journal_is_kept_for_the_slowest_follower_that_is_heard_of() {
     let JournalRead::Entries(entries) = months.history.journal(P0, 120, 1).await.unwrap() else { panic!() };
     assert_eq!((entries[0].from, entries[0].to), (100, 150));
 
-    // A follower heard of in one partition may not have come to the others yet.
+    // A follower that has noted one partition may not have read the others yet.
     months.history.note_follower("new", P0, ends[0]).await.unwrap();
     months.note("slow", ends).await;
     months.retain(1000, 0).await;
     assert_eq!(months.starts().await, [newest(0), newest(1), 0, 50]);
 
-    // Eight days later only one has said anything.
+    // Eight days later, only one of them has noted a position.
     months.clock.advance(8 * DAY);
     months.note("fast", ends).await;
     let dropped = months.retain(1000, 0).await;

@@ -17,7 +17,8 @@ pub(crate) fn record(user: &str, value: impl Into<Vec<u8>>) -> NewRecord {
     NewRecord::keyed(user, Bytes::from(value.into()))
 }
 
-/// Sends to the users' actions; every record must be taken. The positions after them.
+/// Sends records to the users' actions, and returns the positions after them. Every record must be
+/// accepted.
 pub(crate) async fn send(store: &Sqlite, batch: Vec<NewRecord>) -> Vec<(Partition, Offset)> {
     let sent = store.log().sink(USER_ACTIONS).unwrap().send(batch).await;
     sent.into_iter().map(|r| r.map(|p| (p.partition, p.offset)).unwrap()).collect()
@@ -47,7 +48,7 @@ pub(crate) async fn resume_all(source: &mut SqliteSource, from: &Positions) {
     }
 }
 
-/// All records from `from` on, by partition and offset; checks that the batches are contiguous.
+/// Reads all records from `from`, by partition and offset. Checks that the batches are contiguous.
 pub(crate) async fn read_from(store: &Sqlite, from: &Positions) -> Vec<(Partition, Record)> {
     let mut source = broadcast(store, SourceOptions::default()).await;
     let ends = source.ends().await.unwrap();

@@ -26,13 +26,14 @@ fn values(sends: usize) -> Vec<String> {
     (0..sends).flat_map(|send| (0..3).map(move |n| format!("{send:03}-{n}"))).collect()
 }
 
-/// After a crash of the machine the end of the WAL may be missing or hold anything; what was synced before stays.
+/// After a crash of the machine, the end of the WAL may be missing or have any content. Everything
+/// that was synced before must survive.
 #[tokio::test(flavor = "multi_thread")]
 async fn whole_transactions_before_a_tear_survive() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
     let wal = dir.path().join("log.db-wal");
-    // How long the WAL was when each send had been acknowledged.
+    // The length of the WAL after each acknowledged send.
     let mut lengths = vec![fs::metadata(&wal).unwrap().len()];
     for send_number in 0..SENDS {
         let batch = (0..3).map(|n| record(&format!("u{n}"), format!("{send_number:03}-{n}"))).collect();
@@ -71,7 +72,7 @@ async fn whole_transactions_before_a_tear_survive() {
         let whole = lengths[1..].iter().filter(|length| **length <= at).count();
         let (store, found) = survivors(copy.path()).await;
         assert_eq!(found, values(whole), "{what} at {at}, round {round}");
-        // And it goes on from there.
+        // The log continues from there.
         send(&store, vec![record("u0", format!("{whole:03}-0"))]).await;
         store.close().await;
         drop(store);

@@ -18,7 +18,7 @@ const EXPECTED: Expected = Expected {
     top: &[("p0", 17), ("p1", 14), ("p4", 4), ("p10", 3), ("p3", 3), ("p2", 2)],
     first_post: (11, 17),
 };
-/// Records of each partition that are in the log, and not in the history yet.
+/// How many records of each partition are in the log, and not in the history yet.
 const LEFT: u64 = 10;
 
 fn copy() -> tempfile::TempDir {
@@ -52,7 +52,7 @@ async fn a_data_directory_of_an_older_version_is_read_and_goes_on() {
     assert_eq!(feedkit_core::Inspect::verify(&store.history()).await.unwrap().difference_count, 0);
 }
 
-/// The log goes on where the history stands.
+/// Reads the rest of the log from the history's positions, and commits it.
 async fn commit_the_rest(store: &Sqlite) {
     let history = store.history();
     let mut source = store.log().broadcast(USER_ACTIONS, SourceOptions::default()).await.unwrap();
