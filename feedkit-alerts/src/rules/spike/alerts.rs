@@ -23,7 +23,7 @@ impl Spike {
             kind: "FRAUD".into(),
             severity: Severity::Critical,
             audience: Audience::Role("moderator".into()),
-            title: format!("{post} is liked {rate:.1} times a second, {expected:.2} are usual"),
+            title: format!("{post} gets {rate:.1} likes a second; {expected:.2} are usual"),
             data: self.data(post, reading, users),
             occurred_at: time,
         }
