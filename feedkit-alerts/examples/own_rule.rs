@@ -1,4 +1,5 @@
-//! Your own rule, in a pipeline in memory: it reports too many comments on one post within a minute.
+//! Your own rule, in a pipeline in memory: it reports too many comments on one post within a
+//! minute.
 //!
 //! `cargo run -p feedkit-alerts --example own_rule`
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
@@ -108,7 +109,8 @@ async fn main() -> Result<()> {
     running.await.map_err(|e| Error::fatal(e.to_string()))?
 }
 
-/// One comment per second on p1 by different users. This is 60 within a minute, and one alert, not 41.
+/// One comment per second on p1 by different users. This is 60 within a minute, and one alert, not
+/// 41.
 fn comment(second: u32) -> NewRecord {
     let user = format!("u{second}");
     let event = serde_json::json!({

@@ -45,8 +45,8 @@ impl RulesConfig {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) if the text is not such a table. The message names
-    /// the place and the key. For an unknown key it also lists the known ones.
+    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) if the text is not such a table. The message
+    /// names the place and the key. For an unknown key it also lists the known ones.
     pub fn from_toml(text: &str) -> Result<Self> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]

@@ -70,7 +70,8 @@ impl<L: AlertLog, H: History> AlertFollower<L, H> {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](ErrorKind::Invalid) if two rules have the same name, or if a rule's state is too large.
+    /// [`Invalid`](ErrorKind::Invalid) if two rules have the same name, or if a rule's state is too
+    /// large.
     pub fn new(
         log: L,
         history: H,
@@ -101,7 +102,8 @@ impl<L: AlertLog, H: History> AlertFollower<L, H> {
             Err(e) if e.is_retriable() => state.work = Some(work),
             Err(_) => {}
         }
-        // In all other cases the log's next step may not be ours, and the follower must recover.
+        // After any other error, the log may not be as the work expects, so the follower must
+        // recover.
         result
     }
 

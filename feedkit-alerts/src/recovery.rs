@@ -1,4 +1,4 @@
-//! Continuing where the last owner of the lease stopped.
+//! The recovery continues where the last owner of the lease stopped.
 
 use feedkit_core::alert_log::{AlertStep, Consumed, RecordedStep};
 use feedkit_core::failpoint::{self, stage};

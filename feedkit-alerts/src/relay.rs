@@ -1,4 +1,4 @@
-//! Publishing alerts.
+//! The relay publishes stored alerts to the notifications topic.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -43,8 +43,8 @@ pub struct Relay<O, S> {
     /// The epoch of the lease for which `published` and `out` are correct.
     since: Option<Epoch>,
     published: Positions,
-    /// Ids that are published and may not be marked. What is read back after a takeover bounds
-    /// their number.
+    /// Ids that are published and perhaps not marked yet. There are at most as many as the relay
+    /// read back after a takeover, plus one turn's rows.
     out: HashSet<String>,
 }
 
@@ -110,11 +110,12 @@ impl<O: Outbox, S: EventSink> Relay<O, S> {
         }
     }
 
-    /// Waits until nothing is left to publish: the outbox is empty, or another process holds the lease.
+    /// Waits until nothing is left to publish: the outbox is empty, or another process holds the
+    /// lease.
     ///
     /// The future borrows nothing. Give it to the pipeline's
-    /// [`Part::stop_after`](feedkit_core::supervisor::Part::stop_after), so that a shutdown publishes
-    /// all alerts before the pipeline ends and gives the lease back.
+    /// [`Part::stop_after`](feedkit_core::supervisor::Part::stop_after), so that a shutdown
+    /// publishes all alerts before the pipeline ends and gives the lease back.
     ///
     /// # Errors
     ///
@@ -156,7 +157,7 @@ impl<O: Outbox, S: EventSink> Relay<O, S> {
         if self.since != Some(lease.epoch) {
             self.read_back().await?;
         }
-        // Until this turn ends well, it is unknown what was published.
+        // Until this turn ends well, the relay does not know which rows are published.
         self.since = None;
         let rows = self.outbox.outbox(ROWS).await?;
         let relayed = match rows.is_empty() {
@@ -234,7 +235,8 @@ impl<O: Outbox, S: EventSink> Relay<O, S> {
                     }
                 }
                 SourceEvent::Gap(gap) => {
-                    // Records that are gone were published long ago, or the topic was made anew.
+                    // Records that are gone were published long ago, or the topic was created
+                    // again.
                     tracing::warn!(%gap, "reading notifications back from the beginning of their topic");
                     from.set(gap.partition, gap.start);
                     if gap.start >= gap.end {

@@ -21,7 +21,8 @@ use crate::engine::StartRule;
 /// let one = RuleSet::empty().with(UserRate::new(&config)?);
 /// assert_eq!(one.names().collect::<Vec<_>>(), ["user_rate"]);
 ///
-/// let configured = RuleSet::from_toml("[rules.spike]\nmin_likes = 50\n[rules.user_rate]\nenabled = false")?;
+/// let configured =
+///     RuleSet::from_toml("[rules.spike]\nmin_likes = 50\n[rules.user_rate]\nenabled = false")?;
 /// assert_eq!(configured.names().collect::<Vec<_>>(), ["milestone", "spike"]);
 /// # Ok::<(), feedkit_core::Error>(())
 /// ```
@@ -46,8 +47,8 @@ impl RuleSet {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) if a key is unknown or its value is out of range.
-    /// The message names the key.
+    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) if a key is unknown or its value is out of
+    /// range. The message names the key.
     pub fn from_toml(text: &str) -> Result<Self> {
         Ok(RulesConfig::from_toml(text)?.rule_set()?)
     }

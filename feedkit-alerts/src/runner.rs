@@ -47,8 +47,8 @@ impl RuleRunner {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) if two rules have the same name, or if a rule's
-    /// state is too large.
+    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) if two rules have the same name, or if a
+    /// rule's state is too large.
     pub fn new(set: &RuleSet, options: &AlertOptions) -> Result<Self> {
         Ok(RuleRunner { rules: Rules::new(set, &options.limits())? })
     }

@@ -34,7 +34,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// A queue of which everything before `next` is consumed. The journal reaches to `known_end`.
+    /// A queue for a partition that is consumed up to `next`. The journal reaches to `known_end`.
     pub(super) fn new(next: Offset, known_end: Offset, now: Timestamp) -> Self {
         let at_end = next >= known_end;
         Queue { next, end: next, known_end, at_end, heard_at: now, ..Queue::default() }

@@ -78,8 +78,8 @@ impl Rules {
         }
     }
 
-    /// Ends a step of so many effects: tells the rules the watermark, and orders what they raised
-    /// by effect, then by rule.
+    /// Ends a step with this number of effects: tells the rules the watermark, and orders what they
+    /// raised by effect, then by rule.
     pub(crate) fn finish(
         &mut self,
         effects: usize,

@@ -80,8 +80,8 @@ impl Driver {
         }
     }
 
-    /// Makes a call, or drops it early. `Err` means that the caller repeats the call. `None` means that it
-    /// reads the position first.
+    /// Makes a call, or drops it early. `Err` means that the caller repeats the call. `None` means
+    /// that it reads the position first.
     async fn settle<T>(&mut self, call: impl Future<Output = Result<T>> + Send) -> Option<Result<T, ()>> {
         let polls = if self.once_in(self.drop_one_in) { self.rng.random_range(1..6) } else { usize::MAX };
         match (AtMost { call: Box::pin(call), polls }).await {

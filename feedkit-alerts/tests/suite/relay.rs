@@ -93,7 +93,8 @@ async fn publishes_nothing_twice_when_killed_before_marking() {
             }
             let mut relay = relay(&world, log.clone(), &log, follower.signals());
             loop {
-                // The kill comes after some polls. Sometimes that is between publishing and marking.
+                // The kill comes after some polls. Sometimes that is between publishing and
+                // marking.
                 let polls = rng.random_range(1..12);
                 match (AtMost { call: Box::pin(relay.run_once()), polls }).await {
                     None if rng.random() => continue 'processes,

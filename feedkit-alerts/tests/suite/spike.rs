@@ -17,8 +17,8 @@ fn set() -> RuleSet {
     RuleSet::empty().with(Spike::new(&SpikeConfig::default()).unwrap())
 }
 
-/// A day of traffic with a daily rhythm: posts by a Zipf distribution, posts with a steady rate, and
-/// three that go viral over hours.
+/// A day of traffic with a daily rhythm: posts by a Zipf distribution, posts with a steady rate,
+/// and three that go viral over hours.
 fn ordinary(seed: u64) -> TrafficOptions {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5eed);
     let hours = |h: f64| Duration::from_secs_f64(h * 3600.0);

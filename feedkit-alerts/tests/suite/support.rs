@@ -31,7 +31,8 @@ pub(crate) fn effects(config: &TrafficOptions) -> impl Iterator<Item = (Effect, 
     })
 }
 
-/// Runs rules in steps. A step spans at most `step_ms` of event time, and has at most 10,000 effects.
+/// Runs rules in steps. A step spans at most `step_ms` of event time, and has at most 10,000
+/// effects.
 pub(crate) struct Plain {
     rules: RuleRunner,
     held: Vec<Effect>,
@@ -77,8 +78,8 @@ pub(crate) fn run(set: &RuleSet, effects: impl IntoIterator<Item = Effect>) -> V
     raised
 }
 
-/// Runs `test` for each seed, on as many threads as there are processors. Returns the results in the
-/// order of the seeds.
+/// Runs `test` for each seed, on as many threads as there are processors. Returns the results in
+/// the order of the seeds.
 pub(crate) fn by_seed<T: Send>(seeds: std::ops::Range<u64>, test: impl Fn(u64) -> T + Sync) -> Vec<T> {
     let next = std::sync::atomic::AtomicU64::new(seeds.start);
     let work = || {

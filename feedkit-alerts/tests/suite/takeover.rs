@@ -125,8 +125,8 @@ async fn an_owner_that_is_paused_during_a_snapshot_is_replaced() {
         }
         assert!(steps > 0 && !work.is_finished());
         world.outlive_lease();
-        // The heir recovers from the steps alone, and applies the next entries. Then the paused owner wakes
-        // up.
+        // The heir recovers from the steps alone, and applies the next entries. Then the paused
+        // owner wakes up.
         let at = positions(&heir).await.unwrap();
         assert!(at.total() > 0);
         drop(stop);

@@ -39,8 +39,8 @@ fn raises_at_the_31st_action_in_ten_seconds() {
 
 #[test]
 fn waits_for_the_cooldown_between_alerts_of_a_user() {
-    // The user acts for 25 minutes without a break. There is an alert at once, after 10 minutes and after
-    // 20 minutes.
+    // The user acts for 25 minutes without a break. There is an alert at once, after 10 minutes and
+    // after 20 minutes.
     let raised = run(&set(), burst(15_000, 1_000_000, 100));
     assert_eq!(raised.len(), 3);
     let apart = raised[1].occurred_at.since(raised[0].occurred_at);

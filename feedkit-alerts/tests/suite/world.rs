@@ -49,8 +49,8 @@ impl World {
         }
     }
 
-    /// Commits some traffic in batches of random sizes. The last batch of each partition is at the log's
-    /// end.
+    /// Commits some traffic in batches of random sizes. The last batch of each partition is at the
+    /// log's end.
     pub(crate) async fn fill(&self, config: &TrafficOptions) {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         let mut events: BTreeMap<Partition, Vec<LoggedEvent>> = BTreeMap::new();
