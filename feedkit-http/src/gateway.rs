@@ -1,4 +1,4 @@
-//! A gateway, put together.
+//! A gateway, assembled from its parts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::state::State;
 use feedkit_core::health::Component;
 use feedkit_core::{Error, EventSink, Result};
 
-/// How long sockets have to hear that it is over, once the time to stop is.
+/// How long sockets have to receive their close frame after the shutdown deadline.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// A gateway: routes to mount in a poem application, or to serve alone.
@@ -33,15 +33,16 @@ impl Gateway {
         Gateway { state: Arc::new(State::new(parts, options)) }
     }
 
-    /// All its routes as one endpoint, to be mounted in a poem application: at `/`, or nested below another path.
+    /// All routes as one endpoint, which a poem application mounts at `/` or below another path.
     ///
-    /// The application then has to bound connections, and to drive [`attend`](Gateway::attend) beside its server.
+    /// The application then has to limit connections, and to run [`attend`](Gateway::attend) beside its
+    /// server.
     pub fn routes(&self) -> impl Endpoint<Output = Response> + use<> {
         http::routes(&self.state)
     }
 
-    /// Does what routes need done beside them, until `shutdown` is cancelled; then stops in order, as
-    /// [`run`](Gateway::run) does, but for the connections, which are the application's.
+    /// Runs the work that the routes need beside them until `shutdown` is cancelled. Then it stops in
+    /// order, as [`run`](Gateway::run) does, except for the connections, which the application owns.
     ///
     /// # Errors
     ///
@@ -51,19 +52,24 @@ impl Gateway {
         self.work_until(stopped).await
     }
 
-    /// Serves connections of `listener` until `shutdown` is cancelled, then stops in order: it is not ready any
-    /// more; after [`drain`](GatewayOptions::drain) it accepts no more, and finishes the requests at hand; the log is
-    /// flushed; sockets are closed, with 1012; connections end. All of that takes at most
-    /// [`shutdown_deadline`](GatewayOptions::shutdown_deadline). Nothing that it has spawned is left when it returns.
+    /// Serves connections of `listener` until `shutdown` is cancelled, and then stops in order:
+    ///
+    /// 1. The gateway reports that it is not ready.
+    /// 2. After [`drain`](GatewayOptions::drain) it accepts no more connections, and finishes the
+    ///    requests under way.
+    /// 3. It flushes the log, closes sockets with 1012, and waits for connections to end.
+    ///
+    /// All of this takes at most [`shutdown_deadline`](GatewayOptions::shutdown_deadline). No task that
+    /// it has spawned is left when it returns.
     ///
     /// # Errors
     ///
-    /// [`Uncertain`](feedkit_core::ErrorKind::Uncertain) when something had to be cut off at the deadline; the log's own
-    /// when it cannot be flushed.
+    /// [`Uncertain`](feedkit_core::ErrorKind::Uncertain) when requests were cut off at the deadline; the
+    /// log's own error when it cannot be flushed.
     ///
     /// # Cancellation
     ///
-    /// Dropped, it accepts no more, and connections are cut off.
+    /// A dropped `run` accepts no more, and its connections are cut off.
     pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
         let gateway = &self.state.options;
         let options = ServerOptions {
@@ -82,12 +88,13 @@ impl Gateway {
         result
     }
 
-    /// How the fan-out is: part of `/health/ready`, and for programs that have a readiness of their own.
+    /// The condition of the fan-out. It is part of `/health/ready`; programs with their own readiness
+    /// can add it there.
     pub fn component(&self) -> Component {
         self.state.live.component()
     }
 
-    /// Runs what works beside the routes, for as long as `stopped` has not ended.
+    /// Runs the fan-out until `stopped` ends.
     async fn work_until(&self, stopped: impl Future<Output = Result<()>>) -> Result<()> {
         let done = CancellationToken::new();
         let stopped = async {
@@ -109,7 +116,7 @@ impl Gateway {
         shutdown.cancelled().await;
         let deadline = Instant::now() + state.options.shutdown_deadline;
         state.drain();
-        tracing::info!("the gateway stops: it is not ready any more");
+        tracing::info!("the gateway is stopping and reports that it is not ready");
         sleep_until(deadline.min(Instant::now() + state.options.drain)).await;
         stop_accepting();
 
@@ -130,12 +137,12 @@ impl Gateway {
             Err(_) => {
                 let requests = state.unanswered.len();
                 state.killed.cancel();
-                // Where sockets were not told yet, they are now; those that do not go at once are cut off.
+                // Sockets that have no close frame yet get one now. Those that do not end at once are cut off.
                 let _ = timeout(LAST_WORDS, state.live.close()).await;
                 connections_ended.await;
                 let deadline = state.options.shutdown_deadline;
                 Err(Error::uncertain(format!(
-                    "the gateway had to be cut off after {deadline:?}; {requests} requests were not answered"
+                    "the gateway was cut off after {deadline:?}; {requests} requests were not answered"
                 )))
             }
         }

@@ -1,4 +1,4 @@
-//! A gateway's bounds. Each has a default that is safe.
+//! The limits of a gateway. Each has a safe default.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,73 +7,84 @@ use ipnet::IpNet;
 
 use feedkit_core::EventPolicy;
 
-/// A gateway's options.
+/// The options of a gateway.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct GatewayOptions {
-    /// Which events are taken: kinds, skew, horizon.
+    /// Which events are accepted: kinds, clock skew, horizon.
     pub events: EventPolicy,
-    /// Bytes of one request's body, on the wire and again when decompressed.
+    /// Maximum size of a request's body in bytes, before and after decompression. Default: 256 KiB.
     pub max_body_bytes: usize,
-    /// Bytes of a batch's body, on the wire and again when decompressed.
+    /// Maximum size of a batch's body in bytes, before and after decompression. Default: 4 MiB.
     pub max_batch_bytes: usize,
-    /// Bytes of all bodies that wait in memory for their rest, beyond the first 64 KiB of each; beyond, 503.
+    /// Maximum size in bytes of all incomplete bodies in memory, without the first 64 KiB of each. More
+    /// get a 503. Default: 128 MiB.
     pub max_buffered_bytes: usize,
-    /// Events of one batch.
+    /// Maximum number of events in one batch. Default: 1,000.
     pub max_batch_events: usize,
-    /// Events that wait for the log at the same time, at least a whole batch; beyond, 503.
+    /// Maximum number of events that wait for the log at the same time, at least a whole batch. More
+    /// get a 503. Default: 20,000.
     pub max_in_flight: usize,
-    /// How long a request's head may take to arrive, and a connection without requests is kept.
+    /// How long a request's head may take to arrive, and how long a connection without requests is kept.
+    /// Default: 10 s.
     pub header_timeout: Duration,
-    /// How long a body may take to arrive.
+    /// How long a request's body may take to arrive. Default: 30 s.
     pub body_timeout: Duration,
-    /// How long an acknowledgement of the log, or an answer of a store, may take.
+    /// How long the log may take to acknowledge, and a store to answer. Default: 5 s.
     pub answer_timeout: Duration,
-    /// Connections at the same time; those beyond wait to be accepted.
+    /// Maximum number of open connections. More wait to be accepted. Default: 10,000.
     pub max_connections: usize,
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// Proxies whose `X-Forwarded-For` is trusted. Default: none.
     pub trusted_proxies: Vec<IpNet>,
-    /// Whether reads need a token. (`me`, alerts and sockets always do.)
+    /// Whether reads need a token. (`me`, alerts and sockets always need one.) Default: no.
     pub reads_need_token: bool,
-    /// Origins, such as `https://feed.example`, that browsers may open sockets from, besides the gateway's own host.
+    /// Origins, such as `https://feed.example`, whose pages may open sockets. Pages of the gateway's own
+    /// host always may.
     pub origins: BTreeSet<String>,
-    /// How long `after=POSITION` waits.
+    /// How long a read with `after=POSITION` waits for that write. Default: 5 s.
     pub after_deadline: Duration,
-    /// How long historical answers are kept.
+    /// How long historical answers are cached. Default: 2 s.
     pub cache_ttl: Duration,
-    /// Bounds of sockets and streams.
+    /// The limits of sockets and streams.
     pub live: LiveOptions,
-    /// How long a gateway that stops stays unready before it accepts no more, for load balancers to notice.
+    /// How long a stopping gateway still accepts connections while it reports that it is not ready. Load
+    /// balancers need this time to notice. Default: 0.
     pub drain: Duration,
-    /// How long it may take to stop in all.
+    /// How long the gateway may take to stop. Default: 10 s.
     pub shutdown_deadline: Duration,
 }
 
-/// Bounds of WebSockets and event streams.
+/// The limits of WebSockets and event streams.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LiveOptions {
-    /// How long a socket may take to authenticate.
+    /// How long a socket may take to authenticate. Default: 10 s.
     pub auth_timeout: Duration,
-    /// How often a silent socket is pinged; one that answers nothing for twice as long is closed.
+    /// How often a silent socket is pinged. A socket that is silent for twice as long is closed.
+    /// Default: 20 s.
     pub ping_every: Duration,
-    /// Bytes that wait to be sent to one client; beyond, 4009.
+    /// Maximum number of bytes that wait for one client. A client with more is closed with 4009.
+    /// Default: 256 KiB.
     pub max_client_bytes: usize,
-    /// Bytes of one frame from a client.
+    /// Maximum size of a frame from a client in bytes. Default: 16 KiB.
     pub max_frame_bytes: usize,
-    /// Channels of one client.
+    /// Maximum number of channels per client. Default: 100.
     pub max_channels: usize,
-    /// Frames a client may send within ten seconds; beyond, 4029.
+    /// Maximum number of frames from a client within ten seconds. A client that sends more is closed
+    /// with 4029. Default: 100.
     pub max_frames: u32,
-    /// Sockets and streams at the same time; beyond, 503 or 4029.
+    /// Maximum number of open sockets and streams. More get a 503, or are closed with 4029.
+    /// Default: 10,000.
     pub max_clients: usize,
-    /// Sockets and streams of one user; beyond, 4029.
+    /// Maximum number of sockets and streams per user. More are closed with 4029. Default: 20.
     pub max_clients_of_user: usize,
-    /// Notifications kept in memory for recovery; what is older is read from the log.
+    /// How many notifications are kept in memory for recovery. Older ones are read from the log.
+    /// Default: 10,000.
     pub tail: usize,
-    /// Notifications that a recovery reads at most; beyond, `recovered` is false.
+    /// Maximum number of notifications that one recovery reads. With more, `recovered` is false.
+    /// Default: 1,000.
     pub max_recovery: usize,
-    /// How often changed counts are sent.
+    /// How often changed counts are sent. Default: 250 ms.
     pub counts_every: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! What a gateway is made of: the backends it hands events to and asks, behind their traits.
+//! The backends that a gateway needs, behind their traits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,71 +12,74 @@ use feedkit_core::{
     TokenVerifier,
 };
 
-/// The parts of a gateway. All are shared; none is owned.
+/// The parts of a gateway. The gateway shares all of them with the program.
 #[derive(Clone)]
 pub struct Parts {
-    /// Where events go; a 202 is answered when it has acknowledged.
+    /// Receives events. A request is answered with 202 when the sink has acknowledged its event.
     pub sink: Arc<dyn EventSink>,
-    /// Historical answers.
+    /// Answers historical reads.
     pub queries: Arc<dyn Queries>,
-    /// Real-time answers. Without, or while it is away, the history answers and says so.
+    /// Answers real-time reads. Without it, or while it does not answer, the history answers, and the
+    /// answer says so.
     pub counters: Option<Arc<dyn Counts>>,
-    /// Where historical answers are kept for a while. Gateways that share one share the work.
+    /// Caches historical answers. Gateways with the same cache share the work.
     pub cache: Arc<dyn AnswerCache>,
-    /// What moderators read.
+    /// The alerts that moderators read.
     pub alerts: Arc<dyn Alerts>,
-    /// Opens readers of the notifications' log, for pushes and for recovery by cursor.
+    /// Opens readers of the notifications topic, for pushes and for recovery by cursor.
     pub notifications: Arc<dyn OpenSource>,
-    /// Waits until a write can be read, for `after=POSITION`.
+    /// Waits until a write is visible, for `after=POSITION`.
     pub visibility: Arc<dyn Visibility>,
     /// Verifies tokens.
     pub tokens: Arc<dyn TokenVerifier>,
-    /// Says who may do what.
+    /// Decides who may do what.
     pub authorizer: Arc<dyn Authorizer>,
-    /// How often writes are allowed.
+    /// Limits how often callers may write.
     pub limits: Limits,
-    /// What readiness is made of.
+    /// The components that `/health/ready` names.
     pub health: Arc<dyn Health>,
-    /// The time now.
+    /// The current time.
     pub clock: Arc<dyn Clock>,
-    /// Where the gateway's metrics are registered, beside those of the program around it.
+    /// The registry for the gateway's metrics, and for those of the program.
     pub metrics: prometheus::Registry,
 }
 
-/// The limiters of writes, each of so many events a minute. `None`: no limit.
+/// The limiters of writes. Each allows a number of events per minute; `None` means no limit.
 ///
-/// A batch costs what it holds, and is refused as a whole. Answers to writes bear `RateLimit-Limit`,
-/// `RateLimit-Remaining` and `RateLimit-Reset` (seconds until all of it is back) of the limiter that leaves the least;
-/// a refusal also bears `Retry-After`, unless so much is never allowed at once. Nothing but writes is limited.
+/// A batch costs one per event, and is refused as a whole. Answers to writes have the headers
+/// `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (seconds until the whole limit is
+/// available again) of the limiter with the least remaining. A refusal also has `Retry-After`, unless
+/// the batch is larger than the limit. Only writes are limited.
 #[derive(Clone, Default)]
 pub struct Limits {
-    /// By user.
+    /// The limit per user.
     pub user: Option<Arc<dyn RateLimiter>>,
-    /// By client address.
+    /// The limit per client address.
     pub address: Option<Arc<dyn RateLimiter>>,
-    /// For those with the scope [`WRITE_ANY`](feedkit_core::access::WRITE_ANY), by user; they are in no other.
+    /// The limit per user with the scope [`WRITE_ANY`](feedkit_core::access::WRITE_ANY). The other two
+    /// limits do not apply to them.
     pub write_any: Option<Arc<dyn RateLimiter>>,
-    /// Whether writes pass while a limiter is away (`true`), or are answered 503.
+    /// Whether writes pass while a limiter does not answer. If `false`, they get a 503.
     pub pass_when_away: bool,
 }
 
-/// Knows how far reads have come.
+/// Knows which writes are visible to reads.
 ///
 /// # Contract
 ///
-/// [`wait`](Visibility::wait) returns once the history and the counters show all that lies before `position`. It
-/// sets no deadline of its own, and may be dropped at any time.
+/// [`wait`](Visibility::wait) returns when the history and the counters show every event before
+/// `position`. It has no deadline of its own, and may be dropped at any time.
 ///
 /// # Errors
 ///
-/// [`Invalid`](feedkit_core::ErrorKind::Invalid) for a partition that the log does not have, or an offset beyond its end;
-/// [`Retriable`](feedkit_core::ErrorKind::Retriable) when it cannot be told now.
+/// [`Invalid`](feedkit_core::ErrorKind::Invalid) for a partition that the log does not have, or an
+/// offset beyond its end; [`Retriable`](feedkit_core::ErrorKind::Retriable) when that is not known now.
 #[async_trait]
 pub trait Visibility: Send + Sync + 'static {
     /// Waits until `position` is visible.
     async fn wait(&self, position: Position) -> Result<()>;
 
-    /// How old what can be read now is, where it is known. Answers at once.
+    /// The age of the data that reads show now, if it is known. Returns at once.
     fn age(&self) -> Option<Duration> {
         None
     }

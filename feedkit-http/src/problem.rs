@@ -11,7 +11,7 @@ use serde::Serialize;
 use feedkit_core::codec::{InvalidEvent, InvalidReason};
 use feedkit_core::{Error, ErrorKind};
 
-/// What is wrong with a request, or with answering it.
+/// An error in a request, or in answering one.
 ///
 /// `type` is `urn:feedkit:problem:` and the [`kind`](Problem::kind), which never changes its meaning.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,15 +21,15 @@ pub struct Problem {
     pub kind: &'static str,
     /// The HTTP status.
     pub status: StatusCode,
-    /// What kind of problem it is, in words; always the same for one kind.
+    /// The kind in words. It is always the same for one kind.
     pub title: &'static str,
-    /// What is wrong here, with the value at fault. Names no secret.
+    /// What is wrong with this request, and the value at fault. It contains no secret.
     pub detail: String,
     /// The field at fault.
     pub field: Option<String>,
-    /// When to try again.
+    /// How long the client should wait before it tries again.
     pub retry_after: Option<Duration>,
-    /// How old the answer is that could be given now.
+    /// The age of the data that an answer could show now.
     pub age: Option<Duration>,
 }
 
@@ -49,7 +49,7 @@ macro_rules! kinds {
                 }
             })*
 
-            /// Every kind there is, with its status and title.
+            /// All kinds, each with its status and title.
             pub const KINDS: &'static [(&'static str, StatusCode, &'static str)] =
                 &[$(($kind, StatusCode::$status, $title)),*];
         }
@@ -59,52 +59,52 @@ macro_rules! kinds {
 kinds! {
     /// 400: the request cannot be read.
     malformed "malformed" BAD_REQUEST "The request cannot be read"
-    /// 401: no token, or one that is not to be believed.
+    /// 401: the token is missing or not valid.
     unauthenticated "unauthenticated" UNAUTHORIZED "A valid token is needed"
-    /// 403: not allowed.
+    /// 403: the caller may not do this.
     forbidden "forbidden" FORBIDDEN "This is not allowed"
-    /// 404: there is no such thing.
+    /// 404: no such route or thing exists.
     not_found "not-found" NOT_FOUND "There is nothing here"
-    /// 405: not by this method.
-    method_not_allowed "method-not-allowed" METHOD_NOT_ALLOWED "Not by this method"
+    /// 405: the route does not support this method.
+    method_not_allowed "method-not-allowed" METHOD_NOT_ALLOWED "The method is not allowed"
     /// 408: the request took too long to arrive.
     too_slow "request-timeout" REQUEST_TIMEOUT "The request took too long to arrive"
-    /// 413: more bytes or events than are taken.
+    /// 413: the request has too many bytes or events.
     too_large "too-large" PAYLOAD_TOO_LARGE "The request is too large"
-    /// 415: a content type or encoding that is not read.
-    unsupported_media_type "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "This content type is not read"
-    /// 422: read, but not valid.
+    /// 415: the gateway does not read this content type or encoding.
+    unsupported_media_type "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "The content type is not supported"
+    /// 422: the request was read, but a value is not valid.
     invalid "invalid" UNPROCESSABLE_ENTITY "A value is not valid"
-    /// 429: too often.
+    /// 429: the caller sent too many requests.
     rate_limited "rate-limited" TOO_MANY_REQUESTS "Too many requests"
-    /// 500: a mistake of the gateway's own.
-    internal "internal" INTERNAL_SERVER_ERROR "The gateway made a mistake"
-    /// 503: not now.
+    /// 500: the gateway has a bug or a broken backend.
+    internal "internal" INTERNAL_SERVER_ERROR "The gateway failed"
+    /// 503: the gateway cannot answer now.
     unavailable "unavailable" SERVICE_UNAVAILABLE "Not available now"
-    /// 504: what `after` asks to wait for did not become visible in time.
+    /// 504: the write that `after` names did not become visible in time.
     not_yet_visible "not-yet-visible" GATEWAY_TIMEOUT "The write is not visible yet"
 }
 
 impl Problem {
-    /// Names the field at fault.
+    /// Sets the field at fault.
     pub fn field(mut self, field: impl Into<String>) -> Self {
         self.field = Some(field.into());
         self
     }
 
-    /// Says when to try again.
+    /// Sets how long the client should wait.
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// Says how old the answer is that could be given now.
+    /// Sets the age of the data that an answer could show now.
     pub fn age(mut self, age: Duration) -> Self {
         self.age = Some(age);
         self
     }
 
-    /// The problem as an answer, naming the request.
+    /// The problem as an answer with the request's id.
     pub fn answer(&self, request_id: &str) -> Response {
         self.render(Some(request_id))
     }
@@ -141,7 +141,7 @@ impl Problem {
 /// The JSON form of a [`Problem`].
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = Problem, description = "What is wrong (RFC 9457).")]
+#[schema(as = Problem, description = "An error (RFC 9457).")]
 pub struct ProblemBody<'a> {
     /// `urn:feedkit:problem:KIND`.
     #[serde(rename = "type")]
@@ -150,15 +150,15 @@ pub struct ProblemBody<'a> {
     title: &'a str,
     /// The HTTP status.
     status: u16,
-    /// What is wrong here.
+    /// What is wrong with this request.
     detail: &'a str,
     /// The field at fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
-    /// Seconds, rounded up, by which the answer that could be given now is behind.
+    /// The age of the data that an answer could show now, in seconds, rounded up.
     #[serde(skip_serializing_if = "Option::is_none")]
     age: Option<u64>,
-    /// To be named when asking an operator.
+    /// The request's id, for questions to an operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
 }
@@ -181,7 +181,7 @@ impl From<InvalidEvent> for Problem {
     }
 }
 
-/// What a backend's error is to a client: the details stay in the log.
+/// Converts a backend's error for a client. The details go to the log only.
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         static AWAY: Seldom = Seldom::new();
@@ -221,8 +221,8 @@ impl IntoResponse for Problem {
 }
 
 impl Problem {
-    /// For an endpoint, which need not know the request's name: the outermost endpoint finds the problem in the
-    /// answer and names the request.
+    /// The problem as an answer without the request's id. The outermost endpoint finds the problem in
+    /// the answer and adds the id.
     fn nameless(&self) -> Response {
         let mut answer = self.render(None);
         answer.extensions_mut().insert(self.clone());
@@ -230,7 +230,7 @@ impl Problem {
     }
 }
 
-/// Lets one line a second through: a backend that is away fails every request.
+/// Allows one log line per second, because a backend that is away fails every request.
 pub(crate) struct Seldom(AtomicU64);
 
 impl Seldom {
@@ -238,7 +238,7 @@ impl Seldom {
         Seldom(AtomicU64::new(0))
     }
 
-    /// Whether a line is due.
+    /// Whether a line may be logged now.
     pub(crate) fn due(&self) -> bool {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         let second = START.elapsed().as_secs() + 1;

@@ -1,4 +1,4 @@
-//! What all requests share.
+//! The state that all requests share.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::live::Hub;
 use crate::tokens::Tokens;
 use crate::{GatewayOptions, Parts};
 
-/// What all requests share.
+/// The state that all requests share.
 pub(crate) struct State {
     pub(crate) parts: Parts,
     pub(crate) options: GatewayOptions,
@@ -24,21 +24,21 @@ pub(crate) struct State {
     pub(crate) tokens: Tokens,
     /// A permit for each event that waits for the log.
     pub(crate) in_flight: Semaphore,
-    /// A permit for each KiB of bodies that wait in memory for their rest.
+    /// A permit for each KiB of incomplete bodies in memory.
     pub(crate) buffered_kib: Semaphore,
-    /// Has a token for each request that is not answered yet.
+    /// Holds a token for each request without an answer yet.
     pub(crate) unanswered: TaskTracker,
-    /// Cancelled when the time to stop is over: whatever still runs is dropped.
+    /// Cancelled at the shutdown deadline: requests that still run are dropped.
     pub(crate) killed: CancellationToken,
     /// Sockets and streams.
     pub(crate) live: Arc<Hub>,
-    /// Set when the gateway stops: it is not ready any more.
+    /// Set when the gateway stops. It then reports that it is not ready.
     draining: AtomicBool,
 }
 
 impl State {
     pub(crate) fn new(parts: Parts, options: GatewayOptions) -> Self {
-        // A batch of the largest size has to fit, or it would never be taken.
+        // A batch of the maximum size has to fit, or it would never be accepted.
         let in_flight = options.max_in_flight.max(options.max_batch_events).clamp(1, Semaphore::MAX_PERMITS);
         let buffered_kib = (options.max_buffered_bytes / 1024).min(Semaphore::MAX_PERMITS);
         State {
@@ -64,12 +64,12 @@ impl State {
         in_time(self.options.answer_timeout, whose, call).await
     }
 
-    /// From now on the gateway is not ready.
+    /// Makes the gateway report that it is not ready.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the gateway stops.
+    /// Whether the gateway is stopping.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }

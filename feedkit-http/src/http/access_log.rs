@@ -1,6 +1,6 @@
 //! Access logs: one line per request, under the target `feedkit::access`.
 //!
-//! It holds no token, no query and no text: of the path only the pattern that it matched.
+//! A line contains no token, no query and no text. Of the path it contains only the matched pattern.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use poem::{Body, Response};
 
 use super::Caller;
 
-/// What the line says, but for the bytes.
+/// The contents of a line, except the number of bytes.
 pub(crate) struct Line {
     pub(crate) caller: Arc<Caller>,
     pub(crate) method: Method,
@@ -24,7 +24,7 @@ pub(crate) struct Line {
     pub(crate) started: Instant,
 }
 
-/// Writes the line: at once when the answer's length is known, else when its last byte has been handed on.
+/// Writes the line. If the answer's length is known it does so at once, otherwise after the last byte.
 pub(crate) fn log(line: Line, answer: &mut Response) {
     if !tracing::enabled!(target: "feedkit::access", tracing::Level::INFO) {
         return;
@@ -56,7 +56,7 @@ impl Line {
     }
 }
 
-/// A stream whose line is written when it ends, or when the client has gone.
+/// A stream whose line is written when it ends, or when the client is gone.
 struct Counted {
     body: BoxBody<Bytes, std::io::Error>,
     bytes: u64,

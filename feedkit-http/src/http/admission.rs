@@ -1,4 +1,4 @@
-//! How much is let in: rate limits, and how many events wait for the log at once.
+//! Admission of writes: rate limits, and the limit of events that wait for the log.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -13,17 +13,18 @@ use crate::state::State;
 use feedkit_core::RateLimiter;
 use feedkit_core::access::{Identity, WRITE_ANY};
 
-/// When to come back after there was no room; what waits for the log is through in less.
+/// When to try again after there was no room. The log acknowledges waiting events sooner than this.
 const NO_ROOM: Duration = Duration::from_secs(1);
 
 impl State {
-    /// Spends what `events` writes cost of what this user, from this address, is allowed.
+    /// Spends the cost of `events` writes from the allowance of this user and address.
     ///
-    /// The user's own limiter comes first: who is over it takes nothing from others behind the same address.
+    /// The user's limiter comes first. A user above that limit spends nothing of the address's allowance.
     ///
     /// # Errors
     ///
-    /// 429 when it is refused, as a whole; 503 when a limiter is away and options say not to pass then.
+    /// 429 when all of the writes are refused; 503 when a limiter does not answer and
+    /// [`pass_when_away`](crate::parts::Limits::pass_when_away) is not set.
     pub(crate) async fn spend(&self, who: &Identity, caller: &Caller, events: usize) -> Result<(), Problem> {
         let limits = &self.parts.limits;
         let cost = u32::try_from(events).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
@@ -46,7 +47,7 @@ impl State {
         Ok(())
     }
 
-    /// Asks one limiter; `None` when it is away and writes pass then.
+    /// Asks one limiter; `None` when it does not answer and writes pass in that case.
     async fn ask(
         &self,
         limiter: &dyn RateLimiter,
@@ -68,7 +69,7 @@ impl State {
                 if self.parts.limits.pass_when_away {
                     return Ok(None);
                 }
-                let problem = Problem::unavailable("it cannot be told now how much may be written");
+                let problem = Problem::unavailable("the rate limiter does not answer, so writes are refused");
                 return Err(problem.retry_after(NO_ROOM));
             }
         };
@@ -80,19 +81,21 @@ impl State {
         caller.allowed(spending.into());
         let limit = spending.limit;
         Err(match spending.retry_after {
-            Some(wait) => Problem::rate_limited(format!("{cost} more would be over the limit of {limit}"))
-                .retry_after(wait),
+            Some(wait) => {
+                Problem::rate_limited(format!("{cost} more events would exceed the limit of {limit}"))
+                    .retry_after(wait)
+            }
             None => Problem::rate_limited(format!(
-                "{cost} events are more than the {limit} that are ever allowed at once; send fewer"
+                "a batch of {cost} events is larger than the limit of {limit}; send fewer events at once"
             )),
         })
     }
 
-    /// Room for so many events to wait for the log.
+    /// Reserves room for `events` to wait for the log.
     ///
     /// # Errors
     ///
-    /// 503, at once, when there is none.
+    /// 503, at once, when there is no room.
     pub(crate) fn admit(&self, events: usize) -> Result<Admitted<'_>, Problem> {
         let permit = u32::try_from(events).ok().and_then(|n| self.in_flight.try_acquire_many(n).ok());
         let Some(_permit) = permit else {
@@ -104,7 +107,7 @@ impl State {
     }
 }
 
-/// Room for events to wait for the log, until dropped.
+/// Room for events that wait for the log. Dropping it gives the room back.
 pub(crate) struct Admitted<'a> {
     _permit: SemaphorePermit<'a>,
     metrics: &'a Metrics,

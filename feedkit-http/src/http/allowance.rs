@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use feedkit_core::access::Spending;
 
-/// What limits count over.
+/// The window of the limits.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// What the answer's head says about rate limits.
+/// The values of the `RateLimit-*` headers of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Allowance {
-    /// What may be spent at once.
+    /// The number of events that may be spent at once.
     pub(crate) limit: u32,
-    /// What is left of it.
+    /// How many of them are left.
     pub(crate) remaining: u32,
-    /// When it is all back, or, after a refusal, when the same request would be allowed.
+    /// When the whole limit is available again; after a refusal, when the same request would pass.
     pub(crate) reset: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! `POST /api/events/batch`: many events, an outcome each.
+//! `POST /api/events/batch`: many events, with one outcome for each.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::answer::json;
 use crate::state::State;
 use feedkit_core::{Authorizer, Clock, EventId, Position, Result};
 
-/// Takes a batch in; answers when the log has acknowledged what it takes.
+/// Accepts a batch, and answers when the log has acknowledged the valid events.
 pub(crate) struct PostBatch(pub(crate) Arc<State>);
 
 const JSON: &str = "application/json";
@@ -25,7 +25,7 @@ struct Outcomes {
     results: Vec<Outcome>,
 }
 
-/// What became of one event.
+/// The outcome of one event.
 #[derive(Serialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
 enum Outcome {
@@ -82,7 +82,7 @@ impl PostBatch {
         let items = match split(&body.bytes, max) {
             Ok(items) => items,
             Err(problem) => {
-                // Else it would cost nothing to send what cannot be read.
+                // Otherwise unreadable batches would cost nothing.
                 state.spend(&who, &caller, 1).await?;
                 return Err(problem);
             }
@@ -104,7 +104,7 @@ impl PostBatch {
                 }
             });
         }
-        // The records are copies.
+        // The records have their own copies of the values.
         drop(body);
         let sent = if records.is_empty() {
             Vec::new()
@@ -116,7 +116,7 @@ impl PostBatch {
     }
 }
 
-/// Brings together what was decoded, and what the log said of those that were events.
+/// Combines the decoded items with the log's outcomes for the valid ones.
 fn outcomes(
     state: &State,
     decoded: Vec<Result<EventId, Problem>>,
@@ -131,7 +131,7 @@ fn outcomes(
             Ok(id) => {
                 let outcome = sent
                     .next()
-                    .unwrap_or_else(|| Err(feedkit_core::Error::uncertain("the log said nothing")));
+                    .unwrap_or_else(|| Err(feedkit_core::Error::uncertain("the log returned no outcome")));
                 match state.taken(id, outcome) {
                     Ok(position) => {
                         accepted += 1;
@@ -146,7 +146,7 @@ fn outcomes(
     state.metrics.accepted.inc_by(accepted as u64);
     if accepted == 0 && retry {
         let problem =
-            Problem::unavailable("the log took none of these events; send them again with the same ids");
+            Problem::unavailable("the log accepted none of these events; send them again with the same ids");
         return Err(problem.retry_after(Duration::from_secs(1)));
     }
     Ok(json(StatusCode::OK, &Outcomes { accepted, results }))

@@ -1,4 +1,4 @@
-//! A body's bytes, within bounds, unpacked.
+//! Reading and decompressing a request's body, within limits.
 
 use std::io;
 
@@ -15,21 +15,21 @@ use tokio::sync::SemaphorePermit;
 use crate::Problem;
 use crate::state::State;
 
-/// What is read of every body without asking for room.
+/// How many bytes of each body are read without a reservation.
 const FREE_KIB: usize = 64;
 
-/// A body that has arrived whole. Others find less room as long as it lives.
+/// A complete body. It holds its reservation of memory until it is dropped.
 pub(crate) struct Arrived<'a> {
     pub(crate) bytes: Bytes,
     _room: Room<'a>,
 }
 
-/// Reads the request's body, of at most `limit` bytes on the wire and again when unpacked.
+/// Reads the request's body, of at most `limit` bytes before and after decompression.
 ///
 /// # Errors
 ///
-/// 400 when it breaks off or cannot be unpacked; 408 when it takes too long; 413; 415 for an encoding that is not
-/// read; 503 when other bodies have taken all memory that there is for them.
+/// 400 when the body breaks off or cannot be decompressed; 408 when it takes too long; 413 when it is
+/// too large; 415 for an unsupported encoding; 503 when other bodies use all memory for bodies.
 pub(crate) async fn read<'a>(
     state: &'a State,
     request: &mut Request,
@@ -54,7 +54,7 @@ pub(crate) async fn read<'a>(
 ///
 /// # Errors
 ///
-/// 415 if it is not one of `taken`, or if its characters are not UTF-8.
+/// 415 if it is not one of `taken`, or if the charset is not UTF-8.
 pub(crate) fn media_type(request: &Request, taken: &[&'static str]) -> Result<&'static str, Problem> {
     let refused =
         |what: String| Problem::unsupported_media_type(format!("{what}; send {}", taken.join(" or ")));
@@ -88,7 +88,8 @@ fn is_gzip(request: &Request) -> Result<bool, Problem> {
     }
 }
 
-/// The length that a client tells may be wrong, or missing: what counts is what arrives.
+/// Reads up to the limit. It counts the bytes that arrive, because `Content-Length` may be wrong or
+/// missing.
 async fn collect(
     mut body: BoxBody<Bytes, io::Error>,
     limit: usize,
@@ -98,7 +99,7 @@ async fn collect(
     if first.len() > limit {
         return Err(over(limit));
     }
-    // Most bodies are one frame: no copy.
+    // Most bodies are one frame, which needs no copy.
     if body.is_end_stream() {
         return Ok(first);
     }
@@ -117,7 +118,7 @@ async fn collect(
 async fn next(body: &mut BoxBody<Bytes, io::Error>) -> Result<Option<Bytes>, Problem> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Problem::malformed("the body broke off"))?;
-        // Anything else is a trailer.
+        // A frame without data is a trailer.
         if let Ok(data) = frame.into_data() {
             return Ok(Some(data));
         }
@@ -126,10 +127,10 @@ async fn next(body: &mut BoxBody<Bytes, io::Error>) -> Result<Option<Bytes>, Pro
 }
 
 fn over(limit: usize) -> Problem {
-    Problem::too_large(format!("the body is longer than the {limit} bytes that are taken"))
+    Problem::too_large(format!("the body is longer than {limit} bytes"))
 }
 
-/// Unpacks no more than `limit` bytes, however many there would be.
+/// Decompresses a body, and stops at `limit` bytes.
 async fn unpack(packed: &[u8], limit: usize, room: &mut Room<'_>) -> Result<Bytes, Problem> {
     const STEP: usize = 16 * 1024;
     let mut decoder = GzipDecoder::new(packed);
@@ -142,16 +143,16 @@ async fn unpack(packed: &[u8], limit: usize, room: &mut Room<'_>) -> Result<Byte
             return Ok(all.freeze());
         }
         if all.len() > limit {
-            let problem = format!("the unpacked body is longer than the {limit} bytes that are taken");
+            let problem = format!("the decompressed body is longer than {limit} bytes");
             return Err(Problem::too_large(problem));
         }
         room.make(all.len())?;
-        // Unpacking never waits by itself, and others want to run.
+        // Decompression never waits, so it has to let other tasks run.
         tokio::task::consume_budget().await;
     }
 }
 
-/// Room in memory that a body has taken.
+/// Memory that is reserved for a body.
 struct Room<'a> {
     state: &'a State,
     permit: Option<SemaphorePermit<'a>>,
@@ -159,13 +160,13 @@ struct Room<'a> {
 }
 
 impl Room<'_> {
-    /// Makes it hold `bytes`.
+    /// Reserves memory for `bytes`.
     fn make(&mut self, bytes: usize) -> Result<(), Problem> {
         let missing_kib = bytes.saturating_sub(self.bytes).div_ceil(1024);
         if missing_kib == 0 {
             return Ok(());
         }
-        // In larger steps, so that few frames have to ask.
+        // Larger steps need fewer reservations.
         let kib = missing_kib.max(FREE_KIB);
         let more = u32::try_from(kib).ok().and_then(|kib| self.state.buffered_kib.try_acquire_many(kib).ok());
         let more = more.ok_or_else(|| {

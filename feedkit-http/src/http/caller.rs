@@ -1,4 +1,4 @@
-//! Who asks: the request's id, the client's address, and, once a token has said so, the user.
+//! The caller of a request: the request's id, the client's address, and later the user.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,25 +14,25 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 use super::allowance::Allowance;
 use feedkit_core::UserId;
 
-/// Names a request, in its head, its answer's head, problems and the log.
+/// The header with a request's id. Requests, answers, problems and log lines have this id.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Longest request id that is taken over from a client.
+/// Maximum length of a request id from a client.
 const MAX_REQUEST_ID: usize = 64;
 
-/// What is known of a request besides what it asks for.
+/// The caller of a request.
 pub(crate) struct Caller {
     request_id: SmolStr,
     address: Option<IpAddr>,
     user: OnceLock<UserId>,
-    /// What the answer's head says about rate limits.
+    /// The values of the `RateLimit-*` headers.
     allowance: OnceLock<Allowance>,
 }
 
 impl Caller {
-    /// The caller of `request`, which came through these proxies, if any.
+    /// The caller of `request`. `trusted` are the proxies whose `X-Forwarded-For` is trusted.
     pub(crate) fn new(request: &Request, trusted: &[IpNet]) -> Self {
         let peer = request.remote_addr().as_socket_addr().map(|a| a.ip().to_canonical());
         Caller {
@@ -53,12 +53,13 @@ impl Caller {
         &self.request_id
     }
 
-    /// The client's address; none for a connection that has none, such as one over a Unix socket.
+    /// The client's address. A connection over a Unix socket has none.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         self.address
     }
 
-    /// What is limited together: an IPv4 address, or an IPv6 network of 64 bits, which is what one client gets.
+    /// The key of the address limit: an IPv4 address, or the /64 network of an IPv6 address, because one
+    /// client gets a whole /64.
     pub(crate) fn network(&self) -> SmolStr {
         match self.address {
             Some(IpAddr::V4(v4)) => format_smolstr!("{v4}"),
@@ -69,28 +70,28 @@ impl Caller {
         }
     }
 
-    /// Who it is, once a token has been believed.
+    /// The user, once a token has been verified.
     pub(crate) fn user(&self) -> Option<&UserId> {
         self.user.get()
     }
 
-    /// Notes who it is; the first one stands.
+    /// Sets the user. Only the first call has an effect.
     pub(crate) fn identified(&self, user: &UserId) {
         self.user.get_or_init(|| user.clone());
     }
 
-    /// What is left of what the caller may do.
+    /// The caller's remaining allowance.
     pub(crate) fn allowance(&self) -> Option<&Allowance> {
         self.allowance.get()
     }
 
-    /// Notes what is left; the first one stands.
+    /// Sets the remaining allowance. Only the first call has an effect.
     pub(crate) fn allowed(&self, allowance: Allowance) {
         self.allowance.get_or_init(|| allowance);
     }
 }
 
-/// The id that a client, or a proxy, has given the request, if it is fit for a log.
+/// The request id from a client or proxy, if it is safe to log.
 fn given_id(headers: &HeaderMap) -> Option<SmolStr> {
     let id = headers.get(REQUEST_ID)?.as_bytes();
     let sane = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:/+=@~".contains(b);
@@ -100,7 +101,7 @@ fn given_id(headers: &HeaderMap) -> Option<SmolStr> {
     std::str::from_utf8(id).ok().map(SmolStr::new)
 }
 
-/// 88 bits that look random: short enough to lie inline in a [`SmolStr`].
+/// A new request id of 88 pseudo-random bits. It is short enough to be stored inline in a [`SmolStr`].
 fn fresh_id() -> SmolStr {
     static SEED: LazyLock<u64> = LazyLock::new(|| Uuid::now_v7().as_u128() as u64);
     static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -108,8 +109,9 @@ fn fresh_id() -> SmolStr {
     format_smolstr!("{:022x}", xxh3_128_with_seed(&number.to_le_bytes(), *SEED) >> 40)
 }
 
-/// The address a request came from: the peer's own, or, as long as that is a trusted proxy's, the one which that
-/// proxy names. `X-Forwarded-For` is read from its end, since only what trusted proxies wrote there can be believed.
+/// The address that a request came from. It starts with the peer's address, and while that is a
+/// trusted proxy, it continues with the address that the proxy reports. `X-Forwarded-For` is read from
+/// its end, because only entries from trusted proxies can be trusted.
 fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
     let mut client = peer;
@@ -118,7 +120,7 @@ fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
         if !is_trusted(client) {
             break;
         }
-        // Whatever stands before something unreadable was not written by a proxy of ours.
+        // Entries before an unreadable one were not written by a trusted proxy.
         let Some(address) = std::str::from_utf8(hop).ok().and_then(|hop| hop_address(hop.trim())) else {
             break;
         };

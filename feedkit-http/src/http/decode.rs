@@ -1,4 +1,4 @@
-//! From a body to events, complete and checked.
+//! Decoding a body into complete, validated events.
 
 use poem::Request;
 use poem::http::HeaderName;
@@ -13,10 +13,10 @@ use feedkit_core::{Event, EventId, EventPolicy, JsonCodec, Timestamp};
 
 use crate::Problem;
 
-/// The event that `json` describes, as it goes into the log: with an id, its time, and when it was received, which
-/// is `now`, whatever the client says.
+/// Decodes `json` into an event for the log. The event has an id and a time, and its receive time is
+/// `now`, whatever the client sends.
 ///
-/// `key` is the id that came beside the body.
+/// `key` is the id from the header `Idempotency-Key`.
 pub(crate) fn event(
     policy: &EventPolicy,
     json: &[u8],
@@ -27,7 +27,7 @@ pub(crate) fn event(
     let id = match (&wire.id, key) {
         (_, Some(key)) => key,
         (None, None) => EventId::new(now),
-        // Not used: saves the random bits.
+        // This value is not used. A constant saves random bits.
         (Some(_), None) => EventId::derived(now, 0),
     };
     let mut event = policy.admit(wire, &Defaults { reference: now, id, time: now })?;
@@ -41,7 +41,7 @@ pub(crate) fn event(
     Ok(event)
 }
 
-/// The log's record of an event.
+/// The record of an event for the log.
 pub(crate) fn record(event: &Event) -> NewRecord {
     NewRecord::keyed(event.user.as_str(), JsonCodec::encode(event))
 }
@@ -59,20 +59,20 @@ pub(crate) fn idempotency_key(request: &Request) -> Result<Option<EventId>, Prob
     })
 }
 
-/// Refuses a key that could not become the id of anything.
+/// Refuses `Idempotency-Key` on a batch, where it could not become the id of an event.
 pub(crate) fn no_idempotency_key(request: &Request) -> Result<(), Problem> {
     if request.headers().contains_key(&IDEMPOTENCY_KEY) {
-        let detail = "`Idempotency-Key` is for single events; give each event of a batch an `id` of its own";
+        let detail = "`Idempotency-Key` is for single events; give each event of a batch its own `id`";
         return Err(Problem::invalid(detail).field("Idempotency-Key"));
     }
     Ok(())
 }
 
-/// The items of a JSON array, each as it stands.
+/// The items of a JSON array, without decoding them.
 ///
 /// # Errors
 ///
-/// 400 when it is no array; 413 when there are more than `max`.
+/// 400 when `json` is not an array; 413 when it has more than `max` items.
 pub(crate) fn array(json: &[u8], max: usize) -> Result<Vec<&[u8]>, Problem> {
     let mut too_many = false;
     let mut reader = serde_json::Deserializer::from_slice(json);
@@ -90,7 +90,7 @@ pub(crate) fn array(json: &[u8], max: usize) -> Result<Vec<&[u8]>, Problem> {
 ///
 /// # Errors
 ///
-/// 413 when there are more than `max`.
+/// 413 when there are more than `max` lines.
 pub(crate) fn lines(text: &[u8], max: usize) -> Result<Vec<&[u8]>, Problem> {
     let mut items = Vec::new();
     for line in text.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
@@ -106,7 +106,7 @@ fn over(max: usize) -> Problem {
     Problem::too_large(format!("a batch has at most {max} events"))
 }
 
-/// Stops before it holds more than it may.
+/// Collects array items, and stops at the maximum.
 struct Items<'a> {
     max: usize,
     too_many: &'a mut bool,

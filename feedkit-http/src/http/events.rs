@@ -16,10 +16,10 @@ use feedkit_core::codec::InvalidEvent;
 use feedkit_core::sink::NewRecord;
 use feedkit_core::{Authorizer, Clock, Error, EventId, EventSink, Position, Result};
 
-/// Takes one event in; answers when the log has acknowledged it.
+/// Accepts one event, and answers when the log has acknowledged it.
 pub(crate) struct PostEvent(pub(crate) Arc<State>);
 
-/// What is answered.
+/// The answer.
 #[derive(Serialize)]
 struct Accepted {
     id: EventId,
@@ -51,7 +51,7 @@ impl PostEvent {
         }
         let _room = state.admit(1)?;
         let outcome = state.send(vec![decode::record(&event)]).await.into_iter().next();
-        let outcome = outcome.unwrap_or_else(|| Err(Error::uncertain("the log said nothing")));
+        let outcome = outcome.unwrap_or_else(|| Err(Error::uncertain("the log returned no outcome")));
         let position = state.taken(event.id, outcome)?;
         state.metrics.accepted.inc();
         let accepted = Accepted { id: event.id, position: position.to_string() };
@@ -60,7 +60,8 @@ impl PostEvent {
 }
 
 impl State {
-    /// Hands records to the log and waits, but not for ever.
+    /// Sends records to the log, and waits for at most
+    /// [`answer_timeout`](crate::GatewayOptions::answer_timeout).
     pub(super) async fn send(&self, records: Vec<NewRecord>) -> Vec<Result<Position>> {
         let count = records.len();
         let timer = self.metrics.acknowledged.start_timer();
@@ -70,7 +71,7 @@ impl State {
         sent.unwrap_or_else(|late| (0..count).map(|_| Err(Error::uncertain(late.to_string()))).collect())
     }
 
-    /// What a client is told of the log's outcome for the event `id`.
+    /// Converts the log's outcome for the event `id` into an answer.
     pub(super) fn taken(&self, id: EventId, outcome: Result<Position>) -> Result<Position, Problem> {
         static REFUSES: Seldom = Seldom::new();
         outcome.map_err(|error| {
@@ -80,9 +81,9 @@ impl State {
             }
             self.metrics.rejected("unavailable", 1);
             if REFUSES.due() {
-                tracing::warn!(?error, "the log takes nothing");
+                tracing::warn!(?error, "the log does not accept events");
             }
-            // Safe also when it was taken after all. The id may be one that the client has not heard of.
+            // Sending again is safe even if the log has the event. The client may not know the id yet.
             let detail = format!("the log did not acknowledge; send the event again with the id {id}");
             Problem::unavailable(detail).retry_after(Duration::from_secs(1))
         })
@@ -94,7 +95,7 @@ impl State {
         Problem::from(invalid)
     }
 
-    /// What a client is told who writes in another's name.
+    /// The answer to a client that writes as another user.
     pub(super) fn not_theirs(&self, user: &str) -> Problem {
         self.metrics.rejected("forbidden", 1);
         Problem::forbidden(format!("this token may not write events of {user}")).field("userId")

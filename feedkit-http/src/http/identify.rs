@@ -1,4 +1,4 @@
-//! Who sends a request.
+//! Finding the user of a request.
 
 use std::sync::Arc;
 

@@ -1,15 +1,15 @@
-//! What every request goes through, how events come in, and the server.
+//! The path of a request: routes, caller, admission, body, events.
 //!
-//! | module | what is in it |
+//! | module | what it contains |
 //! |---|---|
-//! | `routes`, `paths` | which endpoint answers which path |
-//! | `outermost` | what every answer gets: a request id, a problem instead of an error, headers, a log line, counts |
-//! | `caller` | who asks: request id, client address, and later the user |
-//! | `identify` | who sends the request, by its token |
-//! | `admission`, `allowance` | rate limits, and how many events wait for the log at once |
-//! | `body` | a body's bytes, within bounds, unpacked |
-//! | `decode` | from a body to events |
-//! | `events`, `batch` | the two ways in |
+//! | `routes`, `paths` | the endpoint of each path |
+//! | `outermost` | adds to each answer: request id, problem details, headers, log line, metrics |
+//! | `caller` | the caller: request id, client address, and later the user |
+//! | `identify` | finds the user by the request's token |
+//! | `admission`, `allowance` | rate limits, and the limit of events that wait for the log |
+//! | `body` | reads and decompresses a body, within limits |
+//! | `decode` | decodes a body into events |
+//! | `events`, `batch` | the two routes for writes |
 //! | `probes` | health and metrics |
 
 mod access_log;

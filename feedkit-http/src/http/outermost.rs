@@ -1,4 +1,4 @@
-//! What every request goes through first, and every answer last.
+//! The outermost endpoint: every request passes it first, and every answer last.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -22,7 +22,8 @@ static LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 static REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 static RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
-/// Names the request, turns errors and panics into problems, adds headers, counts, and writes the access log.
+/// Gives the request an id, converts errors and panics to problems, adds headers, updates metrics, and
+/// writes the access log.
 pub(crate) struct Outermost<E> {
     state: Arc<State>,
     inner: E,
@@ -40,7 +41,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Outermost<E> {
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let started = Instant::now();
-        // Shutdown waits for this.
+        // The shutdown waits for this token.
         let _unanswered = self.state.unanswered.token();
         let caller = Arc::new(Caller::new(&request, &self.state.options.trusted_proxies));
         request.set_data(Arc::clone(&caller));
@@ -70,7 +71,7 @@ type Routed = (Response, Option<Arc<str>>);
 
 fn as_it_is(answer: Response, caller: &Caller) -> Routed {
     let route = answer.data::<PathPattern>().map(|p| Arc::clone(&p.0));
-    // A problem that was returned as an answer did not know the request's name.
+    // A problem that an endpoint returned as an answer has no request id yet.
     match answer.data::<Problem>() {
         Some(problem) => (problem.answer(caller.request_id()), route),
         None => (answer, route),
@@ -87,7 +88,9 @@ fn problem_for(error: poem::Error, method: &Method, caller: &Caller) -> Routed {
     }
     if error.is::<MethodNotAllowedError>() {
         let allowed = paths::methods(route.as_deref().unwrap_or_default());
-        let problem = Problem::method_not_allowed(format!("not by {method}, but by {allowed}"));
+        let problem = Problem::method_not_allowed(format!(
+            "this route does not support {method}; it supports {allowed}"
+        ));
         let mut answer = problem.answer(caller.request_id());
         answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
         return (answer, route);
@@ -113,7 +116,7 @@ fn add_headers(headers: &mut HeaderMap, caller: &Caller) {
     if !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    // A page has to bring its own policy; anything else is no page.
+    // A page has to set its own policy. Other answers get one that allows nothing.
     let page = headers.get(CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"text/html"));
     if !page && !headers.contains_key(CONTENT_SECURITY_POLICY) {
         let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");

@@ -1,4 +1,4 @@
-//! What orchestrators and Prometheus ask.
+//! The routes for orchestrators and Prometheus.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use feedkit_core::health::{Component, Condition};
 /// `GET /health/live`: the process answers.
 pub(crate) struct Live;
 
-/// `GET /health/ready`: whether to send requests here, with every component.
+/// `GET /health/ready`: whether the gateway can serve requests, with every component.
 pub(crate) struct Ready(pub(crate) Arc<State>);
 
-/// `GET /metrics`: all that the registry holds, as text.
+/// `GET /metrics`: all metrics of the registry, as text.
 pub(crate) struct ShowMetrics(pub(crate) Arc<State>);
 
 #[derive(Serialize)]

@@ -1,6 +1,6 @@
-//! Bodies of requests, and answers of what is not a read.
+//! The bodies of requests, and the answers of calls that are not reads.
 
-#![allow(dead_code, reason = "these types only describe what others answer")]
+#![allow(dead_code, reason = "these types only describe the answers of endpoints")]
 
 use serde::Serialize;
 use utoipa::openapi::schema::{
@@ -18,43 +18,43 @@ use feedkit_core::{MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_ATTRIBUTES, MAX_
 /// The event is in the log.
 #[derive(Serialize, ToSchema)]
 pub(super) struct AcceptedAnswer {
-    /// The event's id: the one it came with, or the one it was given.
+    /// The event's id: the client's own, or the one that the gateway gave it.
     id: EventId,
-    /// Where it is: reads with `after` and this show it.
+    /// The event's position. A read with `after` and this value shows the event.
     #[schema(value_type = Position)]
     position: String,
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Serialize, ToSchema)]
 pub(super) struct BatchAnswer {
-    /// How many events are in the log.
+    /// The number of events that are in the log.
     #[schema(minimum = 0)]
     accepted: i64,
-    /// What became of each, in order.
+    /// The outcome of each event, in the order of the batch.
     results: Vec<Outcome>,
 }
 
-/// What became of one event.
+/// The outcome of one event.
 #[derive(Serialize, ToSchema)]
 #[serde(tag = "status", rename_all = "lowercase")]
 pub(super) enum Outcome {
-    /// It is in the log.
+    /// The event is in the log.
     Accepted {
-        /// Its id.
+        /// The event's id.
         id: EventId,
-        /// Where it is.
+        /// The event's position.
         #[schema(value_type = Position)]
         position: String,
     },
-    /// It will never be taken as it is.
+    /// The event is not valid. Do not send it again.
     Invalid {
-        /// What is wrong with it.
+        /// The fault of the event.
         problem: ProblemBody<'static>,
     },
-    /// It was not taken; send it again with the same id.
+    /// The log did not acknowledge the event. Send it again with the same id.
     Retry {
-        /// What is wrong now.
+        /// The reason.
         problem: ProblemBody<'static>,
     },
 }
@@ -72,7 +72,7 @@ enum Live {
     Live,
 }
 
-/// Whether to send requests here.
+/// Whether the gateway can serve requests.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ReadyAnswer {
     status: Readiness,
@@ -80,13 +80,13 @@ pub(super) struct ReadyAnswer {
     components: Vec<Component>,
 }
 
-/// Whether to send requests here.
+/// Whether the gateway can serve requests.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Readiness {
-    /// All is well.
+    /// All components work.
     Ready,
-    /// Something is missing, but requests are served.
+    /// A component does not work, but the gateway serves requests.
     Degraded,
     /// Requests fail.
     Unready,
@@ -105,7 +105,7 @@ pub(super) fn event(policy: &EventPolicy) -> Object {
         .enum_values(Some(kinds.collect::<Vec<_>>()));
     let text = ObjectBuilder::new()
         .schema_type(or_null(Type::String))
-        .description(Some("What was written; posts and comments only. No NUL."))
+        .description(Some("The text of a post or comment. It may not contain a NUL."))
         .max_length(Some(MAX_TEXT_CHARS))
         .pattern(Some(NO_NUL));
     let attribute = ObjectBuilder::new()
@@ -116,7 +116,7 @@ pub(super) fn event(policy: &EventPolicy) -> Object {
     let attributes = ObjectBuilder::new()
         .schema_type(or_null(Type::Object))
         .description(Some(format!(
-            "Anything else to be kept. Names have at most {MAX_ATTRIBUTE_NAME} bytes, values {MAX_ATTRIBUTE_VALUE}; no NUL."
+            "More data to store. Names have at most {MAX_ATTRIBUTE_NAME} bytes, values {MAX_ATTRIBUTE_VALUE}, and neither may contain a NUL."
         )))
         .max_properties(Some(MAX_ATTRIBUTES))
         .property_names(Some(
@@ -138,7 +138,7 @@ pub(super) fn event(policy: &EventPolicy) -> Object {
         .required("type")
         .property(
             "id",
-            nullable::<EventId>("The action's own name: sending it again with the same id is safe."),
+            nullable::<EventId>("The id of the action. Sending it again with the same id is safe."),
         )
         .property("timestamp", time())
         .property("text", text)
@@ -157,10 +157,10 @@ fn time() -> ObjectBuilder {
     ObjectBuilder::new()
         .schema_type(or_null(Type::String))
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
-        .description(Some("When it happened; when absent, now."))
+        .description(Some("When the action happened. Default: now."))
 }
 
-/// The schema of `T`, or null, which counts as absent.
+/// The schema of `T`, or null, which means absent.
 fn nullable<T: PartialSchema>(description: &str) -> RefOr<Schema> {
     match T::schema() {
         RefOr::T(Schema::Object(mut object)) => {

@@ -1,4 +1,4 @@
-//! The document, put together.
+//! Assembling the document.
 
 use utoipa::ToSchema;
 use utoipa::openapi::schema::ComponentsBuilder;
@@ -29,18 +29,18 @@ pub(super) fn document(options: &GatewayOptions) -> OpenApi {
         .title("feedkit")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(
-            "A real-time social feed: takes users' actions in, counts each exactly once, and tells those whom it \
-             concerns. Times are RFC 3339 in UTC. Whatever goes wrong is answered as `application/problem+json` (RFC \
-             9457) whose `type` never changes its meaning.",
+            "A real-time social feed. It accepts users' actions, counts each exactly once, and notifies the people \
+             concerned. Times are RFC 3339 in UTC. Errors are `application/problem+json` (RFC 9457) with a stable \
+             `type`.",
         ))
         .license(Some(utoipa::openapi::License::new(env!("CARGO_PKG_LICENSE"))))
         .build();
     let tags = [
-        ("events", "Users' actions, on their way into the log."),
-        ("posts", "What has become of them. Counts are real-time, the rest comes from the history."),
-        ("alerts", "What the rules raised."),
+        ("events", "Users' actions."),
+        ("posts", "Posts and their counts. Counts are real-time; the rest comes from the history."),
+        ("alerts", "The alerts of the rules."),
         ("live", "Notifications as they happen."),
-        ("operation", "For those who run a gateway, and for programs that read this."),
+        ("operation", "Health, metrics and this document."),
     ];
     let tags = tags.map(|(name, text)| TagBuilder::new().name(name).description(Some(text)).build());
     OpenApiBuilder::new()

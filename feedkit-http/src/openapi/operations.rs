@@ -1,4 +1,4 @@
-//! Every call there is, with all that it may answer.
+//! All calls, with their answers.
 
 use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder};
 use utoipa::openapi::request_body::RequestBodyBuilder;
@@ -32,7 +32,8 @@ pub(super) fn paths(options: &GatewayOptions) -> Paths {
     add(
         "/health/live",
         Get,
-        health("isLive", "Whether the process answers").response("200", json("It does.", "LiveAnswer")),
+        health("isLive", "Whether the process answers")
+            .response("200", json("The process answers.", "LiveAnswer")),
     );
     add("/health/ready", Get, ready());
     add("/metrics", Get, metrics());
@@ -45,10 +46,10 @@ fn post_event() -> OperationBuilder {
     let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("Event"))).build();
     let body =
         RequestBodyBuilder::new().content("application/json", body).required(Some(Required::True)).build();
-    write("postEvent", "Take one event in")
+    write("postEvent", "Send one event")
         .description(Some(
-            "Answers when the log has acknowledged the event. Sending one again with the same id is safe, and answered \
-             the same.",
+            "Answers when the log has acknowledged the event. Sending an event again with the same id is safe, and \
+             gets the same answer.",
         ))
         .parameter(p::idempotency_key())
         .request_body(Some(body))
@@ -57,28 +58,29 @@ fn post_event() -> OperationBuilder {
 
 fn post_batch(options: &GatewayOptions) -> OperationBuilder {
     let array = ContentBuilder::new().schema(Some(bodies::batch(options.max_batch_events))).build();
-    let lines = ObjectBuilder::new().schema_type(Type::String).description(Some("An event a line.")).build();
+    let lines =
+        ObjectBuilder::new().schema_type(Type::String).description(Some("One event per line.")).build();
     let lines = ContentBuilder::new().schema(Some(Schema::Object(lines))).build();
     let body = RequestBodyBuilder::new()
         .content("application/json", array)
         .content("application/x-ndjson", lines)
         .required(Some(Required::True))
         .build();
-    write("postEvents", "Take many events in")
+    write("postEvents", "Send many events")
         .description(Some(format!(
-            "At most {} events, as an array or a line each; each has an outcome of its own, in order. A batch of n \
-             spends n of what the rate limit allows.",
+            "At most {} events, as an array or one per line. The answer has one outcome per event, in the same order. \
+             A batch of n events costs n of the rate limit.",
             options.max_batch_events
         )))
         .request_body(Some(body))
-        .response("200", limited(json("What became of each event.", "BatchAnswer")))
+        .response("200", limited(json("The outcome of each event.", "BatchAnswer")))
 }
 
 fn read_post(options: &GatewayOptions) -> OperationBuilder {
-    read(options, "readPost", "One post as it stands")
+    read(options, "readPost", "One post")
         .parameter(p::post())
         .parameter(p::after())
-        .response("200", json("The post; with zeros and no author while nobody has named it.", "PostAnswer"))
+        .response("200", json("The post. An unknown post has zero counts and no author.", "PostAnswer"))
 }
 
 fn read_comments(options: &GatewayOptions) -> OperationBuilder {
@@ -87,65 +89,68 @@ fn read_comments(options: &GatewayOptions) -> OperationBuilder {
         .parameter(p::limit())
         .parameter(p::comment_cursor())
         .parameter(p::after())
-        .response("200", json("A page of them.", "CommentsAnswer"))
+        .response("200", json("A page of comments.", "CommentsAnswer"))
 }
 
 fn read_activity(options: &GatewayOptions) -> OperationBuilder {
-    read(options, "readActivity", "What happened to a post, by hour or by day")
-        .description(Some("At most 744 hours or 1,098 days. Buckets in which nothing happened are left out."))
+    read(options, "readActivity", "The activity of a post by hour or by day")
+        .description(Some("At most 744 hours or 1,098 days. Empty buckets are omitted."))
         .parameter(p::post())
-        .parameter(p::choice("by", "The buckets' width.", &["hour", "day"], "hour"))
+        .parameter(p::choice("by", "The width of the buckets.", &["hour", "day"], "hour"))
         .parameter(p::time(
             "from",
-            "Buckets that start from here on; by default 24 hours or 30 days before `to`.",
+            "The buckets start at or after this time. Default: 24 hours or 30 days before `to`.",
         ))
-        .parameter(p::time("to", "Buckets that start before; by default the present one is the last."))
+        .parameter(p::time(
+            "to",
+            "The buckets start before this time. By default, the current bucket is the last.",
+        ))
         .parameter(p::after())
         .response("200", json("The buckets, oldest first.", "ActivityAnswer"))
 }
 
 fn read_top(options: &GatewayOptions) -> OperationBuilder {
     let windows = &["1h", "24h", "7d", "30d", "all"];
-    read(options, "readTop", "The most liked posts, or those that trend")
+    read(options, "readTop", "The most liked posts, or the trending posts")
         .description(Some(
-            "Lists for a `window` come from the history and may be a little old; the others are real-time.",
+            "Lists for a `window` come from the history and may be a few seconds old. The other lists are real-time.",
         ))
-        .parameter(p::choice("by", "What they are ordered by.", &["likes", "trending"], "likes"))
+        .parameter(p::choice("by", "The order of the list.", &["likes", "trending"], "likes"))
         .parameter(p::choice(
             "window",
-            "How far back likes count; goes with `by=likes` only.",
+            "The window in which likes count. Only with `by=likes`.",
             windows,
             "all",
         ))
         .parameter(p::limit())
         .parameter(p::after())
-        .response("200", json("The list, the first the highest.", "TopAnswer"))
+        .response("200", json("The list, highest first.", "TopAnswer"))
 }
 
 fn read_likes() -> OperationBuilder {
-    personal("readMyLikes", "Which of some posts the asker likes", "posts")
+    personal("readMyLikes", "Which of the given posts the caller likes", "posts")
         .parameter(p::posts())
         .parameter(p::after())
         .response("504", problem(504))
-        .response("200", json("Those that they like.", "LikedAnswer"))
+        .response("200", json("The given posts that the caller likes.", "LikedAnswer"))
 }
 
 fn read_alerts() -> OperationBuilder {
     personal("readAlerts", "Alerts, newest first, for moderators", "alerts")
-        .description(Some("Needs the role `moderator`."))
+        .description(Some("This requires the role `moderator`."))
         .parameter(p::limit())
         .parameter(p::alert_cursor())
         .parameter(p::after())
         .response("403", problem(403))
         .response("504", problem(504))
-        .response("200", json("A page of them.", "AlertsAnswer"))
+        .response("200", json("A page of alerts.", "AlertsAnswer"))
 }
 
 fn open_socket() -> OperationBuilder {
     answering(operation("openSocket", "A WebSocket for notifications", "live"), &[400, 403, 429, 503])
         .description(Some(
-            "The token is sent inside, as the first frame, or as a second `Sec-WebSocket-Protocol` after `feedkit.v1`. \
-             The frames are described in the AsyncAPI document.",
+            "The client sends its token in the first frame, or as a second `Sec-WebSocket-Protocol` after \
+             `feedkit.v1`. The AsyncAPI document describes the frames.",
         ))
         .security(SecurityRequirement::default())
         .response("101", plain("The socket is open."))
@@ -162,8 +167,8 @@ fn open_stream(options: &GatewayOptions) -> OperationBuilder {
 }
 
 fn ready() -> OperationBuilder {
-    health("isReady", "Whether to send requests here, component by component")
-        .response("200", json("Requests are served.", "ReadyAnswer"))
+    health("isReady", "Whether the gateway can serve requests, with each component")
+        .response("200", json("The gateway serves requests.", "ReadyAnswer"))
         .response("503", json("Requests fail, or the gateway is stopping.", "ReadyAnswer"))
 }
 
@@ -189,7 +194,7 @@ fn operation(id: &str, summary: &str, tag: &str) -> OperationBuilder {
     OperationBuilder::new().operation_id(Some(id)).summary(Some(summary)).tag(tag)
 }
 
-/// A call that is answered to anybody, whatever it says.
+/// A call that needs no token.
 fn health(id: &str, summary: &str) -> OperationBuilder {
     answering(operation(id, summary, "operation"), &[]).security(SecurityRequirement::default())
 }
@@ -199,19 +204,19 @@ fn write(id: &str, summary: &str) -> OperationBuilder {
         .security(bearer())
 }
 
-/// A read that is open to anybody, unless the options say otherwise.
+/// A read that needs no token, unless the options require one.
 fn read(options: &GatewayOptions, id: &str, summary: &str) -> OperationBuilder {
     let read = answering(operation(id, summary, "posts"), &[400, 401, 422, 503, 504]);
     let read = if options.reads_need_token { read } else { read.security(SecurityRequirement::default()) };
     read.security(bearer())
 }
 
-/// A read that depends on who asks.
+/// A read whose answer depends on the caller.
 fn personal(id: &str, summary: &str, tag: &str) -> OperationBuilder {
     answering(operation(id, summary, tag), &[400, 401, 422, 503]).security(bearer())
 }
 
-/// May be answered by these problems, besides those that anything may be answered by.
+/// Adds these problems to the answers, and the one that every call may have.
 fn answering(operation: OperationBuilder, problems: &[u16]) -> OperationBuilder {
     let operation = operation.response("500", problem(500));
     problems

@@ -14,7 +14,7 @@ use super::document::document;
 use crate::Problem;
 use crate::state::State;
 
-/// What the page may do. Swagger UI holds its icons as `data:`.
+/// The page's Content-Security-Policy. Swagger UI has its icons as `data:` URLs.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -34,7 +34,7 @@ pub(crate) fn routes(route: Route, state: &Arc<State>) -> Route {
     let mut route = route
         .at("/openapi.json", poem::get(Static::new("application/json", document.into())))
         .at("/docs", poem::get(Static::new("text/html; charset=utf-8", page)))
-        // The page's own addresses are relative to it.
+        // The addresses in the page are relative.
         .at("/docs/", poem::get(poem::endpoint::make_sync(to_page)))
         .at("/docs/start.js", poem::get(Static::new("text/javascript; charset=utf-8", start)));
     for &(name, content_type) in FILES {
@@ -47,7 +47,7 @@ fn to_page(_: Request) -> Response {
     Response::builder().status(StatusCode::PERMANENT_REDIRECT).header(LOCATION, "../docs").finish()
 }
 
-/// The same bytes each time.
+/// A response with static bytes.
 struct Static {
     content_type: &'static str,
     body: Bytes,
@@ -67,7 +67,7 @@ impl Endpoint for Static {
     }
 }
 
-/// A file of Swagger UI, out of the program.
+/// A file of Swagger UI from the binary.
 struct Vendored {
     name: &'static str,
     content_type: &'static str,

@@ -9,8 +9,8 @@ use crate::reads::{DEFAULT_LIMIT, MAX_LIMIT, MAX_POSTS};
 use feedkit_core::{EventId, Position, PostId, Timestamp};
 
 pub(super) fn post() -> Parameter {
-    let text = "The post. One that nobody has named yet has no counts, and is no error. The name `top` is taken by the \
-                list: ask for a post of that name as `/api/posts/%74op`.";
+    let text = "The post. An unknown post has no counts, which is not an error. `/api/posts/top` is the list; a post \
+                with the id `top` is at `/api/posts/%74op`.";
     ParameterBuilder::new()
         .name("id")
         .parameter_in(ParameterIn::Path)
@@ -21,8 +21,8 @@ pub(super) fn post() -> Parameter {
 }
 
 pub(super) fn after() -> Parameter {
-    let text = "Waits until the write at this position can be read, and answers 504 when that takes too long. Cached \
-                answers are passed over.";
+    let text = "Waits until the write at this position is visible, and answers 504 when that takes too long. It \
+                bypasses cached answers.";
     query("after", text, Position::schema())
 }
 
@@ -32,7 +32,7 @@ pub(super) fn limit() -> Parameter {
         .minimum(Some(1))
         .maximum(Some(MAX_LIMIT as i32))
         .default(Some(DEFAULT_LIMIT.into()));
-    query("limit", "How many.", limit)
+    query("limit", "The maximum number of items.", limit)
 }
 
 /// The cursor of alerts; see `reads::cursor`: base64url of eight bytes, the first bit being zero.
@@ -47,7 +47,7 @@ pub(super) fn comment_cursor() -> Parameter {
 
 fn cursor(pattern: &str) -> Parameter {
     let cursor = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern));
-    query("cursor", "Where to go on: the `next` of the page before. Opaque.", cursor)
+    query("cursor", "The `next` of the page before. Opaque.", cursor)
 }
 
 pub(super) fn time(name: &str, text: &str) -> Parameter {
@@ -68,7 +68,7 @@ pub(super) fn posts() -> Parameter {
         .items(Ref::from_schema_name("PostId"))
         .min_items(Some(1))
         .max_items(Some(MAX_POSTS));
-    let mut posts = query("posts", "The posts to ask about, with commas between.", ids);
+    let mut posts = query("posts", "A comma-separated list of posts.", ids);
     posts.required = Required::True;
     posts.style = Some(ParameterStyle::Form);
     posts.explode = Some(false);
@@ -80,7 +80,7 @@ pub(super) fn channels(max: usize) -> Parameter {
         .schema_type(Type::String)
         .pattern(Some("^(me|top|post:[A-Za-z0-9._~:@-]{1,128}|role:[A-Za-z0-9._~:@-]{1,128})$"));
     let channels = ArrayBuilder::new().items(channel).min_items(Some(1)).max_items(Some(max));
-    let text = "What to listen to, with commas between: `me`, `post:ID`, `role:NAME`, `top`.";
+    let text = "A comma-separated list of channels: `me`, `post:ID`, `role:NAME`, `top`.";
     let mut channels = query("channels", text, channels);
     channels.required = Required::True;
     channels.style = Some(ParameterStyle::Form);
@@ -89,12 +89,13 @@ pub(super) fn channels(max: usize) -> Parameter {
 }
 
 pub(super) fn idempotency_key() -> Parameter {
-    let text = "The event's id, for clients that cannot put it into the body.";
+    let text = "The event's id, for clients that cannot set it in the body.";
     header("Idempotency-Key", text, EventId::schema())
 }
 
 pub(super) fn last_event_id() -> Parameter {
-    let text = "The cursor of the last event received: what came after it is sent first.";
+    let text =
+        "The cursor of the last event that the client received. The stream first sends what came after it.";
     header("Last-Event-ID", text, ObjectBuilder::new().schema_type(Type::String))
 }
 

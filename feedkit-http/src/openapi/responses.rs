@@ -29,20 +29,21 @@ pub(super) fn with_content(
     plain(text).content(content_type, content)
 }
 
-/// A response that says all with its status.
+/// A response without a body.
 pub(super) fn plain(text: &str) -> ResponseBuilder {
     let id = ObjectBuilder::new().schema_type(Type::String);
-    let id =
-        HeaderBuilder::new().schema(id).description(Some("Names the request; to be said to an operator."));
+    let id = HeaderBuilder::new()
+        .schema(id)
+        .description(Some("The id of the request, for questions to an operator."));
     ResponseBuilder::new().description(text).header("X-Request-Id", id.build())
 }
 
-/// Adds the headers that tell of a rate limit.
+/// Adds the headers of the rate limit.
 pub(super) fn limited(response: ResponseBuilder) -> ResponseBuilder {
     response
-        .header("RateLimit-Limit", number("What may be spent at once; an event costs one."))
-        .header("RateLimit-Remaining", number("What is left of it."))
-        .header("RateLimit-Reset", number("Seconds until all of it is back."))
+        .header("RateLimit-Limit", number("The rate limit. One event costs one."))
+        .header("RateLimit-Remaining", number("How much of the limit is left."))
+        .header("RateLimit-Reset", number("Seconds until the whole limit is available again."))
 }
 
 /// A problem's response, among the document's components.
@@ -75,7 +76,7 @@ fn name(status: u16) -> String {
 }
 
 fn retry_after() -> Header {
-    number("Seconds to wait; absent when waiting will not help.")
+    number("How many seconds to wait. It is absent when waiting does not help.")
 }
 
 fn number(text: &str) -> Header {

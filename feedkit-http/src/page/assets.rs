@@ -60,7 +60,7 @@ impl Asset {
         }
     }
 
-    /// Changes with the content, so that a browser that has it need not load it again.
+    /// A tag that changes with the content, so that a browser loads a file only once.
     pub(super) fn etag(&self) -> String {
         format!("\"{:032x}\"", xxh3_128(self.bytes))
     }

@@ -1,7 +1,7 @@
-//! The live page: what happens at this gateway, to look at and to try, in a browser.
+//! The live page: a browser page that shows this gateway's feed and lets a visitor try it.
 //!
-//! It is served from the binary and made of plain files, without a build step; see `assets/`. Its client of the
-//! WebSocket, `feedkit-client.js`, is a file of its own that others may take.
+//! The binary contains the page's files. They need no build step; see `assets/`. The page's WebSocket
+//! client, `feedkit-client.js`, is a separate file that other pages can use.
 
 mod assets;
 mod routes;

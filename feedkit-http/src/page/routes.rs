@@ -12,7 +12,7 @@ use crate::state::State;
 
 /// Mounts the page and its files.
 ///
-/// All addresses in the page are relative to its own, so that it works wherever the routes are nested.
+/// All addresses in the page are relative, so that the page works wherever the routes are nested.
 pub(crate) fn routes(route: Route, _state: &Arc<State>) -> Route {
     mount(route)
 }
@@ -31,7 +31,8 @@ fn serve(asset: &'static Asset) -> impl Endpoint {
     make_sync(move |request| served.answer(&request))
 }
 
-/// Nothing but the gateway's own files and answers; no inline code, no framing, no HTML made of text.
+/// The page may load only the gateway's own files and answers. It may not run inline code, be framed, or
+/// turn text into HTML.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
@@ -40,12 +41,12 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-cache"),
     (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    // The address of the page never holds a token for longer than it takes to read it, but it names posts.
+    // The page removes a token from its address at once, but the address also names posts.
     (header::REFERRER_POLICY, "no-referrer"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
 ];
 
-/// A file with what is answered about it, put together once.
+/// A file with its headers, prepared once.
 struct Served {
     bytes: Bytes,
     etag: HeaderValue,
@@ -86,23 +87,23 @@ impl Served {
     }
 }
 
-/// Where a page is nested, its address has to end in a slash for the relative ones in it to hold. The address to go
-/// to, or `None` if all is well.
+/// The address to redirect to, or `None`. The page's address has to end in a slash, because the page
+/// uses relative addresses.
 fn with_slash(path: &str, query: Option<&str>) -> Option<String> {
     if path.ends_with('/') {
         return None;
     }
-    // Relative to the last segment: a proxy before us may have taken another part of the path away.
+    // The redirect is relative to the last segment, because a proxy may have removed a part of the path.
     let last = path.rsplit('/').next().unwrap_or_default();
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
     Some(format!("./{last}/{query}"))
 }
 
-/// Whether the browser has the present content already.
+/// Whether the browser already has the current content.
 fn matches(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let tags = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     tags.flat_map(|value| value.split(',')).map(str::trim).any(|tag| {
-        // A proxy that compresses makes the tag a weak one.
+        // A proxy that compresses turns the tag into a weak one.
         tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes()
     })
 }

@@ -1,4 +1,4 @@
-//! `GET /api/posts/{id}/activity`: what happened to a post, by hour or by day.
+//! `GET /api/posts/{id}/activity`: the activity of a post by hour or by day.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use feedkit_core::queries::{Activity, Bucket};
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// What happened to a post.
+/// The activity of a post.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ActivityAnswer {
     /// The buckets, oldest first; empty ones are left out.
@@ -42,15 +42,15 @@ pub(super) async fn activity(reads: Arc<Reads>, request: Request) -> Result<Resp
     Ok(encoded(StatusCode::OK, reads.history(key, after.is_some(), buckets).await?))
 }
 
-/// A width of buckets, and the bounds that go with it.
+/// A bucket width and its limits.
 #[derive(Clone, Copy)]
 struct By {
     name: &'static str,
     bucket: Bucket,
     width: Duration,
-    /// Buckets that are answered when no bounds are given, the present one included.
+    /// The number of buckets without `from`, including the current one.
     default: u32,
-    /// Most buckets of one answer.
+    /// Maximum number of buckets in one answer.
     max: u32,
 }
 
@@ -58,7 +58,8 @@ impl By {
     const HOUR: By = By { name: "hour", bucket: Bucket::Hour, width: HOUR, default: 24, max: 31 * 24 };
     const DAY: By = By { name: "day", bucket: Bucket::Day, width: DAY, default: 30, max: 3 * 366 };
 
-    /// The bounds within which buckets have to start, both on a bucket's start: equal answers have equal bounds.
+    /// The range in which buckets start. Both ends are rounded to a bucket's start, so that equal answers
+    /// have equal ranges.
     fn span(
         &self,
         from: Option<Timestamp>,

@@ -1,4 +1,4 @@
-//! `GET /api/alerts`: what was raised, for moderators.
+//! `GET /api/alerts`: the alerts, for moderators.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::Problem;
 use crate::answer::json;
 use feedkit_core::notification::{Audience, Notification};
 
-/// Who may read alerts.
+/// The role that may read alerts.
 const MODERATOR: &str = "moderator";
 
 /// A page of alerts, newest first.
@@ -31,14 +31,14 @@ pub(super) async fn alerts(reads: Arc<Reads>, request: Request) -> Result<Respon
     let who = reads.identify(&request).await?;
     let moderators = Audience::Role(MODERATOR.to_owned());
     if !reads.state.parts.authorizer.may_listen(&who, &moderators) {
-        return Err(Problem::forbidden("alerts are for those with the role moderator"));
+        return Err(Problem::forbidden("reading alerts requires the role moderator"));
     }
     let params = Params::of(&request, &["limit", "cursor", "after"])?;
     let limit = params.limit()?;
     let before = params.text("cursor").map(cursor::alert).transpose()?;
     reads.visible(params.after()?).await?;
 
-    // One more shows whether there is another page.
+    // One extra row shows whether there is another page.
     let mut rows = reads.ask(reads.state.parts.alerts.alerts(before, limit + 1)).await?;
     let more = rows.len() > limit;
     rows.truncate(limit);

@@ -1,4 +1,4 @@
-//! Historical answers, kept for a while; while one is looked up, others that want it wait for it.
+//! Cached historical answers. While one request looks an answer up, others for the same answer wait.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use super::optional::Optional;
 use crate::Problem;
 use feedkit_core::AnswerCache;
 
-/// How long a flight's result stays with the flights themselves; keeping it longer is the cache's business.
+/// How long a result stays among the flights. The cache keeps it longer.
 const LANDED: Duration = Duration::from_millis(1);
 
-/// A cache with single flight before it.
+/// A cache with single flight in front of it.
 pub(super) struct Cached {
     cache: Arc<dyn AnswerCache>,
     optional: Optional,
@@ -28,8 +28,8 @@ impl Cached {
         Cached { cache, optional: Optional::new("cached answers"), flights, ttl, answer_timeout }
     }
 
-    /// The answer kept under `key`, or what `fill` gives. Of many that want one at the same time one fills, and
-    /// all share what it gets, be it a problem.
+    /// The cached answer for `key`, or the result of `fill`. Of concurrent callers for one key, one runs
+    /// `fill`, and all share its result, even if that is a problem.
     pub(super) async fn find(
         &self,
         key: String,
@@ -42,7 +42,7 @@ impl Cached {
             return Ok(answer);
         }
         let flight = async {
-            // One that has just landed may have left it.
+            // A flight that has just ended may have stored the answer.
             if let Some(answer) = self.kept(&key).await {
                 return Ok(answer);
             }
@@ -54,7 +54,7 @@ impl Cached {
             .map_err(|problem: Arc<Problem>| (*problem).clone())
     }
 
-    /// What `fill` gives, and is kept from now on.
+    /// Runs `fill` and caches its answer.
     pub(super) async fn refresh(
         &self,
         key: &str,

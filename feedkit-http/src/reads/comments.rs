@@ -1,4 +1,4 @@
-//! `GET /api/posts/{id}/comments`: what was said about a post, newest first.
+//! `GET /api/posts/{id}/comments`: the comments of a post, newest first.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub(super) async fn comments(reads: Arc<Reads>, request: Request) -> Result<Resp
             let key = format!("comments:{post}:{limit}");
             reads.history(key, after.is_some(), page(&reads, &post, None, limit)).await?
         }
-        // Later pages are asked for once, by one reader.
+        // Later pages are rarely read twice, so they are not cached.
         Some(_) => encode(&page(&reads, &post, before, limit).await?),
     };
     Ok(encoded(StatusCode::OK, page))
@@ -50,7 +50,7 @@ async fn page(
     before: Option<CommentCursor>,
     limit: usize,
 ) -> Result<CommentsAnswer, Problem> {
-    // One more shows whether there is another page.
+    // One extra row shows whether there is another page.
     let mut comments = reads.ask(reads.state.parts.queries.comments(post, before, limit + 1)).await?;
     let more = comments.len() > limit;
     comments.truncate(limit);

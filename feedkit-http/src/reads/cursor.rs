@@ -1,4 +1,4 @@
-//! Page cursors: opaque to clients, base64url of the place they name.
+//! Page cursors. They are opaque to clients: the base64url form of a place in a list.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -26,10 +26,10 @@ pub(super) fn of_alert(number: u64) -> String {
     URL_SAFE_NO_PAD.encode(number.to_be_bytes())
 }
 
-/// The alert's number that `text` names.
+/// The number of the alert that `text` names.
 pub(super) fn alert(text: &str) -> Result<u64, Problem> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
-    // Alerts' numbers fit into a signed integer in every store.
+    // In every store, alert numbers fit into a signed integer.
     let number = bytes.map(u64::from_be_bytes).filter(|number| i64::try_from(*number).is_ok());
     number.ok_or_else(not_one)
 }
@@ -39,7 +39,7 @@ fn read_comment(text: &str) -> Option<CommentCursor> {
     let (millis, rest) = bytes.split_first_chunk::<8>()?;
     let (id, user) = rest.split_first_chunk::<16>()?;
     let time = Timestamp::from_millis(i64::from_be_bytes(*millis));
-    // What RFC 3339 can write: stores are not asked about other times.
+    // Only times that RFC 3339 can express reach a store.
     let range = Timestamp::from_millis(-62_167_219_200_000)..=Timestamp::MAX;
     Some(CommentCursor {
         time: Some(time).filter(|time| range.contains(time))?,

@@ -1,4 +1,4 @@
-//! `GET /api/users/me/likes`: which of some posts the asker likes.
+//! `GET /api/users/me/likes`: which of the given posts the caller likes.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use crate::Problem;
 use crate::answer::json;
 use feedkit_core::PostId;
 
-/// Most posts of one question.
+/// Maximum number of posts in one request.
 pub(crate) const MAX_POSTS: usize = 100;
 
-/// Those of the posts asked about that the asker likes.
+/// The given posts that the caller likes.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct LikedAnswer {
-    /// In the order asked; each once.
+    /// The posts in the order of the request, each once.
     liked: Vec<PostId>,
 }
 
@@ -32,10 +32,11 @@ pub(super) async fn liked(reads: Arc<Reads>, request: Request) -> Result<Respons
     Ok(json(StatusCode::OK, &LikedAnswer { liked }))
 }
 
-/// The posts in a list with commas.
+/// The posts in a comma-separated list.
 fn posts(list: Option<&str>) -> Result<Vec<PostId>, Problem> {
     let invalid = |detail: String| Problem::invalid(detail).field("posts");
-    let list = list.ok_or_else(|| invalid("`posts` is missing: ids of posts, with commas between".into()))?;
+    let list =
+        list.ok_or_else(|| invalid("`posts` is missing: a comma-separated list of post ids".into()))?;
     let mut posts: Vec<PostId> = Vec::new();
     for text in list.split(',') {
         let post = PostId::new(text).map_err(|e| invalid(format!("an id in `posts` {e}")))?;

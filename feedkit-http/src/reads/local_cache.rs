@@ -1,4 +1,4 @@
-//! A cache of answers in the process.
+//! A cache of answers in this process.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use moka::future::Cache;
 
 use feedkit_core::{AnswerCache, Result};
 
-/// Keeps answers in the process, up to a number of bytes; those asked for least go first.
+/// Caches answers in this process, up to a number of bytes. It evicts the least used answers first.
 #[derive(Clone)]
 pub struct LocalCache(Cache<String, Kept>);
 
@@ -22,7 +22,7 @@ struct Kept {
 impl LocalCache {
     /// A cache of at most about `max_bytes`.
     pub fn new(max_bytes: u64) -> Self {
-        // What an entry takes besides its text, roughly.
+        // The approximate overhead of an entry.
         const ENTRY: usize = 128;
         let weight = |key: &String, kept: &Kept| {
             u32::try_from(ENTRY + key.len() + kept.answer.len()).unwrap_or(u32::MAX)
@@ -38,7 +38,7 @@ impl Default for LocalCache {
     }
 }
 
-/// Each entry says how long it is kept.
+/// Each entry has its own time to live.
 struct ByEntry;
 
 impl Expiry<String, Kept> for ByEntry {

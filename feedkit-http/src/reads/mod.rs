@@ -1,13 +1,13 @@
 //! The reads over HTTP: posts, comments, activity, top lists, the caller's likes, and alerts.
 //!
-//! | file | what is in it |
+//! | file | what it contains |
 //! |---|---|
 //! | `routes` | the path of each read |
 //! | `post`, `comments`, `activity`, `top`, `liked`, `alerts` | one call each, with its answer |
 //! | `params`, `cursor` | query parameters and page cursors, checked |
 //! | `shared` | who may read, waiting for a write, asking each backend |
 //! | `optional` | backends that a read can do without |
-//! | `cached`, `local_cache` | historical answers, kept for a while, with one query for many readers |
+//! | `cached`, `local_cache` | cached historical answers, with one query for concurrent readers |
 
 mod activity;
 mod alerts;

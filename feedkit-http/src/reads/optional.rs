@@ -48,7 +48,7 @@ impl Optional {
 
     fn fails<T>(&self, why: &dyn Display) -> Option<T> {
         if !self.away.swap(true, Ordering::Relaxed) {
-            tracing::warn!(error = %why, "the {} do not answer; reads do without", self.name);
+            tracing::warn!(error = %why, "the {} do not answer; reads continue without them", self.name);
         }
         None
     }

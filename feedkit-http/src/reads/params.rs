@@ -1,4 +1,4 @@
-//! Query parameters, checked: what a call does not know is refused by name, since it is a typing error.
+//! Query parameters. An unknown parameter is refused by name, because it is probably a typing error.
 
 use std::str::FromStr;
 
@@ -7,27 +7,27 @@ use poem::Request;
 use crate::Problem;
 use feedkit_core::{Position, Timestamp};
 
-/// Most items of a page.
+/// Maximum number of items on a page.
 pub(crate) const MAX_LIMIT: usize = 100;
-/// Items of a page, when nothing is said.
+/// How many items a page has without `limit`.
 pub(crate) const DEFAULT_LIMIT: usize = 20;
 
-/// A request's query parameters, each once.
+/// The query parameters of a request, each at most once.
 pub(super) struct Params(Vec<(String, String)>);
 
 impl Params {
-    /// The parameters of `request`; it may have those in `known` and no other.
+    /// The parameters of `request`, which may have only those in `known`.
     pub(super) fn of(request: &Request, known: &[&str]) -> Result<Params, Problem> {
         let pairs = request.params::<Vec<(String, String)>>();
         let pairs = pairs.map_err(|e| Problem::invalid(format!("the query cannot be read: {e}")))?;
         for (i, (name, _)) in pairs.iter().enumerate() {
             if !known.contains(&name.as_str()) {
                 let name = shown(name);
-                let detail = format!("`{name}` is no parameter of this call; it takes {}", known.join(", "));
+                let detail = format!("this route has no parameter `{name}`; it has {}", known.join(", "));
                 return Err(Problem::invalid(detail).field(name));
             }
             if pairs[..i].iter().any(|(before, _)| before == name) {
-                return Err(Problem::invalid(format!("`{name}` stands twice")).field(name));
+                return Err(Problem::invalid(format!("`{name}` appears twice")).field(name));
             }
         }
         Ok(Params(pairs))
@@ -49,19 +49,19 @@ impl Params {
         }
     }
 
-    /// How many items.
+    /// The value of `limit`.
     pub(super) fn limit(&self) -> Result<usize, Problem> {
         let Some(text) = self.text("limit") else { return Ok(DEFAULT_LIMIT) };
         let limit = digits(text).filter(|n| (1..=MAX_LIMIT).contains(n));
         limit.ok_or_else(|| bad("limit", text, &format!("a number from 1 to {MAX_LIMIT}")))
     }
 
-    /// The position to wait for.
+    /// The value of `after`.
     pub(super) fn after(&self) -> Result<Option<Position>, Problem> {
         let Some(text) = self.text("after") else { return Ok(None) };
         let part =
             |text: &str, most| (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-        // As the document says; no log has positions that are longer.
+        // The API document states this maximum. No log has longer positions.
         let fits =
             text.split_once(':').is_some_and(|(partition, offset)| part(partition, 9) && part(offset, 18));
         let position = text.parse().ok().filter(|_| fits);
@@ -70,7 +70,7 @@ impl Params {
 
     pub(super) fn time(&self, name: &str) -> Result<Option<Timestamp>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
-        // In a query `+` means a space, and before an offset only a plus can have been meant.
+        // In a query `+` means a space. Before an offset, a space can only stand for a plus.
         let time = match text.rsplit_once(' ') {
             Some((time, offset)) if time.len() > 10 => format!("{time}+{offset}").parse(),
             _ => text.parse(),

@@ -1,4 +1,4 @@
-//! `GET /api/posts/{id}`: one post as it stands.
+//! `GET /api/posts/{id}`: one post.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,36 +15,37 @@ use crate::answer::json;
 use feedkit_core::queries::PostView;
 use feedkit_core::{PostId, UserId};
 
-/// One post as it stands.
+/// One post.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PostAnswer {
     /// The post.
     post_id: PostId,
-    /// Who published it; null while nobody has.
+    /// The author; null until the post is published.
     #[schema(required)]
     author: Option<UserId>,
-    /// Likes that stand.
+    /// The current number of likes.
     likes: i64,
-    /// Comments.
+    /// The number of comments.
     comments: i64,
-    /// All counts by kind, likes (`like`) and comments (`comment`) included; what is zero is left out.
+    /// All counts by kind, including likes (`like`) and comments (`comment`). Zero counts are omitted.
     counts: BTreeMap<String, i64>,
-    /// Where the counts come from.
+    /// The source of the counts.
     source: Source,
 }
 
-/// Where an answer comes from.
+/// The source of an answer.
 #[derive(Serialize, ToSchema, Clone, Copy)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Source {
     /// The real-time counters.
     Counters,
-    /// The history: the counters are away, being rebuilt, or not asked for this.
+    /// The history. The counters do not answer, are being rebuilt, or do not serve this read.
     History,
 }
 
-/// Answers for a post that nobody has named yet too, with zeros and no author: it may just be about to be written.
+/// Also answers for an unknown post, with zero counts and no author, because its events may be on
+/// their way.
 pub(super) async fn post(reads: Arc<Reads>, request: Request) -> Result<Response, Problem> {
     reads.admit(&request).await?;
     let post = post_of(&request)?;

@@ -1,4 +1,4 @@
-//! What the reads share: who may read, waiting for a write, and asking each backend.
+//! The parts that reads share: who may read, waiting for a write, and calling each backend.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::state::State;
 use feedkit_core::access::Identity;
 use feedkit_core::{Counts, ErrorKind, Position, PostId, Result, Timestamp};
 
-/// What the reads share.
+/// The parts that reads share.
 pub(super) struct Reads {
     pub(super) state: Arc<State>,
     pub(super) cached: Cached,
@@ -39,7 +39,7 @@ impl Reads {
         self.state.parts.clock.now()
     }
 
-    /// Lets pass who may read; asks for a token only where one is needed.
+    /// Admits callers that may read. It verifies a token only where one is needed.
     pub(super) async fn admit(&self, request: &Request) -> Result<(), Problem> {
         if self.state.options.reads_need_token {
             self.identify(request).await?;
@@ -47,12 +47,12 @@ impl Reads {
         Ok(())
     }
 
-    /// Who asks.
+    /// The caller's identity.
     pub(super) async fn identify(&self, request: &Request) -> Result<Identity, Problem> {
         self.state.identify(request).await
     }
 
-    /// Waits until what `after` names can be read.
+    /// Waits until the write that `after` names is visible.
     pub(super) async fn visible(&self, after: Option<Position>) -> Result<(), Problem> {
         let Some(position) = after else { return Ok(()) };
         let deadline = self.state.options.after_deadline;
@@ -65,7 +65,7 @@ impl Reads {
             }
             Ok(Err(error)) => Err(error.into()),
             Err(_) => {
-                // What can be read has been without that write for at least as long as was waited.
+                // The visible data has lacked that write for at least the time waited.
                 let waited = begun.elapsed();
                 let age = visibility.age().map_or(waited, |age| age.max(waited));
                 let detail = format!("{position} is not visible yet; ask again, or without `after`");
@@ -74,12 +74,12 @@ impl Reads {
         }
     }
 
-    /// What the history answers, in time.
+    /// The history's answer, within the time-out.
     pub(super) async fn ask<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T, Problem> {
         Ok(self.state.in_time("the history", call).await?)
     }
 
-    /// What the counters answer; `None` where there are none, or while they cannot.
+    /// The counters' answer; `None` without counters, or when they do not answer.
     pub(super) async fn count<'a, T, F>(&'a self, call: impl FnOnce(&'a dyn Counts) -> F) -> Option<T>
     where
         F: Future<Output = Result<T>> + 'a,
@@ -88,7 +88,7 @@ impl Reads {
         self.counters.ask(self.state.options.answer_timeout, call(counters)).await
     }
 
-    /// A historical answer. With `fresh`, what is cached is not believed, but replaced.
+    /// A historical answer. With `fresh`, a cached answer is replaced.
     pub(super) async fn history<A: Serialize>(
         &self,
         key: String,

@@ -1,4 +1,4 @@
-//! `GET /api/posts/top`: the most liked posts, for all time or lately, and those that trend.
+//! `GET /api/posts/top`: the most liked posts, of all time or of a window, and the trending posts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use crate::Problem;
 use crate::answer::{encoded, json};
 use feedkit_core::queries::RankedPost;
 
-/// A list of posts, the first the highest.
+/// A list of posts, highest first.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TopAnswer {
     /// The posts.
     posts: Vec<RankedPost>,
-    /// Where the list comes from.
+    /// The source of the list.
     source: Source,
 }
 
@@ -32,7 +32,7 @@ enum By {
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// How far back likes count, by name; `None` for all time.
+/// The windows by name; `None` stands for all time.
 const WINDOWS: &[(&str, Option<Duration>)] = &[
     ("1h", Some(HOUR)),
     ("24h", Some(HOUR.saturating_mul(24))),
@@ -48,7 +48,7 @@ pub(super) async fn top(reads: Arc<Reads>, request: Request) -> Result<Response,
     let by = by.unwrap_or(By::Likes);
     let window = params.choice("window", WINDOWS)?.flatten();
     if by == By::Trending && window.is_some() {
-        let detail = "`window` goes with likes only: in trending, older likes count less anyway";
+        let detail = "`window` applies to `by=likes` only; in trending lists, older likes count less anyway";
         return Err(Problem::invalid(detail).field("window"));
     }
     let (limit, after) = (params.limit()?, params.after()?);

@@ -1,4 +1,4 @@
-//! One connection: serves its requests, and ends it when it is quiet, stuck, or the gateway stops.
+//! One connection: serves its requests, and ends it when it is idle or stuck, or when the server stops.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -25,28 +25,28 @@ use tokio_util::sync::CancellationToken;
 use super::streams::Streams;
 use super::watched::{Activity, Open, Watched};
 
-/// How long a request may take to begin when the gateway already stops.
+/// How long a request's head may take when the server is stopping.
 const LAST_HEAD: Duration = Duration::from_millis(200);
 
-/// What answers requests.
+/// The endpoint that all connections share.
 pub(super) type SharedEndpoint = Arc<dyn DynEndpoint<Output = Response>>;
 
-/// What a connection needs besides its socket.
+/// The parts of a connection besides its socket.
 pub(super) struct Connection {
     pub(super) endpoint: SharedEndpoint,
     pub(super) activity: Arc<Activity>,
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
-    /// How long it may be without a request, or stuck in a write.
+    /// How long the connection may be idle, or stuck in a write.
     pub(super) quiet: Duration,
-    /// Finish the requests at hand, take no more.
+    /// Cancelled when the connection has to end after the requests under way.
     pub(super) stopping: CancellationToken,
-    /// End now.
+    /// Cancelled when the connection has to end at once.
     pub(super) killed: CancellationToken,
 }
 
 impl Connection {
-    /// Serves until the client is done, or has upgraded to another protocol.
+    /// Serves until the client closes the connection or upgrades it to another protocol.
     pub(super) async fn serve(self, http: Arc<auto::Builder<Streams>>, io: TokioIo<Watched>) {
         let Connection { endpoint, activity, peer, local, quiet, stopping, killed } = self;
         let requests = Requests { endpoint, activity: Arc::clone(&activity), peer, local };
@@ -67,12 +67,12 @@ impl Connection {
                 () = stopping.cancelled(), if !ending => {
                     ending = true;
                     serving.as_mut().graceful_shutdown();
-                    // A head that has begun to come has as long, and then nobody waits for it.
+                    // A head that is arriving gets this long, and no longer.
                     looks = looks_every(quiet.min(LAST_HEAD));
                     seen = activity.look();
                 }
                 _ = looks.tick() => {
-                    // A second look, so that nothing is cut off that has only just begun.
+                    // Two looks in a row are needed, so that a request that has just begun is not cut off.
                     let now = activity.look();
                     let (is_quiet, is_stuck) = (now.is_quiet_since(&seen), now.is_stuck_since(&seen));
                     seen = now;
@@ -124,7 +124,7 @@ impl Service<hyper::Request<Incoming>> for Requests {
     }
 }
 
-/// An answer's body; its request is open until all of it has been sent.
+/// The body of an answer. Its request counts as open until the whole body has been sent.
 pub(super) struct Answer {
     body: BoxBody<Bytes, io::Error>,
     _open: Open,

@@ -115,13 +115,13 @@ impl Server {
         }
     }
 
-    /// Accepts connections until `stopping` is cancelled, and serves them in tasks of their own, which finish what
-    /// they have begun. The listener is closed when this returns.
+    /// Accepts connections until `stopping` is cancelled. Each connection has its own task, which
+    /// finishes the requests under way. The listener is closed when this returns.
     pub(crate) async fn accept(&self, listener: TcpListener, stopping: &CancellationToken) {
         let mut patience = Patience::default();
         loop {
             let accepted = stopping.run_until_cancelled(async {
-                // Those beyond the bound wait in the kernel's queue.
+                // Connections above the limit wait in the kernel's queue.
                 let slot = Arc::clone(&self.slots).acquire_owned().await;
                 let slot = slot.expect("the semaphore is never closed");
                 listener.accept().await.map(|(stream, _)| (stream, slot))
@@ -137,7 +137,7 @@ impl Server {
                     if is_of_connection(&error) {
                         continue;
                     }
-                    // Out of file handles, most likely: it passes when connections end.
+                    // The process probably has no file descriptors left. Ending connections free some.
                     let wait = patience.next();
                     tracing::error!(%error, ?wait, "a connection cannot be accepted");
                     stopping.run_until_cancelled(tokio::time::sleep(wait)).await;
@@ -154,7 +154,7 @@ impl Server {
 
     fn serve(&self, stream: TcpStream, slot: OwnedSemaphorePermit, stopping: &CancellationToken) {
         let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else {
-            return; // Gone already.
+            return; // The client is gone already.
         };
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
@@ -166,7 +166,7 @@ impl Server {
             peer,
             local,
             quiet: self.options.header_timeout,
-            // Of its own each, so that connections share no lock.
+            // Each connection has its own token, so that connections share no lock.
             stopping: stopping.child_token(),
             killed: self.killed.child_token(),
         };
@@ -174,7 +174,7 @@ impl Server {
     }
 }
 
-/// HTTP/1 and HTTP/2, told apart by their first bytes.
+/// HTTP/1 and HTTP/2. The first bytes of a connection decide which.
 fn protocol(streams: Streams, header_timeout: Duration) -> auto::Builder<Streams> {
     let mut http = auto::Builder::new(streams);
     http.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout).max_buf_size(MAX_HEAD);
@@ -190,13 +190,13 @@ fn protocol(streams: Streams, header_timeout: Duration) -> auto::Builder<Streams
     http
 }
 
-/// The connection that was to be accepted is at fault, not the listener.
+/// Whether the new connection is at fault, and not the listener.
 fn is_of_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// How long to wait after an error: from 10 ms, doubled each time, to a second.
+/// How long to wait after an error: 10 ms, doubled each time, up to a second.
 #[derive(Default)]
 struct Patience(u32);
 

@@ -1,4 +1,4 @@
-//! A socket that knows whether anything moves.
+//! A socket that records whether bytes move.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// A connection's socket. It is counted, and holds its place among the connections, until it is dropped: also when
-/// it has been handed on as a WebSocket.
+/// A connection's socket. Until it is dropped, it counts as a connection and holds its slot, also after
+/// an upgrade to a WebSocket.
 pub(super) struct Watched {
     stream: TcpStream,
     activity: Arc<Activity>,
@@ -49,20 +49,20 @@ impl Drop for Watched {
     }
 }
 
-/// What happens on a connection.
+/// The activity of a connection.
 #[derive(Default)]
 pub(super) struct Activity {
-    /// Requests that have come.
+    /// The number of requests that have begun.
     begun: AtomicU64,
-    /// Requests whose answers have been sent, or dropped.
+    /// The number of requests whose answers were sent or dropped.
     done: AtomicU64,
-    /// Writes that the socket took.
+    /// The number of writes that the socket accepted.
     writes: AtomicU64,
-    /// Whether the socket takes no more at present.
+    /// Whether the socket accepts no more bytes now.
     blocked: AtomicBool,
 }
 
-/// What had happened at some time.
+/// The activity at one moment.
 pub(super) struct Look {
     begun: u64,
     done: u64,
@@ -71,9 +71,9 @@ pub(super) struct Look {
 }
 
 impl Activity {
-    /// What has happened until now.
+    /// The activity until now.
     pub(super) fn look(&self) -> Look {
-        // The done ones first: a request cannot seem done before it has begun.
+        // `done` is read first, so that no request seems done before it has begun.
         let done = self.done.load(Ordering::Acquire);
         Look {
             done,
@@ -83,7 +83,7 @@ impl Activity {
         }
     }
 
-    /// A request has come; it is done when what is returned is dropped.
+    /// Counts a request. It is done when the returned value is dropped.
     pub(super) fn open(activity: &Arc<Activity>) -> Open {
         activity.begun.fetch_add(1, Ordering::AcqRel);
         Open(Arc::clone(activity))
@@ -91,18 +91,18 @@ impl Activity {
 }
 
 impl Look {
-    /// No request is open, and none has come since.
+    /// Whether no request is open, and none has begun since `before`.
     pub(super) fn is_quiet_since(&self, before: &Look) -> bool {
         self.begun == self.done && self.begun == before.begun
     }
 
-    /// There is something to write, and the client has taken none of it since.
+    /// Whether bytes wait to be written, and the client has accepted none since `before`.
     pub(super) fn is_stuck_since(&self, before: &Look) -> bool {
         self.blocked && before.blocked && self.writes == before.writes
     }
 }
 
-/// A request that is not done.
+/// A request under way.
 pub(super) struct Open(Arc<Activity>);
 
 impl Drop for Open {

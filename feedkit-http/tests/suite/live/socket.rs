@@ -91,6 +91,17 @@ impl Socket {
         }
     }
 
+    /// Waits until the gateway has pinged `count` times. Nothing else may come meanwhile.
+    pub(super) async fn pinged(&mut self, count: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.pings < count {
+            match timeout_at(deadline, self.stream.next()).await.expect("a ping") {
+                Some(Ok(Message::Ping(_))) => self.pings += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     /// The close code, whatever comes before.
     pub(super) async fn closed(&mut self) -> u16 {
         let ending = async {
