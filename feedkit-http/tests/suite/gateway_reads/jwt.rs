@@ -181,7 +181,7 @@ async fn the_subject_and_the_end_are_needed() {
         (json!({"sub": null}), "has no `sub`"),
         (json!({"exp": null}), "has no `exp`"),
         (json!({"sub": ""}), "`sub` that is empty"),
-        (json!({"sub": "a b"}), "`sub` that has the character"),
+        (json!({"sub": "a b"}), "`sub` that contains"),
         (json!({"sub": "x".repeat(129)}), "`sub` that has 129 characters"),
         (json!({"sub": 7}), "payload"),
         (json!({"exp": "soon"}), "payload"),
