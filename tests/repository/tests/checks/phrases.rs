@@ -20,7 +20,7 @@ const PHRASES: [(&str, &str); 12] = [
     (r"(?:^|[.:;!?] |\n)None (?:is|are) [a-z]+ed\b", "no … is …"),
     (r"\bone's own\b", "your own, its own"),
     (r"\b[Ww]hoever\b", "name the person or the program"),
-    (r"\bis answered with\b", "gets, is handled by"),
+    (r"\bis answered with(?:[.,;:|]|\n|$)", "how … is handled"),
 ];
 
 /// The files to look at.
