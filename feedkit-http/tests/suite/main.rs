@@ -4,3 +4,4 @@
 mod gateway;
 mod gateway_reads;
 mod live;
+mod world;

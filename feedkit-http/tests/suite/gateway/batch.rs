@@ -80,7 +80,7 @@ async fn nothing_to_take_is_fine_and_nothing_taken_is_not() {
 #[tokio::test]
 async fn a_batch_that_cannot_be_read_is_refused_as_a_whole() {
     let mut world = World::new();
-    world.options.max_batch_events = 3;
+    world.base.options.max_batch_events = 3;
     let gateway = world.start().await;
     for body in [&b""[..], b"{}", b"[1", b"[1]x", b"[\"\xff\"]"] {
         gateway.post(BATCH, "token-u1", "", body).await.problem(400, "malformed");

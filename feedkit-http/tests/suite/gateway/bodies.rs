@@ -19,8 +19,8 @@ async fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 fn bounded() -> World {
     let mut world = World::new();
-    world.options.max_body_bytes = 1000;
-    world.options.max_batch_bytes = 300_000;
+    world.base.options.max_body_bytes = 1000;
+    world.base.options.max_batch_bytes = 300_000;
     world
 }
 
@@ -95,7 +95,7 @@ async fn gzip_is_unpacked_within_the_same_bound() {
 #[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let mut world = bounded();
-    world.options.body_timeout = Duration::from_millis(50);
+    world.base.options.body_timeout = Duration::from_millis(50);
     let gateway = world.start().await;
     let request = post(EVENTS, "token-u1", "", like("u1", "p9"));
     let mut client = gateway.client().await;
@@ -108,7 +108,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 #[tokio::test]
 async fn bodies_share_what_memory_there_is_for_them() {
     let mut world = bounded();
-    world.options.max_buffered_bytes = 300_000;
+    world.base.options.max_buffered_bytes = 300_000;
     let gateway = world.start().await;
     let large = format!("[{}]", " ".repeat(250_000));
     let request = post("/api/events/batch", "token-u1", "", &large);

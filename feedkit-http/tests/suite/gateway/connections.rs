@@ -10,7 +10,7 @@ use super::world::{World, like, post, until, within};
 
 fn hasty(header_timeout: Duration) -> World {
     let mut world = World::new();
-    world.options.header_timeout = header_timeout;
+    world.base.options.header_timeout = header_timeout;
     world
 }
 
@@ -36,7 +36,7 @@ async fn a_head_that_does_not_come_is_not_waited_for() {
 #[tokio::test]
 async fn a_quiet_http_2_connection_ends_and_one_with_a_request_does_not() {
     let mut world = hasty(Duration::from_secs(1));
-    world.options.answer_timeout = super::world::PATIENCE;
+    world.base.options.answer_timeout = super::world::PATIENCE;
     let gateway = world.start().await;
     let stream = TcpStream::connect(gateway.address).await.unwrap();
     let (mut sender, connection) =
@@ -77,7 +77,7 @@ async fn a_quiet_http_2_connection_ends_and_one_with_a_request_does_not() {
 #[tokio::test]
 async fn connections_beyond_the_bound_wait() {
     let mut world = World::new();
-    world.options.max_connections = 2;
+    world.base.options.max_connections = 2;
     let gateway = world.start().await;
     let ask = "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut held = [gateway.client().await, gateway.client().await];

@@ -156,7 +156,7 @@ async fn what_is_wrong_is_named() {
 #[tokio::test]
 async fn a_log_that_does_not_acknowledge_is_a_reason_to_come_back() {
     let mut world = World::new();
-    world.options.answer_timeout = std::time::Duration::from_millis(50);
+    world.base.options.answer_timeout = std::time::Duration::from_millis(50);
     let gateway = world.start().await;
     for moody in ["p-retriable", "p-uncertain", "p-fatal", "p-wait"] {
         let answer = gateway.post(EVENTS, "token-u1", "", like("u1", moody)).await;
@@ -174,8 +174,8 @@ async fn a_log_that_does_not_acknowledge_is_a_reason_to_come_back() {
 #[tokio::test]
 async fn beyond_what_may_wait_for_the_log_others_are_sent_away_at_once() {
     let mut world = World::new();
-    (world.options.max_in_flight, world.options.max_batch_events) = (2, 2);
-    world.options.answer_timeout = super::world::PATIENCE;
+    (world.base.options.max_in_flight, world.base.options.max_batch_events) = (2, 2);
+    world.base.options.answer_timeout = super::world::PATIENCE;
     let gateway = world.start().await;
     let mut waiting = [gateway.client().await, gateway.client().await];
     for client in &mut waiting {
@@ -201,8 +201,8 @@ async fn beyond_what_may_wait_for_the_log_others_are_sent_away_at_once() {
 #[tokio::test]
 async fn a_client_that_hangs_up_leaves_no_place_taken() {
     let mut world = World::new();
-    (world.options.max_in_flight, world.options.max_batch_events) = (1, 1);
-    world.options.answer_timeout = super::world::PATIENCE;
+    (world.base.options.max_in_flight, world.base.options.max_batch_events) = (1, 1);
+    world.base.options.answer_timeout = super::world::PATIENCE;
     let gateway = world.start().await;
     let mut gone = gateway.client().await;
     gone.write(post(EVENTS, "token-u1", "", like("u1", "p-wait"))).await;

@@ -28,7 +28,7 @@ fn told(answer: &Answer) -> (Option<&str>, Option<&str>) {
 #[tokio::test]
 async fn a_user_has_an_allowance_of_their_own() {
     let mut world = World::new();
-    world.limits.user = limiter(3);
+    world.base.parts.limits.user = limiter(3);
     let gateway = world.start().await;
     for left in ["2", "1", "0"] {
         let answer = send(&gateway, "u1", "").await;
@@ -48,7 +48,7 @@ async fn a_user_has_an_allowance_of_their_own() {
 #[tokio::test]
 async fn a_batch_costs_what_it_holds_and_is_refused_as_a_whole() {
     let mut world = World::new();
-    world.limits.user = limiter(10);
+    world.base.parts.limits.user = limiter(10);
     let gateway = world.start().await;
     assert_eq!(told(&send_many(&gateway, "token-u1", 4).await), (Some("10"), Some("6")));
     send_many(&gateway, "token-u1", 7).await.problem(429, "rate-limited");
@@ -68,7 +68,7 @@ async fn a_batch_costs_what_it_holds_and_is_refused_as_a_whole() {
 #[tokio::test]
 async fn an_address_has_one_allowance_for_all_its_users() {
     let mut world = World::new();
-    (world.limits.user, world.limits.address) = (limiter(5), limiter(2));
+    (world.base.parts.limits.user, world.base.parts.limits.address) = (limiter(5), limiter(2));
     let gateway = world.start().await;
     assert_eq!(told(&send(&gateway, "u1", "").await), (Some("2"), Some("1")));
     assert_eq!(send(&gateway, "u2", "").await.status, 202);
@@ -87,7 +87,7 @@ async fn an_address_has_one_allowance_for_all_its_users() {
 #[tokio::test]
 async fn writers_as_anybody_have_a_limit_of_their_own() {
     let mut world = World::new();
-    (world.limits.user, world.limits.write_any) = (limiter(1), limiter(6));
+    (world.base.parts.limits.user, world.base.parts.limits.write_any) = (limiter(1), limiter(6));
     let gateway = world.start().await;
     assert_eq!(told(&send_many(&gateway, "token-any", 5).await), (Some("6"), Some("1")));
     send_many(&gateway, "token-any", 2).await.problem(429, "rate-limited");
@@ -97,7 +97,7 @@ async fn writers_as_anybody_have_a_limit_of_their_own() {
 #[tokio::test]
 async fn only_trusted_proxies_are_believed_about_the_address() {
     let mut world = World::new();
-    world.limits.address = limiter(1);
+    world.base.parts.limits.address = limiter(1);
     // Nobody is trusted: an invented address changes nothing.
     let gateway = world.start().await;
     assert_eq!(send(&gateway, "u1", "X-Forwarded-For: 203.0.113.1\r\n").await.status, 202);
@@ -109,8 +109,8 @@ async fn only_trusted_proxies_are_believed_about_the_address() {
     gateway.stop().await;
 
     let mut world = World::new();
-    world.limits.address = limiter(1);
-    world.options.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
+    world.base.parts.limits.address = limiter(1);
+    world.base.options.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
     let gateway = world.start().await;
     let forwarded = async |addresses: &str| {
         send(&gateway, "u1", &format!("X-Forwarded-For: {addresses}\r\n")).await.status
@@ -140,8 +140,8 @@ async fn while_a_limiter_is_away_writes_pass_or_wait_as_it_is_set() {
     }
     for (pass, status) in [(true, 202), (false, 503)] {
         let mut world = World::new();
-        world.limits.user = Some(Arc::new(Away));
-        world.limits.pass_when_away = pass;
+        world.base.parts.limits.user = Some(Arc::new(Away));
+        world.base.parts.limits.pass_when_away = pass;
         let gateway = world.start().await;
         let answer = send(&gateway, "u1", "").await;
         assert_eq!((answer.status, told(&answer)), (status, (None, None)));

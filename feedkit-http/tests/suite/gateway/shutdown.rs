@@ -9,8 +9,8 @@ use super::world::{PATIENCE, World, like, post, until, within};
 #[tokio::test]
 async fn it_is_unready_first_then_accepts_no_more_then_finishes_then_flushes() {
     let mut world = World::new();
-    world.options.drain = Duration::from_secs(3);
-    (world.options.answer_timeout, world.options.shutdown_deadline) = (PATIENCE, PATIENCE);
+    world.base.options.drain = Duration::from_secs(3);
+    (world.base.options.answer_timeout, world.base.options.shutdown_deadline) = (PATIENCE, PATIENCE);
     let gateway = world.start().await;
     let mut waiting = gateway.client().await;
     waiting.write(post("/api/events", "token-u1", "", like("u1", "p-wait"))).await;
@@ -47,8 +47,8 @@ async fn it_is_unready_first_then_accepts_no_more_then_finishes_then_flushes() {
 #[tokio::test]
 async fn what_does_not_end_is_cut_off_at_the_deadline() {
     let mut world = World::new();
-    world.options.answer_timeout = PATIENCE;
-    world.options.shutdown_deadline = Duration::from_millis(100);
+    world.base.options.answer_timeout = PATIENCE;
+    world.base.options.shutdown_deadline = Duration::from_millis(100);
     let gateway = world.start().await;
     let mut waiting = gateway.client().await;
     waiting.write(post("/api/events", "token-u1", "", like("u1", "p-wait"))).await;
@@ -62,7 +62,7 @@ async fn what_does_not_end_is_cut_off_at_the_deadline() {
 #[tokio::test]
 async fn a_gateway_that_is_dropped_leaves_nothing_behind() {
     let mut world = World::new();
-    world.options.answer_timeout = PATIENCE;
+    world.base.options.answer_timeout = PATIENCE;
     let gateway = world.start().await;
     let mut waiting = gateway.client().await;
     waiting.write(post("/api/events", "token-u1", "", like("u1", "p-wait"))).await;
@@ -75,7 +75,7 @@ async fn a_gateway_that_is_dropped_leaves_nothing_behind() {
 #[tokio::test]
 async fn connections_without_a_request_do_not_hold_it_up() {
     let mut world = World::new();
-    (world.options.header_timeout, world.options.shutdown_deadline) = (PATIENCE, PATIENCE);
+    (world.base.options.header_timeout, world.base.options.shutdown_deadline) = (PATIENCE, PATIENCE);
     let gateway = world.start().await;
     let mut held = Vec::new();
     for start in

@@ -5,89 +5,57 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use feedkit_core::access::{ByOwnership, Identity, LocalRateLimiter, StaticTokens, WRITE_ANY};
+use feedkit_core::access::{ByOwnership, Identity, LocalRateLimiter, WRITE_ANY};
 use feedkit_core::health::{Component, Health};
-use feedkit_core::memory::{MemoryAlertLog, MemoryCounters, MemoryHistory, MemoryLog};
+use feedkit_core::memory::MemoryLog;
 use feedkit_core::notification::Audience;
 use feedkit_core::sink::NewRecord;
-use feedkit_core::testkit::ManualClock;
-use feedkit_core::{Authorizer, Error, Event, EventSink, Partition, Position, Result, Timestamp, UserId};
-use feedkit_http::parts::Limits;
-use feedkit_http::{Gateway, GatewayOptions, Parts, Visibility};
+use feedkit_core::{Authorizer, Error, Event, EventSink, Partition, Position, Result, Timestamp};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Answer, Client};
+use crate::world::{GatewayWorld, identity};
 
 /// Within this everything has happened that is going to happen, also on a machine with other things to do.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) const NOW: Timestamp = Timestamp::from_millis(1_795_500_000_000);
 
-/// All that a gateway is made of, to be looked at and meddled with.
+/// A gateway whose log, health and authorizer do what a test wants.
 pub(super) struct World {
-    pub(super) clock: ManualClock,
+    pub(super) base: GatewayWorld,
     pub(super) log: MemoryLog,
     pub(super) sink: Arc<MoodySink>,
     pub(super) health: Arc<SetHealth>,
-    pub(super) limits: Limits,
-    pub(super) options: GatewayOptions,
-    pub(super) registry: prometheus::Registry,
 }
 
 impl World {
     pub(super) fn new() -> Self {
-        let clock = ManualClock::at(NOW);
-        let log = MemoryLog::new(4, clock.clone());
+        let mut base = GatewayWorld::new(NOW, tokens());
+        let log = MemoryLog::new(4, base.clock.clone());
         let sink = MoodySink { log: log.clone(), open: watch::Sender::new(false), calls: Mutex::default() };
-        World {
-            sink: Arc::new(sink),
-            log,
-            clock,
-            health: Arc::default(),
-            limits: Limits::default(),
-            options: GatewayOptions::default(),
-            registry: prometheus::Registry::new(),
-        }
-    }
-
-    pub(super) fn parts(&self) -> Parts {
-        let notifications = MemoryLog::new(1, self.clock.clone());
-        let open_notifications = move || {
-            let log = notifications.clone();
-            async move { Ok(log.broadcast()) }
-        };
-        Parts {
-            sink: self.sink.clone(),
-            queries: Arc::new(MemoryHistory::new()),
-            counters: Some(Arc::new(MemoryCounters::default())),
-            cache: Arc::new(feedkit_http::LocalCache::default()),
-            alerts: Arc::new(MemoryAlertLog::new()),
-            notifications: Arc::new(open_notifications),
-            visibility: Arc::new(AllVisible),
-            tokens: Arc::new(tokens()),
-            authorizer: Arc::new(Touchy),
-            limits: self.limits.clone(),
-            health: self.health.clone(),
-            clock: Arc::new(self.clock.clone()),
-            metrics: self.registry.clone(),
-        }
+        let (sink, health) = (Arc::new(sink), Arc::<SetHealth>::default());
+        base.parts.sink = sink.clone();
+        base.parts.health = health.clone();
+        base.parts.authorizer = Arc::new(Touchy);
+        World { base, log, sink, health }
     }
 
     pub(super) async fn start(&self) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let gateway = Gateway::new(self.parts(), self.options.clone());
+        let gateway = self.base.gateway();
         let task = tokio::spawn(gateway.run(listener, shutdown.clone()));
         Running { address, shutdown, task }
     }
 
     /// Open connections, as the gateway counts them.
     pub(super) fn connections(&self) -> i64 {
-        let families = self.registry.gather();
+        let families = self.base.parts.metrics.gather();
         let family = families.iter().find(|f| f.name() == "feedkit_http_connections").unwrap();
         family.get_metric()[0].get_gauge().get_value() as i64
     }
@@ -169,21 +137,15 @@ pub(super) async fn until(condition: impl Fn() -> bool) {
 }
 
 /// Tokens: `token-u1` of user `u1` and so on to `u3`, `token-any` of one who writes as anybody, `token-old`.
-fn tokens() -> StaticTokens {
-    let identity = |user: &str, scopes: &[&str], expires_at| Identity {
-        user: UserId::new(user).unwrap(),
-        roles: Vec::new(),
-        scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
-        expires_at,
-    };
+fn tokens() -> [(String, Identity); 5] {
     let later = NOW.saturating_add(Duration::from_secs(3600));
-    StaticTokens::new([
-        ("token-u1".into(), identity("u1", &[], later)),
-        ("token-u2".into(), identity("u2", &[], later)),
-        ("token-u3".into(), identity("u3", &[], later)),
-        ("token-any".into(), identity("importer", &[WRITE_ANY], later)),
-        ("token-old".into(), identity("u1", &[], NOW)),
-    ])
+    [
+        ("token-u1".into(), identity("u1", &[], &[], later)),
+        ("token-u2".into(), identity("u2", &[], &[], later)),
+        ("token-u3".into(), identity("u3", &[], &[], later)),
+        ("token-any".into(), identity("importer", &[], &[WRITE_ANY], later)),
+        ("token-old".into(), identity("u1", &[], &[], NOW)),
+    ]
 }
 
 /// A limiter of so many a minute, from which nothing comes back while a test runs.
@@ -259,14 +221,5 @@ pub(super) struct SetHealth(pub(super) Mutex<Vec<Component>>);
 impl Health for SetHealth {
     fn components(&self) -> Vec<Component> {
         self.0.lock().unwrap().clone()
-    }
-}
-
-struct AllVisible;
-
-#[async_trait]
-impl Visibility for AllVisible {
-    async fn wait(&self, _: Position) -> Result<()> {
-        Ok(())
     }
 }

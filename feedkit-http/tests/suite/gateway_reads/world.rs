@@ -4,25 +4,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::world::{GatewayWorld, identity};
 use async_trait::async_trait;
-use feedkit_core::access::{ByOwnership, Identity, StaticTokens};
 use feedkit_core::alert_log::AlertStep;
 use feedkit_core::counters::{ChunkOutcome, CounterChunk, Fence, RebuildToken, chunks};
 use feedkit_core::effect::LoggedEvent;
 use feedkit_core::health::{Component, Health};
 use feedkit_core::history::{JournalRead, PostTotals};
-use feedkit_core::memory::{MemoryAlertLog, MemoryCounters, MemoryHistory, MemoryLog};
+use feedkit_core::memory::{MemoryAlertLog, MemoryCounters, MemoryHistory};
 use feedkit_core::notification::{Audience, Notification, Severity};
 use feedkit_core::queries::{PostView, RankedPost};
-use feedkit_core::testkit::conformance::support::{at, batch, user};
+use feedkit_core::testkit::conformance::support::{at, batch};
 use feedkit_core::testkit::{Hooked, Hooks, ManualClock};
 use feedkit_core::trending::Trending;
 use feedkit_core::{
     AlertLog, AnswerCache, CounterStore, Counts, Epoch, Error, EventSource, History, Offset, Partition,
-    Position, Positions, PostId, Result, SystemClock, Timestamp,
+    Position, Positions, PostId, Result, Timestamp,
 };
-use feedkit_http::parts::Limits;
-use feedkit_http::{Gateway, GatewayOptions, LocalCache, Parts, Visibility};
+use feedkit_http::{GatewayOptions, LocalCache, Visibility};
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, Method, StatusCode};
 use poem::{Endpoint, EndpointExt, Request};
@@ -67,33 +66,22 @@ impl World {
         let counters = Arc::new(ShyCounters::default());
         let alerts = Arc::new(MemoryAlertLog::new());
         let visible = Arc::new(Visible::default());
-        let clock = ManualClock::at(at(NOW));
-        let identity = |name: &str, roles: &[&str]| Identity {
-            user: user(name),
-            roles: roles.iter().map(|&r| r.to_owned()).collect(),
-            scopes: vec![],
-            expires_at: at(NOW + 3600),
-        };
-        let tokens = StaticTokens::new([
-            ("token-of-a".to_owned(), identity("a", &[])),
-            ("token-of-m".to_owned(), identity("m", &["moderator"])),
-        ]);
-        let parts = Parts {
-            sink: Arc::new(MemoryLog::new(1, SystemClock)),
-            queries: queries.clone(),
-            counters: Some(counters.clone()),
-            cache,
-            alerts: alerts.clone(),
-            notifications: Arc::new(no_source),
-            visibility: visible.clone(),
-            tokens: Arc::new(tokens),
-            authorizer: Arc::new(ByOwnership),
-            limits: Limits::default(),
-            health: Arc::new(Well),
-            clock: Arc::new(clock.clone()),
-            metrics: prometheus::Registry::new(),
-        };
-        let routes = Gateway::new(parts, options).routes().boxed();
+        let later = at(NOW + 3600);
+        let tokens = [
+            ("token-of-a".to_owned(), identity("a", &[], &[], later)),
+            ("token-of-m".to_owned(), identity("m", &["moderator"], &[], later)),
+        ];
+        let mut base = GatewayWorld::new(at(NOW), tokens);
+        base.options = options;
+        base.parts.queries = queries.clone();
+        base.parts.counters = Some(counters.clone());
+        base.parts.cache = cache;
+        base.parts.alerts = alerts.clone();
+        base.parts.visibility = visible.clone();
+        base.parts.notifications = Arc::new(no_source);
+        base.parts.health = Arc::new(Well);
+        let clock = base.clock.clone();
+        let routes = base.gateway().routes().boxed();
         World { queries, counters, alerts, visible, clock, routes, epoch, next: AtomicU64::new(0) }
     }
 

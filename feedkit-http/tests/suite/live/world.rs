@@ -7,20 +7,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use feedkit_core::access::{ByOwnership, Identity, StaticTokens};
+use feedkit_core::access::Identity;
 use feedkit_core::counters::{CounterChunk, CounterDelta, CounterStore, Fence};
-use feedkit_core::health::{Component, Health};
-use feedkit_core::memory::{MemoryAlertLog, MemoryCounters, MemoryHistory, MemoryLog};
+use feedkit_core::memory::{MemoryCounters, MemoryLog};
 use feedkit_core::notification::{Audience, Notification, Severity};
 use feedkit_core::sink::NewRecord;
 use feedkit_core::source::{OpenSource, SourceEvent};
 use feedkit_core::testkit::ManualClock;
 use feedkit_core::trending::Score;
-use feedkit_core::{
-    Error, EventSink, EventSource, Partition, Position, Positions, PostId, Result, Timestamp, UserId,
-};
-use feedkit_http::parts::Limits;
-use feedkit_http::{Gateway, GatewayOptions, Parts, Visibility};
+use feedkit_core::{Error, EventSink, EventSource, Partition, Positions, PostId, Result, Timestamp, UserId};
+use feedkit_http::{Gateway, GatewayOptions};
 use hyper_util::rt::TokioIo;
 use poem::Endpoint;
 use tokio::net::TcpListener;
@@ -30,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::socket::Socket;
+use crate::world::{GatewayWorld, identity};
 
 /// How long a broken test may wait.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -88,28 +85,24 @@ impl World {
     }
 
     /// Tokens are names: of users `u1` to `u9`, `mod` (user m1, a moderator), `short` and `longer` (user u1).
-    fn tokens() -> StaticTokens {
+    fn tokens() -> Vec<(String, Identity)> {
         let day = Duration::from_secs(24 * 60 * 60);
-        let identity = |user: &str, roles: &[&str], ttl: Duration| Identity {
-            user: UserId::new(user).unwrap(),
-            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
-            scopes: vec![],
-            expires_at: NOW.saturating_add(ttl),
-        };
-        let users = (1..10).map(|n| format!("u{n}")).map(|u| (u.clone(), identity(&u, &[], day)));
-        StaticTokens::new(users.chain([
-            ("mod".to_owned(), identity("m1", &["moderator"], day)),
-            ("demoted".to_owned(), identity("m1", &[], day)),
-            ("short".to_owned(), identity("u1", &[], MINUTE)),
-            ("longer".to_owned(), identity("u1", &[], 2 * MINUTE)),
-        ]))
+        let of = |user: &str, roles: &[&str], ttl| identity(user, roles, &[], NOW.saturating_add(ttl));
+        let users = (1..10).map(|n| format!("u{n}")).map(|user| (user.clone(), of(&user, &[], day)));
+        let others = [
+            ("mod".to_owned(), of("m1", &["moderator"], day)),
+            ("demoted".to_owned(), of("m1", &[], day)),
+            ("short".to_owned(), of("u1", &[], MINUTE)),
+            ("longer".to_owned(), of("u1", &[], 2 * MINUTE)),
+        ];
+        users.chain(others).collect()
     }
 
     /// A gateway of its own. A minute of the tests' clock passes only when it is moved.
     pub(super) async fn serve(&self, configure: impl FnOnce(&mut GatewayOptions)) -> Served {
-        let mut options = GatewayOptions::default();
-        options.live.counts_every = Duration::from_millis(20);
-        configure(&mut options);
+        let mut base = GatewayWorld::new(NOW, World::tokens());
+        base.options.live.counts_every = Duration::from_millis(20);
+        configure(&mut base.options);
         let tap = Tap {
             log: self.log.clone(),
             opened: Arc::default(),
@@ -117,23 +110,11 @@ impl World {
             stumble: Arc::default(),
             held_from: watch::Sender::new(usize::MAX),
         };
-        let metrics = prometheus::Registry::new();
-        let parts = Parts {
-            sink: Arc::new(self.log.clone()),
-            queries: Arc::new(MemoryHistory::new()),
-            counters: Some(self.counters.clone()),
-            cache: Arc::new(feedkit_http::LocalCache::default()),
-            alerts: Arc::new(MemoryAlertLog::new()),
-            notifications: Arc::new(tap.clone()),
-            visibility: Arc::new(Bare),
-            tokens: Arc::new(World::tokens()),
-            authorizer: Arc::new(ByOwnership),
-            limits: Limits::default(),
-            health: Arc::new(Bare),
-            clock: Arc::new(self.clock.clone()),
-            metrics: metrics.clone(),
-        };
-        Served::start(Gateway::new(parts, options), tap, metrics).await
+        base.parts.sink = Arc::new(self.log.clone());
+        base.parts.counters = Some(self.counters.clone());
+        base.parts.notifications = Arc::new(tap.clone());
+        base.parts.clock = Arc::new(self.clock.clone());
+        Served::start(base.gateway(), tap, base.parts.metrics).await
     }
 
     /// Publishes notifications, each of an audience and an id.
@@ -334,21 +315,5 @@ impl EventSource for Held {
 
     async fn still_held(&mut self, partition: Partition) -> Result<bool> {
         self.inner.still_held(partition).await
-    }
-}
-
-/// What these tests have no use for.
-struct Bare;
-
-#[async_trait]
-impl Visibility for Bare {
-    async fn wait(&self, _: Position) -> Result<()> {
-        Ok(())
-    }
-}
-
-impl Health for Bare {
-    fn components(&self) -> Vec<Component> {
-        Vec::new()
     }
 }
