@@ -1,14 +1,12 @@
 //! Who is told what, from a like to a socket.
 
-use feedkit_test_programs::told::{likes, mark, publish, send};
+use feedkit_test_programs::told::{self, likes, mark, publish, send};
+use feedkit_test_programs::{Client, Served, Socket, eventually};
 #[cfg(feature = "failpoints")]
-use feedkit_test_programs::{Client, Served, Socket, eventually, told};
-use serde_json::json;
+use {feedkit_test_programs::JSON, serde_json::json};
 
 use crate::program::Place;
 use crate::server::Server;
-#[cfg(feature = "failpoints")]
-use feedkit_test_programs::JSON;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_likes_are_told_to_the_author_alone_and_once() {
