@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use feedkit_core::Error;
 
-/// How tokens are signed. One is pinned by configuration; tokens do not choose.
+/// A signature algorithm. The configuration pins one, and tokens cannot choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Algorithm {
@@ -20,7 +20,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// All of them.
+    /// All algorithms.
     pub const ALL: &[Algorithm] = &[Algorithm::Hs256, Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
 
     /// The name in tokens' headers.

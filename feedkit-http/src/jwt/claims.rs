@@ -1,4 +1,4 @@
-//! What stands in a token.
+//! The contents of a token.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use super::JwtRules;
 use feedkit_core::access::Identity;
 use feedkit_core::{Error, Result, Timestamp, UserId};
 
-/// A token's head.
+/// The header of a token.
 #[derive(Deserialize)]
 pub(super) struct Header {
     pub(super) alg: String,
     pub(super) kid: Option<String>,
-    /// Extensions that must be understood; none is.
+    /// Extensions that a verifier must understand. This one understands none.
     pub(super) crit: Option<serde_json::Value>,
 }
 
-/// A token's claims, so far as they matter here.
+/// The claims of a token that matter here.
 #[derive(Deserialize, Serialize, Default)]
 pub(super) struct Claims {
     pub(super) sub: Option<String>,
@@ -38,7 +38,7 @@ pub(super) struct Claims {
     pub(super) roles: Option<Vec<String>>,
 }
 
-/// Whom a token is meant for.
+/// The audience of a token.
 #[derive(Deserialize, Serialize)]
 #[serde(untagged)]
 pub(super) enum Audience {
@@ -46,7 +46,7 @@ pub(super) enum Audience {
     Many(Vec<String>),
 }
 
-/// What a token says, once its signature has been verified.
+/// The contents of a token whose signature has been verified.
 #[derive(Clone)]
 pub(super) struct Verified {
     pub(super) identity: Identity,
@@ -54,7 +54,7 @@ pub(super) struct Verified {
 }
 
 impl Verified {
-    /// What the claims say, held against the rules but for the time.
+    /// Checks the claims against the rules, except for the time.
     pub(super) fn of(claims: Claims, rules: &JwtRules) -> Result<Verified> {
         let sub = claims.sub.ok_or_else(|| refused("has no `sub`"))?;
         let user = UserId::new(sub).map_err(|e| refused(format!("has a `sub` that {e}")))?;
@@ -80,7 +80,7 @@ impl Verified {
         Ok(Verified { identity, not_before: claims.nbf.as_ref().map(time) })
     }
 
-    /// Whether the token holds at `now`.
+    /// Checks that the token is valid at `now`.
     pub(super) fn check(&self, now: Timestamp, leeway: Duration) -> Result<()> {
         let expires_at = self.identity.expires_at;
         if now >= expires_at.saturating_add(leeway) {
@@ -103,16 +103,16 @@ pub(super) fn part<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Re
     serde_json::from_slice(&json).map_err(|e| refused(format!("has a {name} that cannot be read: {e}")))
 }
 
-/// A token that is not to be believed.
+/// The error for a token that is refused.
 pub(super) fn refused(why: impl std::fmt::Display) -> Error {
     Error::invalid(format!("the token {why}"))
 }
 
-/// Seconds since the epoch, with or without a fraction; what lies beyond the calendar is its end.
+/// Seconds since the epoch, with or without a fraction. Values beyond the calendar become its last time.
 fn time(seconds: &serde_json::Number) -> Timestamp {
     let millis = match seconds.as_i64() {
         Some(seconds) => seconds.saturating_mul(1000),
-        // Saturates.
+        // The conversion saturates.
         None => (seconds.as_f64().unwrap_or(0.0) * 1000.0) as i64,
     };
     Timestamp::from_millis(millis).clamp(Timestamp::EPOCH, Timestamp::MAX)

@@ -1,4 +1,4 @@
-//! Keys that are fetched, and fetched again as they rotate.
+//! Keys that are fetched, and fetched again when they rotate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::{JwksSource, JwtRules};
 use crate::in_time::in_time;
 use feedkit_core::{Error, Result};
 
-/// Keys that hold together, and their version: another version verifies other tokens.
+/// A set of keys with its version. Another version may verify other tokens.
 pub(super) struct KeySet {
     pub(super) keys: Vec<Key>,
     pub(super) version: u64,
@@ -37,19 +37,19 @@ pub(super) struct Fetched {
 
 #[derive(Default)]
 struct Attempts {
-    /// How many there were.
+    /// The number of attempts.
     count: u64,
-    /// When the last one began.
+    /// When the last attempt began.
     last: Option<Instant>,
-    /// Why the last one failed.
+    /// Why the last attempt failed.
     failure: Option<String>,
     /// When the current keys were fetched.
     fetched: Option<Instant>,
-    /// The document they are from.
+    /// The document of the current keys.
     document: Option<bytes::Bytes>,
 }
 
-/// How soon a first fetch is tried again, when no token can be verified at all.
+/// How long to wait before another first fetch, while no token can be verified.
 const FIRST_COOLDOWN: Duration = Duration::from_secs(1);
 
 impl Fetched {
@@ -58,13 +58,13 @@ impl Fetched {
         Fetched { source, rules, current, turn: Semaphore::new(1), attempts }
     }
 
-    /// The keys as they are known; fetched first if there are none yet, or if they are old.
+    /// The current keys. They are fetched first if there are none, or if they are old.
     pub(super) async fn current(&self) -> Result<Arc<KeySet>> {
         let Some(current) = self.known() else {
             self.fetch(FIRST_COOLDOWN.min(self.rules.fetch_cooldown)).await;
             return self.known().ok_or_else(|| self.unavailable());
         };
-        // One request fetches what has become old; the others go on with what is known.
+        // One request fetches old keys again. The others continue with the current keys.
         if self.is_old()
             && let Ok(_turn) = self.turn.try_acquire()
         {
@@ -74,19 +74,19 @@ impl Fetched {
         Ok(current)
     }
 
-    /// The keys, after one more fetch where a token names a key that is not known.
+    /// The keys after another fetch, for a token that names an unknown key.
     pub(super) async fn renewed(&self) -> Result<Arc<KeySet>> {
         self.fetch(self.rules.fetch_cooldown).await;
         self.known().ok_or_else(|| self.unavailable())
     }
 
-    /// Why a key that is not known may still be a good one, if the last fetch failed.
+    /// The error of the last fetch, if it failed. An unknown key may be valid then.
     pub(super) fn failure(&self) -> Option<Error> {
         let failed = self.attempts().failure.is_some();
         failed.then(|| self.unavailable())
     }
 
-    /// Fetches, unless another does so already or has within `cooldown`.
+    /// Fetches the keys, unless another task is fetching them or has done so within `cooldown`.
     async fn fetch(&self, cooldown: Duration) {
         let count = self.attempts().count;
         // The semaphore is never closed.
@@ -101,11 +101,11 @@ impl Fetched {
         self.fetch_now().await;
     }
 
-    /// Fetches. The caller has the turn.
+    /// Fetches the keys. The caller has the permit.
     async fn fetch_now(&self) {
         {
             let mut attempts = self.attempts();
-            // Noted first: a fetch that is dropped half-way counts too.
+            // This is noted first, so that a fetch that is dropped counts as well.
             attempts.count += 1;
             attempts.last = Some(Instant::now());
         }
@@ -151,7 +151,6 @@ impl Fetched {
     }
 
     fn attempts(&self) -> MutexGuard<'_, Attempts> {
-        // Every change is whole before anything can panic.
         self.attempts.lock()
     }
 }

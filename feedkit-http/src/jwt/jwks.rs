@@ -7,16 +7,16 @@ use bytes::Bytes;
 
 use feedkit_core::{Error, Result};
 
-/// Where a JWKS document is.
+/// A source of a JWKS document.
 ///
 /// # Contract
 ///
-/// [`fetch`](JwksSource::fetch) gives the document as it is now. It is called once at a time, bounds the size of what
-/// it reads, and may be dropped at any time.
+/// [`fetch`](JwksSource::fetch) returns the current document. It limits the size of what it reads, is not
+/// called concurrently, and may be dropped at any time.
 ///
 /// # Errors
 ///
-/// Of any kind; keys fetched before stay in use.
+/// Errors may be of any kind. The keys of an earlier fetch stay in use.
 #[async_trait]
 pub trait JwksSource: Send + Sync + 'static {
     /// Fetches the document.
@@ -34,7 +34,7 @@ impl FileJwks {
     }
 }
 
-/// Most bytes of a document.
+/// Maximum size of a document in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
 
 #[async_trait]

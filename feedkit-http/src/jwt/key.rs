@@ -1,4 +1,5 @@
-//! Keys, checked when they are loaded: a key that cannot verify is an error then, not with the first token.
+//! Keys. They are checked when they are loaded, so that a useless key is an error at once, and not with
+//! the first token.
 
 use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
@@ -7,12 +8,12 @@ use jsonwebtoken::{AlgorithmFamily, DecodingKey, DecodingKeyKind};
 use super::Algorithm;
 use feedkit_core::{Error, Result};
 
-/// Least bytes of a shared secret: as many as HS256 makes of it (RFC 7518, 3.2).
+/// Minimum size of a shared secret in bytes: the size of an HS256 hash (RFC 7518, section 3.2).
 const MIN_SECRET_BYTES: usize = 32;
 
-/// A key to verify tokens with.
+/// A key that verifies tokens.
 pub(super) struct Key {
-    /// Its name; one without may have signed any token.
+    /// The key's name. A key without a name may have signed any token.
     kid: Option<String>,
     algorithm: Algorithm,
     key: DecodingKey,
@@ -41,7 +42,7 @@ impl Key {
         Key::checked(None, algorithm, key.map_err(|e| unusable(algorithm, e))?)
     }
 
-    /// The keys of a JWKS document that verify by `algorithm`; others are passed over.
+    /// The keys of a JWKS document for `algorithm`. Other keys are ignored.
     pub(super) fn of_jwks(document: &[u8], algorithm: Algorithm) -> Result<Vec<Key>> {
         #[derive(serde::Deserialize)]
         struct Document {
@@ -91,7 +92,7 @@ impl Key {
                 check_secret(key.try_get_as_bytes().map_err(|e| unusable(algorithm, e))?)?
             }
             AlgorithmFamily::Rsa => check_rsa(&key)?,
-            // The library takes what it needs of the bytes, and panics when they are fewer.
+            // The library panics when there are fewer bytes than it needs.
             AlgorithmFamily::Ed if key.try_get_as_bytes().map_or(0, <[u8]>::len) != 32 => {
                 return Err(Error::invalid("the key is no Ed25519 key: it has not 32 bytes"));
             }
@@ -112,7 +113,7 @@ impl Key {
 
     /// Whether this key signed `message`.
     pub(super) fn verifies(&self, message: &[u8], signature: &Vec<u8>) -> bool {
-        // The provider is named, so that another in the same program cannot make the library choose none.
+        // The provider is named, because the library refuses to choose when a program has several.
         let verifier = (DEFAULT_PROVIDER.verifier_factory)(&self.algorithm.of_library(), &self.key);
         verifier.is_ok_and(|verifier| verifier.verify(message, signature).is_ok())
     }
@@ -126,7 +127,7 @@ pub(super) fn check_secret(secret: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The library looks at RSA keys only when it verifies.
+/// Checks an RSA key, because the library checks it only when it verifies.
 fn check_rsa(key: &DecodingKey) -> Result<()> {
     let modulus = match key.kind() {
         DecodingKeyKind::RsaModulusExponent { n, .. } => n.clone(),

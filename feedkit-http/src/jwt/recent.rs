@@ -1,4 +1,4 @@
-//! Tokens verified lately: clients send the same one with every request.
+//! A cache of verified tokens, because clients send the same token with every request.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -8,18 +8,18 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::claims::Verified;
 
-/// Longer tokens are verified each time, so that the bound on their number is one on memory too.
+/// Maximum length of a cached token, so that the maximum number of tokens also limits memory.
 const MAX_TOKEN_BYTES: usize = 2048;
 const SHARDS: usize = 16;
 
-/// A bounded number of tokens with what they say.
+/// A bounded number of tokens with their contents.
 ///
-/// Each shard has two generations. A token that is asked for moves to the young one; when that is full, it becomes
-/// the old one, and what was in the old one is forgotten.
+/// Each shard has two generations. A token that is used moves to the young one. When that is full, it
+/// becomes the old one, and the former old one is forgotten.
 pub(super) struct Recent {
     shards: [Mutex<Shard>; SHARDS],
     hasher: DefaultHashBuilder,
-    /// Tokens of one generation of a shard.
+    /// Maximum number of tokens in one generation of a shard.
     generation_len: usize,
 }
 
@@ -29,24 +29,24 @@ struct Shard {
     old: Generation,
 }
 
-/// By the token itself: one that differs anywhere is another.
+/// The key is the whole token, so that any difference makes another token.
 type Generation = HashMap<Box<str>, Entry>;
 
 #[derive(Clone)]
 struct Entry {
     verified: Arc<Verified>,
-    /// The version of the keys that it was verified with.
+    /// The version of the keys that verified it.
     keys: u64,
 }
 
 impl Recent {
-    /// Room for `tokens`.
+    /// A cache of at most `tokens`.
     pub(super) fn new(tokens: usize) -> Self {
         let generation_len = tokens.div_ceil(2 * SHARDS);
         Recent { shards: Default::default(), hasher: DefaultHashBuilder::default(), generation_len }
     }
 
-    /// What `token` says, if it was verified with this version of the keys.
+    /// The contents of `token`, if this version of the keys verified it.
     pub(super) fn find(&self, token: &str, keys: u64) -> Option<Arc<Verified>> {
         let mut shard = self.shard(token);
         if let Some(entry) = shard.young.get(token) {
@@ -66,7 +66,6 @@ impl Recent {
 
     fn shard(&self, token: &str) -> MutexGuard<'_, Shard> {
         let at = (self.hasher.hash_one(token) >> 32) as usize % SHARDS;
-        // Every change to a shard is whole before anything can panic.
         self.shards[at].lock()
     }
 }

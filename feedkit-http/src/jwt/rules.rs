@@ -1,4 +1,4 @@
-//! What a token must satisfy, and the keys that verify it.
+//! The rules for tokens, and the keys that verify them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use super::{Algorithm, JwksSource};
 
-/// Where the keys are that tokens are verified with.
+/// The keys that verify tokens.
 #[derive(Clone)]
 pub enum JwtKeys {
-    /// A shared secret of at least 32 bytes, as it is. For HS256.
+    /// A shared secret of at least 32 bytes, for HS256.
     Secret(Vec<u8>),
     /// One public key as PEM.
     PublicKey(Vec<u8>),
-    /// A JWKS document. Keys of other algorithms and uses in it are passed over.
+    /// A JWKS document. Its keys for other algorithms and uses are ignored.
     Jwks(Vec<u8>),
-    /// A JWKS document that is fetched, and fetched again as keys rotate.
+    /// A JWKS document that is fetched, and fetched again when keys rotate.
     Source(Arc<dyn JwksSource>),
 }
 
@@ -30,30 +30,30 @@ impl fmt::Debug for JwtKeys {
     }
 }
 
-/// Which tokens are believed.
+/// The rules that a token must satisfy.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct JwtRules {
-    /// The algorithm; a token that names another is refused.
+    /// The algorithm. A token that names another one is refused.
     pub algorithm: Algorithm,
-    /// Who has to have issued a token (`iss`). Without, `iss` is not looked at.
+    /// The required issuer (`iss`). If it is `None`, `iss` is not checked.
     pub issuer: Option<String>,
-    /// Whom a token has to be meant for (`aud`). Without, `aud` is not looked at.
+    /// The required audience (`aud`). If it is `None`, `aud` is not checked.
     pub audience: Option<String>,
-    /// How far the clock that set `exp` and `nbf` may be off.
+    /// The allowed clock difference for `exp` and `nbf`.
     pub leeway: Duration,
-    /// Tokens that are remembered as verified; 0 for none.
+    /// How many verified tokens are cached; 0 turns the cache off.
     pub remembered: usize,
-    /// How long after a fetch of keys a token with an unknown `kid` leads to no other one.
+    /// How long after a fetch an unknown `kid` causes no other fetch.
     pub fetch_cooldown: Duration,
-    /// How long fetched keys are used before they are fetched again. Keys that cannot be fetched again stay in use.
+    /// How long fetched keys are used before they are fetched again. If that fails, they stay in use.
     pub max_key_age: Duration,
     /// How long fetching keys may take.
     pub fetch_timeout: Duration,
 }
 
 impl JwtRules {
-    /// Tokens signed by `algorithm`; any issuer and audience, no leeway.
+    /// Rules that accept tokens signed with `algorithm`, of any issuer and audience, without leeway.
     pub fn new(algorithm: Algorithm) -> Self {
         JwtRules {
             algorithm,

@@ -15,18 +15,18 @@ use feedkit_core::{Error, Result, Timestamp, UserId};
 /// Signs tokens with a shared secret (HS256): for trials, tests, and programs that are their own issuer.
 pub struct TokenSigner(EncodingKey);
 
-/// What a new token says.
+/// The contents of a new token.
 #[derive(Debug, Clone, Copy)]
 pub struct NewToken<'a> {
-    /// Whom it is for.
+    /// The user.
     pub user: &'a UserId,
-    /// Their roles.
+    /// The user's roles.
     pub roles: &'a [&'a str],
-    /// What they may do. A scope has no spaces.
+    /// The scopes. A scope contains no spaces.
     pub scopes: &'a [&'a str],
-    /// The `iss`, if it has to have one.
+    /// The issuer (`iss`), if the verifier requires one.
     pub issuer: Option<&'a str>,
-    /// The `aud`, if it has to have one.
+    /// The audience (`aud`), if the verifier requires one.
     pub audience: Option<&'a str>,
 }
 
@@ -44,7 +44,7 @@ impl TokenSigner {
         Ok(TokenSigner(EncodingKey::from_secret(secret)))
     }
 
-    /// A token that holds from `now` on for `ttl`, in whole seconds.
+    /// A token that is valid from `now` for `ttl`, in whole seconds.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl TokenSigner {
         let claims = serde_json::to_vec(&claims).map_err(|e| failed(&e))?;
         let header = URL_SAFE_NO_PAD.encode(br#"{"alg":"HS256","typ":"JWT"}"#);
         let message = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
-        // The provider is named, so that another in the same program cannot make the library choose none.
+        // The provider is named, because the library refuses to choose when a program has several.
         let signer = (DEFAULT_PROVIDER.signer_factory)(&jsonwebtoken::Algorithm::HS256, &self.0);
         let signature =
             signer.map_err(|e| failed(&e))?.try_sign(message.as_bytes()).map_err(|e| failed(&e))?;

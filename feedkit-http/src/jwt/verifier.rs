@@ -14,15 +14,15 @@ use super::{JwtKeys, JwtRules};
 use feedkit_core::access::Identity;
 use feedkit_core::{Result, Timestamp, TokenVerifier};
 
-/// Longest token that is looked at.
+/// Maximum length of a token in bytes.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 /// Verifies JSON Web Tokens. See the [module](super).
 ///
 /// # Errors
 ///
-/// Besides those of [`TokenVerifier`]: [`Retriable`](feedkit_core::ErrorKind::Retriable) when the keys could not be fetched,
-/// so that the token may be a good one.
+/// As those of [`TokenVerifier`], and [`Retriable`](feedkit_core::ErrorKind::Retriable) when the keys
+/// could not be fetched, because the token may be valid.
 pub struct JwtVerifier {
     keys: Keyring,
     rules: JwtRules,
@@ -35,7 +35,7 @@ enum Keyring {
 }
 
 impl JwtVerifier {
-    /// A verifier with these keys and rules. Keys of a source are fetched with the first token, or by
+    /// A verifier with these keys and rules. The keys of a source are fetched with the first token, or by
     /// [`load`](JwtVerifier::load).
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl JwtVerifier {
         Ok(JwtVerifier { keys, recent: Recent::new(rules.remembered), rules })
     }
 
-    /// Fetches the keys if they have to be fetched and have not been: for a check at the start.
+    /// Fetches the keys, if they come from a source and are not fetched yet. Use it for a check at the start.
     pub async fn load(&self) -> Result<()> {
         self.keys().await.map(drop)
     }
@@ -65,7 +65,7 @@ impl JwtVerifier {
         }
     }
 
-    /// What `token` says, and the version of the keys that verified it.
+    /// The contents of `token`, and the version of the keys that verified it.
     async fn read(&self, token: &str, mut keys: Arc<KeySet>) -> Result<(Verified, u64)> {
         let signed = Signed::of(token)?;
         let header: Header = part("header", signed.header)?;
@@ -113,12 +113,12 @@ impl TokenVerifier for JwtVerifier {
     }
 }
 
-/// A token's parts.
+/// The parts of a token.
 struct Signed<'a> {
     header: &'a str,
     payload: &'a str,
     signature: &'a str,
-    /// What the signature is of.
+    /// The signed bytes.
     message: &'a str,
 }
 

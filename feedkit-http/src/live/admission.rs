@@ -1,4 +1,4 @@
-//! How many clients there are, in all and of each user.
+//! The limits of the number of clients, in total and per user.
 
 use std::sync::Arc;
 
@@ -21,12 +21,12 @@ struct Present {
     users: HashMap<UserId, usize>,
 }
 
-/// One client's place, until it is dropped.
+/// The place of one client, which it holds until it is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     admission: Arc<Admission>,
     user: Option<UserId>,
-    /// Whether there are as many clients as there may be without this one.
+    /// Whether the maximum number of clients is reached without this one.
     pub(super) is_surplus: bool,
 }
 
@@ -35,8 +35,9 @@ impl Admission {
         Arc::new(Admission { max, max_of_user, present: Mutex::default() })
     }
 
-    /// A place among all. A few more than there may be get one that [is surplus](Place::is_surplus): a socket has
-    /// to be open to be told why it is closed. `None` beyond those.
+    /// A place among all clients. A few more than the maximum get a place that [is
+    /// surplus](Place::is_surplus), because a socket has to be open before it can be told why it is closed.
+    /// `None` beyond those.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Place> {
         let mut present = self.present();
         let is_surplus = present.clients >= self.max;
@@ -48,13 +49,12 @@ impl Admission {
     }
 
     fn present(&self) -> MutexGuard<'_, Present> {
-        // Every change is whole before anything can panic.
         self.present.lock()
     }
 }
 
 impl Place {
-    /// The client is `user`'s; `false` if that user has too many.
+    /// Counts the client for `user`; `false` if that user has too many.
     pub(super) fn belongs_to(&mut self, user: &UserId) -> bool {
         debug_assert!(self.user.is_none(), "a client has one user");
         let mut present = self.admission.present();

@@ -16,11 +16,11 @@ use super::registry::ClientId;
 use feedkit_core::PostId;
 use feedkit_core::queries::PostView;
 
-/// Who listens to whose counts, and what they were last.
+/// The listeners of counts, and the last counts.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     board: Mutex<Board>,
-    /// Somebody listens to what was never asked for.
+    /// Wakes the reader of counts when a client listens to a post without known counts.
     pub(super) wanted: Notify,
 }
 
@@ -31,14 +31,14 @@ pub(super) struct Board {
     posts: HashMap<PostId, Listeners>,
     top_listeners: Listeners,
     top: Option<Vec<PostId>>,
-    /// Of the posts listened to and those in `top`.
+    /// The last counts of the posts with listeners and of the posts in `top`.
     known: HashMap<PostId, (BTreeMap<String, i64>, Arc<Frame>)>,
-    /// Posts that somebody waits for.
+    /// Posts whose first counts a client waits for.
     fresh: HashSet<PostId>,
 }
 
 impl Counts {
-    /// From now on `client` is told the counts of `channel`, at first as they are.
+    /// Adds `client` to the listeners of `channel`, and sends it the counts that are known.
     pub(super) fn listen(&self, client: ClientId, channel: Channel, outbox: &Arc<Outbox>) {
         let mut board = self.board();
         let board = &mut *board;
@@ -63,7 +63,7 @@ impl Counts {
         self.wanted.notify_one();
     }
 
-    /// From now on it is not.
+    /// Removes `client` from the listeners of `channel`.
     pub(super) fn leave(&self, client: ClientId, channel: &Channel) {
         let mut board = self.board();
         match channel {
@@ -92,8 +92,8 @@ impl Counts {
         self.board.lock()
     }
 
-    /// What is to be asked for now: the posts, and whether the top too. In between rounds only what somebody waits
-    /// for.
+    /// The posts to read now, and whether to read the top. Between rounds, these are only posts whose first
+    /// counts a client waits for.
     pub(super) fn ask(&self, whole_round: bool) -> (Vec<PostId>, bool) {
         let board = self.board();
         let of_top = !board.top_listeners.is_empty();
@@ -110,7 +110,7 @@ impl Counts {
 }
 
 impl Board {
-    /// Hands out what changed.
+    /// Sends the changed counts to their listeners.
     pub(super) fn take(&mut self, views: Vec<PostView>, top: Option<Vec<PostId>>) {
         let mut entered = Vec::new();
         if let Some(now) = top.filter(|_| !self.top_listeners.is_empty()) {
@@ -138,7 +138,7 @@ impl Board {
         }
     }
 
-    /// Forgets those of `posts` that nobody listens to any more: they would be old when somebody does.
+    /// Forgets those of `posts` that have no listener left, because their counts would become old.
     fn tidy(&mut self, posts: &[&PostId]) {
         for post in posts {
             if !self.is_wanted(post) {

@@ -17,21 +17,21 @@ use super::tail::{Entry, Since};
 use feedkit_core::Positions;
 use feedkit_core::notification::Audience;
 
-/// What came of a cursor.
+/// The outcome of a subscription with a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Recovery {
-    /// Live, with what memory held.
+    /// The client is live. Memory had the missed notifications.
     Tail,
-    /// Live, with what the log held.
+    /// The client is live. The log had the missed notifications.
     Log,
-    /// Live, but only the channels it had before missed nothing.
+    /// The client is live, but only its earlier channels missed nothing.
     OfOthers,
-    /// Not live yet, and what was missed cannot be had.
+    /// The client is not live yet, and the missed notifications are not available.
     Impossible,
 }
 
 impl Recovery {
-    /// Its name among the metrics.
+    /// The label of this outcome in the metrics.
     fn name(self) -> &'static str {
         match self {
             Recovery::Tail => "tail",
@@ -41,24 +41,25 @@ impl Recovery {
     }
 }
 
-/// How far a client is that is not live yet.
+/// The progress of a client that is not live yet.
 struct CatchUp<'a> {
     wanted: &'a BTreeSet<Channel>,
-    /// The cursor as it came, and read.
+    /// The cursor as text, and decoded.
     text: &'a str,
     cursor: &'a Cursor,
-    /// Who is told on the wanted channels, and up to where it is known what they were told.
+    /// The audiences of the wanted channels, and the position up to which their notifications are known.
     fresh: HashSet<Audience>,
     fresh_at: Positions,
     /// The same for the channels that were live before.
     kept: HashSet<Audience>,
     kept_at: Positions,
-    /// What both were told.
+    /// The missed notifications of both.
     missed: Vec<Arc<Entry>>,
 }
 
 impl Subscriptions {
-    /// Subscribes to `wanted`: says so, then replays what was missed since `cursor`, then goes on live.
+    /// Subscribes to `wanted`. The client gets an answer, then the notifications since `cursor`, and then
+    /// live ones.
     pub(super) async fn subscribe(
         &mut self,
         wanted: BTreeSet<Channel>,
@@ -85,7 +86,7 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// Goes live with what was missed since `cursor`, if that can be had before `deadline`.
+    /// Goes live with the notifications since `cursor`, if they are available before `deadline`.
     async fn recover(
         &mut self,
         wanted: &BTreeSet<Channel>,
@@ -94,7 +95,7 @@ impl Subscriptions {
         deadline: Instant,
     ) -> Result<Recovery, Ending> {
         let hub = Arc::clone(&self.hub);
-        // Another gateway may have been further than this one is.
+        // The cursor may come from another gateway, which was ahead of this one.
         if !matches!(timeout_at(deadline, hub.reached(cursor.log, &cursor.next)).await, Ok(true)) {
             return Ok(Recovery::Impossible);
         }
@@ -116,7 +117,7 @@ impl Subscriptions {
             Ok(Some(())) => {}
             _ => return self.give_up(&catch_up),
         }
-        // What came while the log was read is in memory, unless memory is small and the log is quick.
+        // Memory has the notifications that came meanwhile, unless it is small and they came fast.
         while !self.join(&mut catch_up)? {
             let read = timeout_at(deadline, self.read_on(&mut catch_up)).await;
             if !matches!(read, Ok(Some(()))) {
@@ -126,8 +127,8 @@ impl Subscriptions {
         Ok(Recovery::Log)
     }
 
-    /// Goes live if memory reaches back as far. Else suspends what is listened to: what is heard while the log is
-    /// read would bear cursors behind what is still missing.
+    /// Goes live if memory reaches back far enough. Otherwise it suspends the client's channels, because
+    /// frames that arrive while the log is read would have cursors beyond the missing ones.
     fn begin(&mut self, catch_up: &mut CatchUp<'_>) -> Result<bool, Ending> {
         let hub = Arc::clone(&self.hub);
         let mut registry = hub.registry();
@@ -145,7 +146,8 @@ impl Subscriptions {
         Ok(false)
     }
 
-    /// Reads what the wanted channels were told since the cursor, together with all who want the same.
+    /// Reads the notifications of the wanted channels since the cursor. Clients that need the same share one
+    /// read.
     async fn read(&self, catch_up: &mut CatchUp<'_>) -> Option<()> {
         let key = (catch_up.text.to_owned(), catch_up.wanted.iter().map(Channel::to_string).collect());
         let place = Place { log: catch_up.cursor.log, next: &catch_up.cursor.next };
@@ -158,7 +160,7 @@ impl Subscriptions {
         Some(())
     }
 
-    /// Reads what all channels were told since then.
+    /// Reads the later notifications of all channels.
     async fn read_on(&self, catch_up: &mut CatchUp<'_>) -> Option<()> {
         let from = least(&catch_up.fresh_at, &catch_up.kept_at);
         let place = Place { log: catch_up.cursor.log, next: &from };
@@ -175,7 +177,7 @@ impl Subscriptions {
         self.hub.registry().standing().map(|(_, next)| next.clone()).unwrap_or_default()
     }
 
-    /// Goes live, if memory holds what came since the log was read.
+    /// Goes live, if memory has the notifications since the read.
     fn join(&mut self, catch_up: &mut CatchUp<'_>) -> Result<bool, Ending> {
         let hub = Arc::clone(&self.hub);
         let mut registry = hub.registry();
@@ -221,7 +223,7 @@ impl Subscriptions {
 }
 
 impl CatchUp<'_> {
-    /// Whether this has to be told still.
+    /// Whether the client still lacks this notification.
     fn lacks(&self, entry: &Entry) -> bool {
         let (audience, partition) = (&entry.audience, entry.partition);
         self.fresh.contains(audience) && entry.offset >= self.fresh_at.of(partition)
@@ -233,7 +235,7 @@ impl CatchUp<'_> {
     }
 }
 
-/// The lower of two places, by partition.
+/// The lower of two positions, for each partition.
 fn least(a: &Positions, b: &Positions) -> Positions {
     a.iter().map(|(partition, offset)| (partition, offset.min(b.of(partition)))).collect()
 }

@@ -1,19 +1,19 @@
-//! What a client can subscribe to.
+//! The channels that a client can subscribe to.
 
 use std::fmt;
 
 use feedkit_core::notification::Audience;
 use feedkit_core::{PostId, UserId};
 
-/// The longest name of a role, in bytes.
+/// Maximum length of a role's name in bytes.
 const MAX_ROLE: usize = 128;
 
 /// A channel.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Channel {
-    /// What is told the client's own user, and everybody.
+    /// Notifications for the client's user, and for everybody.
     Me,
-    /// What is told those who follow a post, and its counts.
+    /// Notifications about a post, and its counts.
     Post(PostId),
     /// Notifications for the users with a role.
     Role(String),
@@ -22,7 +22,7 @@ pub(super) enum Channel {
 }
 
 impl Channel {
-    /// The channel of this name, or what is wrong with it.
+    /// The channel with this name, or the fault of the name.
     pub(super) fn parse(name: &str) -> Result<Self, String> {
         match (name, name.split_once(':')) {
             ("me", _) => Ok(Channel::Me),
@@ -40,7 +40,7 @@ impl Channel {
         }
     }
 
-    /// Whom one has to be allowed to listen for.
+    /// The audience that the client needs permission for.
     pub(super) fn guarded(&self, user: &UserId) -> Audience {
         match self {
             Channel::Me => Audience::User(user.clone()),
@@ -50,7 +50,7 @@ impl Channel {
         }
     }
 
-    /// Whose notifications arrive on it.
+    /// The audiences whose notifications arrive on this channel.
     pub(super) fn audiences(&self, user: &UserId) -> Vec<Audience> {
         match self {
             Channel::Me => vec![Audience::User(user.clone()), Audience::All],
@@ -71,7 +71,7 @@ impl fmt::Display for Channel {
     }
 }
 
-/// The name of the channel on which an audience is told. Everybody is told on `me`.
+/// The name of the channel for an audience. Notifications for everybody arrive on `me`.
 pub(super) fn channel_of(audience: &Audience) -> String {
     match audience {
         Audience::User(_) | Audience::All => "me".to_owned(),

@@ -17,7 +17,7 @@ const TOP: usize = 10;
 /// How many posts to read at once.
 const CHUNK: usize = 1000;
 
-/// Asks for counts, again and again while anybody listens, until `shutdown`.
+/// Reads counts repeatedly while a client listens, until `shutdown`.
 pub(super) async fn follow(hub: &Hub, shutdown: &CancellationToken) {
     let asking = async {
         let mut waits = Backoff { first: hub.options.live.counts_every, ..Backoff::default() }.waits();

@@ -1,4 +1,4 @@
-//! Where a client stands in the notifications' log, in a form that it need not understand.
+//! Cursors: the position of a client in the notifications topic, in an opaque form.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use feedkit_core::{Offset, Partition, Positions};
 
-/// Written into each cursor; another one is not read.
+/// The version in each cursor. Cursors of other versions are not accepted.
 const VERSION: u8 = 1;
 
-/// A place in the log: all before `next` has been delivered.
+/// A position in the log. Every notification before `next` has been delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cursor {
     /// The log's incarnation.
     pub(super) log: u128,
-    /// The next offset of every partition; one that is not named counts from 0.
+    /// The next offset of every partition. A partition that is not listed starts at 0.
     pub(super) next: Positions,
 }
 
@@ -22,12 +22,12 @@ pub(super) struct Cursor {
 struct Wire {
     version: u8,
     log: u128,
-    /// By partition, from 0 on.
+    /// The offsets, by partition from 0 on.
     next: Vec<Offset>,
 }
 
 impl Cursor {
-    /// The text of the cursor at `next` in `log`.
+    /// Encodes the position `next` in `log`.
     pub(super) fn encode(log: u128, next: &Positions) -> String {
         let count = next.iter().last().map_or(0, |(partition, _)| partition.0 + 1);
         let next = (0..count).map(|p| next.of(Partition(p))).collect();
@@ -35,7 +35,7 @@ impl Cursor {
         URL_SAFE_NO_PAD.encode(bytes.expect("integers and a vector of them can be written into memory"))
     }
 
-    /// The cursor of this text, if it is one.
+    /// Decodes a cursor; `None` if `text` is not one.
     pub(super) fn decode(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (wire, rest) = postcard::take_from_bytes::<Wire>(&bytes).ok()?;

@@ -1,38 +1,38 @@
-//! Why a client's connection ends, and how it is told.
+//! The reasons why a client's connection ends, and their close codes.
 
 use std::borrow::Cow;
 
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-/// The most bytes that a close frame's reason may have.
+/// Maximum length of a close frame's reason in bytes.
 const MAX_REASON: usize = 123;
 
-/// Why a connection ends.
+/// The reason why a connection ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// The client is gone, or said that it goes.
+    /// The client is gone, or closed the connection.
     Gone,
-    /// It answers no pings.
+    /// The client does not answer pings.
     Silent,
-    /// The gateway stops, or cannot go on for this client.
+    /// The gateway is stopping, or cannot continue for this client.
     Restarting(&'static str),
-    /// It has not said who it is, or not believably.
+    /// The client sent no token, or one that is not valid.
     Unauthenticated(String),
-    /// Its token ran out.
+    /// The client's token has expired.
     Expired,
-    /// It wants to be somebody else.
+    /// The client sent a token of another user.
     Forbidden(&'static str),
-    /// It does what no client should.
+    /// The client violates the protocol.
     Policy(String),
-    /// More waits for it than is kept, or it reads nothing.
+    /// Too many bytes wait for the client, or it reads nothing.
     TooSlow,
-    /// There are too many clients, or it says too much.
+    /// There are too many clients, or the client sends too many frames.
     TooMany(&'static str),
 }
 
 impl Ending {
-    /// The code of the close frame; `None` when nobody is there to be told.
+    /// The code of the close frame; `None` when the client is gone.
     pub(super) fn code(&self) -> Option<u16> {
         Some(match self {
             Ending::Gone => return None,
@@ -47,7 +47,7 @@ impl Ending {
         })
     }
 
-    /// The same as a name, for a stream's last `error`.
+    /// The name of the reason, for the last event of a stream.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Ending::Gone | Ending::Silent => "gone",
@@ -61,7 +61,7 @@ impl Ending {
         }
     }
 
-    /// Why, in words.
+    /// The reason in words.
     pub(super) fn reason(&self) -> Cow<'_, str> {
         match self {
             Ending::Gone => "the client is gone".into(),
@@ -73,7 +73,7 @@ impl Ending {
         }
     }
 
-    /// The close frame, if one is to be sent.
+    /// The close frame; `None` when the client is gone.
     pub(super) fn close_frame(&self) -> Option<CloseFrame> {
         let reason = self.reason();
         let mut end = MAX_REASON.min(reason.len());

@@ -1,4 +1,4 @@
-//! What clients and the gateway say to each other: JSON, one object a frame.
+//! The frames between clients and the gateway. Each frame is one JSON object.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use feedkit_core::{PostId, Timestamp, UserId};
 
-/// What a client says.
+/// A frame from a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ClientFrame {
     Auth { token: String },
@@ -18,23 +18,23 @@ pub(super) enum ClientFrame {
     Ping,
 }
 
-/// Something is wrong with what a client says; the connection goes on.
+/// An error in a client's frame. The connection continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// A stable name.
+    /// The stable name of the error.
     pub(super) code: &'static str,
-    /// What is wrong, with the value at fault.
+    /// The error in words, with the value at fault.
     pub(super) detail: String,
 }
 
-/// A frame for a client, made once for all who get it.
+/// A frame for clients. It is created once for all of them.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Frame {
-    /// Its `type`.
+    /// The frame's `type`.
     pub(super) kind: &'static str,
-    /// The JSON; without line breaks.
+    /// The JSON, without line breaks.
     pub(super) text: Utf8Bytes,
-    /// The cursor that it bears.
+    /// The cursor in the frame.
     pub(super) cursor: Option<Arc<str>>,
 }
 
@@ -48,7 +48,7 @@ struct AnyFrame<'a> {
 }
 
 impl ClientFrame {
-    /// Reads a text frame.
+    /// Parses a text frame.
     pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
         let frame: AnyFrame<'_> = serde_json::from_str(text)
             .map_err(|error| Refusal::malformed(format!("not a frame: {error}")))?;
@@ -80,7 +80,7 @@ impl Refusal {
     }
 }
 
-/// The beginning of what a client said, to be named in an answer.
+/// The beginning of a client's text, for an error message.
 pub(super) fn short(text: &str) -> Cow<'_, str> {
     const MOST: usize = 64;
     match text.char_indices().nth(MOST) {
@@ -158,7 +158,7 @@ impl Frame {
         Frame::said("closing", &Said::Closing { reason }, None)
     }
 
-    /// No frame at all, for a stream on which nothing happens.
+    /// A comment with the current cursor, for a stream without events.
     pub(super) fn keep_alive(cursor: Option<Arc<str>>) -> Self {
         Frame { kind: "", text: Utf8Bytes::default(), cursor }
     }

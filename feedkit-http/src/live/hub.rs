@@ -1,4 +1,4 @@
-//! What all sockets and streams share.
+//! The state that all sockets and streams share.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,15 +19,15 @@ use crate::{GatewayOptions, Parts};
 use feedkit_core::Positions;
 use feedkit_core::health::Component;
 
-/// Bytes that a recovery from the log may hold, as a multiple of what may wait for a client.
+/// Maximum size of a recovery from the log, as a multiple of the bytes that may wait for a client.
 const RECOVERED_BYTES: usize = 4;
 
-/// Hands notifications and counts to sockets and streams.
+/// Distributes notifications and counts to sockets and streams.
 pub(crate) struct Hub {
     pub(super) parts: Parts,
     pub(super) options: GatewayOptions,
     registry: Mutex<Registry>,
-    /// The reader went on.
+    /// Notified when the reader has moved.
     moved: Notify,
     pub(super) counts: Counts,
     pub(super) recoveries: Recoveries,
@@ -38,12 +38,12 @@ pub(crate) struct Hub {
     /// The clients' tasks; `None` once the hub is closed.
     tasks: Mutex<Option<JoinSet<()>>>,
     closing: CancellationToken,
-    /// Ends with all clients who came before notifications were lost.
+    /// Cancelled for all present clients when notifications are lost.
     generation: Mutex<CancellationToken>,
     trouble: Mutex<Trouble>,
 }
 
-/// What goes wrong, in words.
+/// The current errors, in words.
 #[derive(Debug)]
 struct Trouble {
     reader: Option<String>,
@@ -76,9 +76,9 @@ impl Hub {
         })
     }
 
-    /// Tells every client to come back (1012), and waits until all are gone. Those that come now are sent away.
+    /// Closes every client with 1012, and waits until all are gone. New clients are closed as well.
     ///
-    /// Dropped before it has finished, it cuts off those that are left.
+    /// If this future is dropped, the remaining clients are cut off.
     pub(crate) async fn close(&self) {
         self.closing.cancel();
         let tasks = self.tasks.lock().take();
@@ -88,7 +88,7 @@ impl Hub {
         }
     }
 
-    /// How the fan-out is. It never keeps a gateway from being ready.
+    /// The condition of the fan-out. It never makes a gateway unready.
     pub(crate) fn component(&self) -> Component {
         let trouble = self.trouble.lock();
         match (&trouble.reader, &trouble.counts) {
@@ -100,7 +100,7 @@ impl Hub {
         }
     }
 
-    /// Runs a client's task; `false` if the hub is closed.
+    /// Spawns a client's task; `false` if the hub is closed.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> bool {
         let mut tasks = self.tasks.lock();
         let Some(tasks) = tasks.as_mut() else { return false };
@@ -111,17 +111,18 @@ impl Hub {
         true
     }
 
-    /// Whether clients are sent away.
+    /// Whether the hub is closing.
     pub(super) fn is_closing(&self) -> bool {
         self.closing.is_cancelled()
     }
 
-    /// Cancelled when a client who comes now has to go.
+    /// The token that is cancelled when a client that connects now has to leave.
     pub(super) fn generation(&self) -> CancellationToken {
         self.generation.lock().clone()
     }
 
-    /// Sends all present clients away: notifications were lost, and their cursors will tell them so.
+    /// Closes all present clients, because notifications were lost. Their cursors show the loss when they
+    /// reconnect.
     pub(super) fn send_away(&self) {
         let next = self.closing.child_token();
         std::mem::replace(&mut *self.generation.lock(), next).cancel();
@@ -135,17 +136,17 @@ impl Hub {
         self.registry.lock()
     }
 
-    /// Wakes those who wait for the reader to have come somewhere.
+    /// Wakes the tasks that wait for the reader.
     pub(super) fn has_moved(&self) {
         self.moved.notify_waiters();
     }
 
-    /// Waits until the reader has begun.
+    /// Waits until the reader has started.
     pub(super) async fn begun(&self) {
         self.until(|registry| registry.standing().map(|_| ())).await;
     }
 
-    /// Waits until the reader has come as far as `next`; `false` if it reads another log.
+    /// Waits until the reader has reached `next`; `false` if it reads another log.
     pub(super) async fn reached(&self, log: u128, next: &Positions) -> bool {
         self.until(|registry| match registry.standing()? {
             (present, _) if present != log => Some(false),
@@ -156,7 +157,7 @@ impl Hub {
 
     async fn until<T>(&self, mut reached: impl FnMut(&Registry) -> Option<T>) -> T {
         loop {
-            // Listening begins before looking, so that no move falls between the two.
+            // The wait is registered before the check, so that no move is missed.
             let mut moved = std::pin::pin!(self.moved.notified());
             moved.as_mut().enable();
             if let Some(found) = reached(&self.registry()) {
@@ -166,12 +167,12 @@ impl Hub {
         }
     }
 
-    /// What keeps the reader from reading; `None` when it reads.
+    /// Sets the error of the reader; `None` when it reads.
     pub(super) fn reader_trouble(&self, trouble: Option<String>) {
         self.trouble.lock().reader = trouble;
     }
 
-    /// What keeps counts from being read; `None` when they are.
+    /// Sets the error of reading counts; `None` when they are read.
     pub(super) fn counts_trouble(&self, trouble: Option<String>) {
         self.trouble.lock().counts = trouble;
     }

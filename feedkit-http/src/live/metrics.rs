@@ -1,4 +1,4 @@
-//! What is measured of the fan-out.
+//! The metrics of the fan-out.
 
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
@@ -52,7 +52,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a client in, until it is dropped.
+    /// Counts a client until the returned value is dropped.
     pub(super) fn present(&self, transport: &str) -> Present {
         let clients = self.clients.with_label_values(&[transport]);
         clients.inc();
@@ -60,7 +60,7 @@ impl Metrics {
     }
 }
 
-/// A client that is there.
+/// A connected client.
 pub(super) struct Present(IntGauge);
 
 impl Drop for Present {

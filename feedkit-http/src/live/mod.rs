@@ -1,26 +1,26 @@
 //! The fan-out: notifications and counts pushed to WebSockets and to streams of server-sent events.
 //!
-//! One reader follows the notifications' log for all clients. It keeps the last of them in memory, and puts each
-//! into the outboxes of those who listen. A client that comes back with a cursor gets what it missed from that
-//! memory, else from the log.
+//! One reader follows the notifications topic for all clients. It keeps the last notifications in memory,
+//! and puts each into the outboxes of its listeners. A client that reconnects with a cursor gets the
+//! notifications that it missed from memory, or else from the log.
 //!
-//! | file | what is in it |
+//! | file | what it contains |
 //! |---|---|
 //! | `run` | drives the reader and the counts |
-//! | `hub` | what all clients share |
+//! | `hub` | the state that all clients share |
 //! | `reader` | follows the log |
-//! | `registry` | how far the reader is, and who listens to what: one lock, so that nothing falls between |
+//! | `registry` | the reader's position and the listeners, under one lock |
 //! | `tail` | the last notifications |
-//! | `recovery` | reads what was missed from the log |
+//! | `recovery` | reads missed notifications from the log |
 //! | `subscriptions` | one client's channels |
-//! | `catch_up` | brings a client that comes back with a cursor up to what is live |
-//! | `outbox` | what waits to be sent to one client |
+//! | `catch_up` | subscribes a client, and brings one with a cursor up to the present |
+//! | `outbox` | the frames that wait for one client |
 //! | `board` | the last counts, and who listens to them |
 //! | `counts` | reads counts, and hands out what changed |
-//! | `socket`, `session` | WebSocket: the upgrade, and the talk after it |
+//! | `socket`, `session` | WebSocket: the upgrade, and the session after it |
 //! | `stream` | server-sent events |
-//! | `admission` | how many clients there are |
-//! | `frame`, `channel`, `cursor`, `ending` | what is said on the wire |
+//! | `admission` | the limits of the number of clients |
+//! | `frame`, `channel`, `cursor`, `ending` | the forms on the wire |
 
 mod admission;
 mod board;

@@ -1,4 +1,5 @@
-//! Which pages may open a socket. Browsers let any page open one to anywhere; only its `Origin` tells.
+//! The check of `Origin`: which pages may open a socket. Browsers let every page open a socket to every
+//! host, and only `Origin` identifies the page.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +8,8 @@ use poem::http::header;
 
 use crate::Problem;
 
-/// Lets pass what names no origin (it is no browser), the gateway's own host, and the origins configured.
+/// Allows requests without an origin (they do not come from a browser), the gateway's own host, and the
+/// configured origins.
 pub(super) fn check(request: &Request, origins: &BTreeSet<String>) -> Result<(), Problem> {
     let mut values = request.headers().get_all(header::ORIGIN).iter();
     let (Some(origin), None) = (values.next(), values.next()) else {

@@ -13,26 +13,26 @@ use super::frame::Frame;
 use super::tail::Entry;
 use feedkit_core::{Positions, PostId};
 
-/// Room for so many places is kept when all has been sent.
+/// How many places stay allocated when the queue is empty.
 const KEPT_ROOM: usize = 64;
 
-/// One client's queue. Filled by many, emptied by the client's own task.
+/// The queue of one client. Many tasks fill it, and the client's own task empties it.
 #[derive(Debug)]
 pub(super) struct Outbox {
     max_bytes: usize,
     state: Mutex<State>,
-    /// Wakes the client's task, the only one that waits.
+    /// Wakes the client's task, which is the only one that waits.
     filled: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
     items: VecDeque<Item>,
-    /// Bytes of the frames among `items`.
+    /// The number of bytes of the frames in `items`.
     bytes: usize,
-    /// Counts not yet sent, the latest of each post.
+    /// Counts that wait, the latest of each post.
     counts: HashMap<PostId, Arc<Frame>>,
-    /// More came than there was room for.
+    /// Whether more frames came than there was room for.
     full: bool,
 }
 
@@ -42,29 +42,29 @@ enum Item {
     Replay(Box<Replay>),
 }
 
-/// What a client missed, made into frames only when they are sent.
+/// The notifications that a client missed. They become frames only when they are sent.
 ///
-/// It is not among the bytes that are bounded here: the entries are shared with the tail, or were bounded when
-/// they were read from the log.
+/// They do not count against the bytes of the outbox: the entries are shared with the tail, or were
+/// limited when they were read from the log.
 #[derive(Debug)]
 pub(super) struct Replay {
     /// The log's incarnation.
     pub(super) log: u128,
-    /// Up to where the client has everything.
+    /// The position up to which the client has everything.
     pub(super) at: Positions,
-    /// What follows.
+    /// The missed notifications.
     pub(super) missed: std::vec::IntoIter<Arc<Entry>>,
-    /// Up to where it has everything after the last of them.
+    /// The client's position after the last of them.
     pub(super) end: Positions,
 }
 
 impl Outbox {
-    /// An empty one, for frames of at most `max_bytes` together.
+    /// An empty outbox for at most `max_bytes` of frames.
     pub(super) fn new(max_bytes: usize) -> Self {
         Outbox { max_bytes, state: Mutex::default(), filled: Notify::new() }
     }
 
-    /// Puts a frame at the end. A single one finds room however large it is.
+    /// Appends a frame. A single frame always has room, however large it is.
     pub(super) fn push(&self, frame: Arc<Frame>) {
         let mut state = self.state();
         if state.full {
@@ -81,7 +81,7 @@ impl Outbox {
         self.filled.notify_one();
     }
 
-    /// Puts what was missed at the end.
+    /// Appends the missed notifications.
     pub(super) fn replay(&self, replay: Replay) {
         let mut state = self.state();
         if !state.full && replay.missed.len() > 0 {
@@ -91,7 +91,7 @@ impl Outbox {
         self.filled.notify_one();
     }
 
-    /// Replaces the counts of `post` that wait, if any.
+    /// Replaces the waiting counts of `post`.
     pub(super) fn counts(&self, post: &PostId, frame: Arc<Frame>) {
         let mut state = self.state();
         if !state.full {
@@ -101,7 +101,7 @@ impl Outbox {
         self.filled.notify_one();
     }
 
-    /// The next frame, taken out when it is returned; `None` if there was not room for all.
+    /// Removes and returns the next frame; `None` if the outbox has overflowed.
     pub(super) async fn next(&self) -> Option<Arc<Frame>> {
         loop {
             if let Some(frame) = self.try_next() {
@@ -114,7 +114,7 @@ impl Outbox {
         }
     }
 
-    /// The next frame, if there is one now. Counts come last.
+    /// The next frame, if one waits. Counts come last.
     pub(super) fn try_next(&self) -> Option<Arc<Frame>> {
         let mut state = self.state();
         let frame = state.next_item().or_else(|| state.next_counts());
@@ -124,7 +124,7 @@ impl Outbox {
         frame
     }
 
-    /// Returns once there was not room for all.
+    /// Returns when the outbox has overflowed.
     pub(super) async fn overflowed(&self) {
         while !self.state().full {
             self.filled.notified().await;
@@ -132,7 +132,6 @@ impl Outbox {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change to the state is whole before anything can panic.
         self.state.lock()
     }
 }

@@ -1,4 +1,4 @@
-//! Follows the notifications' log for all clients.
+//! Follows the notifications topic for all clients.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -18,11 +18,11 @@ use feedkit_core::pipeline::{Backoff, Waits};
 use feedkit_core::source::{Assigned, Batch, EventSource, Gap, GapReason, RecordMark, Resume, SourceEvent};
 use feedkit_core::{Error, Partition, Positions, Result};
 
-/// After a failure a source that says nothing for so long is asked whether it can be read: on a quiet log nothing else
-/// would tell.
+/// How long a source may be silent after a failure before the reader checks it. On a quiet log nothing
+/// else would show that it is readable again.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// Notifications handed out before others may take the lock.
+/// How many notifications are delivered before other tasks may take the lock.
 const CHUNK: usize = 64;
 
 /// Reads until `shutdown`.
@@ -43,7 +43,7 @@ pub(super) async fn follow(hub: &Hub, shutdown: &CancellationToken) {
     }
 }
 
-/// Reads from where `reader` stands until that fails.
+/// Reads from the position of `reader` until an error occurs.
 async fn read(hub: &Hub, reader: &mut Option<Reader>, waits: &mut Waits) -> Result<Infallible> {
     let mut source = hub.parts.notifications.open().await?;
     let ends = source.ends().await?;
@@ -79,30 +79,30 @@ async fn read(hub: &Hub, reader: &mut Option<Reader>, waits: &mut Waits) -> Resu
     }
 }
 
-/// How far the log was read.
+/// The position of the reader.
 struct Reader {
     log: Option<u128>,
     next: Positions,
-    /// The last record of each partition, to notice when the log is not what it was.
+    /// The last record of each partition, to detect a log that was replaced.
     last: BTreeMap<Partition, RecordMark>,
-    /// Until every partition has been assigned, nobody listens.
+    /// Set until every partition has been assigned. Until then no client listens.
     starting: Option<Starting>,
 }
 
 struct Starting {
     /// Partitions that have not been assigned yet.
     missing: BTreeSet<Partition>,
-    /// What goes into memory.
+    /// The notifications that will be in memory.
     tail: Tail,
 }
 
 impl Reader {
-    /// Begins at the log's end; what lies just before goes into memory.
+    /// Starts at the log's end, with the last notifications in memory.
     async fn at_end(hub: &Hub, ends: &Positions) -> Self {
         let read = tokio::time::timeout(hub.options.answer_timeout, read_before(hub, ends)).await;
         let tail = match read {
             Ok(Ok(tail)) => tail,
-            // Without it clients that come back are served from the log.
+            // Without the tail, clients that reconnect are served from the log.
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the last notifications cannot be read");
                 empty(hub, ends)
@@ -113,8 +113,8 @@ impl Reader {
         Reader { log: None, next: ends.clone(), last: BTreeMap::new(), starting }
     }
 
-    /// Begins again at `next`: something was lost. Clients are sent away, and learn so from their cursors; those
-    /// who only wait for the reader to begin may stay.
+    /// Starts again at `next` after a loss. Clients are closed, and their cursors show the loss. Clients that
+    /// still wait for the reader to start may stay.
     fn begin_again(&mut self, hub: &Hub, next: Positions) {
         if self.starting.is_none() {
             hub.registry().stop();
@@ -132,7 +132,7 @@ impl Reader {
                 Ok(())
             }
             SourceEvent::Gap(gap) => Err(self.gap(hub, gap)),
-            // They are assigned again.
+            // The source assigns these partitions again.
             SourceEvent::Revoked(_) | SourceEvent::Lost(_) => Ok(()),
         }
     }
@@ -208,7 +208,7 @@ impl Reader {
         hub.metrics.delivered.inc_by(pushed);
     }
 
-    /// Goes on behind what is gone.
+    /// Continues after the lost notifications.
     fn gap(&mut self, hub: &Hub, gap: Gap) -> Error {
         tracing::error!(%gap, "notifications are lost; all clients are sent away");
         let mut next = std::mem::take(&mut self.next);
@@ -219,14 +219,14 @@ impl Reader {
     }
 }
 
-/// A tail that holds nothing before `next`.
+/// A tail without notifications before `next`.
 fn empty(hub: &Hub, next: &Positions) -> Tail {
     let mut tail = Tail::new(hub.options.live.tail);
     next.iter().for_each(|(partition, offset)| tail.begin(partition, offset));
     tail
 }
 
-/// What lies just before `end`, an equal share of each partition.
+/// The notifications just before `end`, an equal share of each partition.
 async fn read_before(hub: &Hub, end: &Positions) -> Result<Tail> {
     let count = end.iter().count().max(1);
     let share = (hub.options.live.tail / count) as u64;
@@ -236,7 +236,7 @@ async fn read_before(hub: &Hub, end: &Positions) -> Result<Tail> {
     let range = Range { from: &from, to: end, log: None, most, over_gaps: true };
     let Read { mut entries, gaps } = range.read(log, |_| true).await?;
     if !gaps.is_empty() {
-        // The log begins later there: once more, only those, from where it begins.
+        // The log begins later in these partitions. They are read once more, from their beginning.
         let mut again = end.clone();
         for gap in &gaps {
             let start = if gap.reason == GapReason::Expired { gap.start } else { end.of(gap.partition) };

@@ -1,4 +1,4 @@
-//! Reads what was missed from the log, when memory does not reach back as far.
+//! Reads missed notifications from the log, when memory does not reach back far enough.
 
 use std::sync::Arc;
 
@@ -11,36 +11,36 @@ use feedkit_core::notification::Notification;
 use feedkit_core::source::{Gap, OpenSource, Record, Resume, SourceEvent};
 use feedkit_core::{Error, Partition, Positions, Result};
 
-/// Logs read for recoveries at the same time.
+/// Maximum number of concurrent reads of the log.
 const AT_ONCE: usize = 4;
 
-/// Offsets passed over for each notification that may be recovered; a log that is further ahead is not read.
+/// How many offsets may be read per recoverable notification. A log that is further ahead is not read.
 const SCANNED_FOR_ONE: u64 = 100;
 
-/// Part of a log to be read.
+/// The part of a log to read.
 pub(super) struct Range<'a> {
-    /// Where to begin.
+    /// The start.
     pub(super) from: &'a Positions,
-    /// Where to end.
+    /// The end.
     pub(super) to: &'a Positions,
-    /// The incarnation that both belong to.
+    /// The log's incarnation that both belong to.
     pub(super) log: Option<u128>,
-    /// The most entries, and bytes of them.
+    /// Maximum number of entries, and of their bytes.
     pub(super) most: (usize, usize),
-    /// Whether partitions that cannot be read from `from` on are left out.
+    /// Whether partitions that cannot be read from `from` are skipped.
     pub(super) over_gaps: bool,
 }
 
-/// What was read.
+/// The result of a read.
 #[derive(Debug, Default)]
 pub(super) struct Read {
     pub(super) entries: Vec<Arc<Entry>>,
-    /// Partitions that were left out.
+    /// The gaps of the skipped partitions.
     pub(super) gaps: Vec<Gap>,
 }
 
 impl Range<'_> {
-    /// Reads what is wanted. An error says why not all of it could be read.
+    /// Reads the wanted entries. An error says why some could not be read.
     pub(super) async fn read(&self, log: &dyn OpenSource, wanted: impl Fn(&Entry) -> bool) -> Result<Read> {
         let mut waiting: HashSet<Partition> =
             self.to.iter().filter(|(p, to)| self.from.of(*p) < *to).map(|(p, _)| p).collect();
@@ -59,7 +59,7 @@ impl Range<'_> {
                     let offset = self.from.of(assigned.partition);
                     assigned.resume(Resume { offset, log: self.log, last: None });
                 }
-                // Not answered: it is not read.
+                // Without an answer, the partition is not read.
                 SourceEvent::Assigned(_) => {}
                 SourceEvent::Batch(batch) => {
                     let to = self.to.of(batch.partition);
@@ -107,7 +107,7 @@ pub(super) fn decode(partition: Partition, record: &Record) -> Option<Entry> {
     Some(Entry { partition, offset: record.offset, audience, id, body })
 }
 
-/// Recoveries from the log: few at a time, and one for all who ask the same.
+/// Recoveries from the log. A few run at a time, and equal ones share a read.
 #[derive(Debug)]
 pub(super) struct Recoveries {
     slots: Semaphore,
@@ -116,15 +116,15 @@ pub(super) struct Recoveries {
     max_bytes: usize,
 }
 
-/// The cursor and the channels, as text: equal keys miss the same.
+/// The cursor and the channels, as text. Clients with equal keys miss the same notifications.
 pub(super) type Key = (String, Vec<String>);
 
 type Flight = Arc<OnceCell<Outcome>>;
 
-/// What was missed, and up to where; `None` when it cannot be had.
+/// The missed notifications and their end; `None` when they are not available.
 type Outcome = Option<Arc<Recovered>>;
 
-/// Where to begin.
+/// The start.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
     /// The log's incarnation.
@@ -132,7 +132,7 @@ pub(super) struct Place<'a> {
     pub(super) next: &'a Positions,
 }
 
-/// What was missed before `to`.
+/// The notifications that were missed before `to`.
 #[derive(Debug)]
 pub(super) struct Recovered {
     pub(super) missed: Vec<Arc<Entry>>,
@@ -140,14 +140,14 @@ pub(super) struct Recovered {
 }
 
 impl Recoveries {
-    /// Recovers at most `max` notifications, and `max_bytes` of them.
+    /// Recoveries of at most `max` notifications and `max_bytes` bytes.
     pub(super) fn new(max: usize, max_bytes: usize) -> Self {
         Recoveries { slots: Semaphore::new(AT_ONCE), flights: Mutex::default(), max, max_bytes }
     }
 
-    /// What `wanted` lets pass from `place` on, up to what `to` says when reading begins.
+    /// The wanted notifications from `place` up to the value of `to` when the read starts.
     ///
-    /// Sets no deadline. Dropped, it leaves the reading to others who wait for the same.
+    /// It has no deadline of its own. If it is dropped, the other clients that wait continue the read.
     pub(super) async fn read(
         &self,
         key: Key,
@@ -166,7 +166,7 @@ impl Recoveries {
         outcome
     }
 
-    /// The same for one who shares it with nobody.
+    /// The same, without sharing the read.
     pub(super) async fn read_alone(
         &self,
         place: Place<'_>,
@@ -192,12 +192,11 @@ impl Recoveries {
     }
 
     fn flights(&self) -> MutexGuard<'_, HashMap<Key, Flight>> {
-        // Every change to the map is whole before anything can panic.
         self.flights.lock()
     }
 }
 
-/// Takes a flight out of the map, when it has landed or nobody waits for it any more.
+/// Removes a flight that has ended, or that no client waits for.
 struct Landing<'a> {
     all: &'a Recoveries,
     key: &'a Key,
@@ -208,7 +207,7 @@ impl Drop for Landing<'_> {
     fn drop(&mut self) {
         let mut flights = self.all.flights();
         let same = flights.get(self.key).is_some_and(|flight| Arc::ptr_eq(flight, self.flight));
-        // Two: the map's and ours.
+        // Two references are left: the map's and this one.
         if same && (self.flight.initialized() || Arc::strong_count(self.flight) <= 2) {
             flights.remove(self.key);
         }

@@ -1,4 +1,4 @@
-//! How far the reader is, and who listens to what.
+//! The reader's position, and the listeners of each audience.
 //!
 //! Both change under one lock: a client begins to listen at a position, and nothing is delivered between the two.
 
@@ -13,13 +13,13 @@ use super::tail::{Entry, Tail};
 use feedkit_core::notification::Audience;
 use feedkit_core::{Offset, Partition, Positions};
 
-/// Names a client within the process.
+/// Identifies a client within the process.
 pub(super) type ClientId = u64;
 
-/// What the lock holds.
+/// The state under the lock.
 #[derive(Debug)]
 pub(super) struct Registry {
-    /// Where the reader stands; `None` before it has begun, and while it does not know.
+    /// The reader's position; `None` before it has started, and while it is unknown.
     standing: Option<Standing>,
     pub(super) tail: Tail,
     listeners: HashMap<Audience, HashMap<ClientId, Arc<Outbox>>>,
@@ -29,34 +29,34 @@ pub(super) struct Registry {
 struct Standing {
     log: u128,
     next: Positions,
-    /// The two as a cursor, once somebody has asked.
+    /// Both as a cursor, created when it is first needed.
     cursor: Option<Arc<str>>,
 }
 
-/// A notification that was read, and the frame of it.
+/// A notification and its frame.
 pub(super) struct Delivery {
     pub(super) entry: Arc<Entry>,
     pub(super) frame: Arc<Frame>,
 }
 
 impl Registry {
-    /// Nobody listens, nothing was read.
+    /// A registry without listeners.
     pub(super) fn new(tail: usize) -> Self {
         Registry { standing: None, tail: Tail::new(tail), listeners: HashMap::new() }
     }
 
-    /// The reader goes on at `next`; `tail` is what lies just before.
+    /// Sets the reader's position to `next`. `tail` has the notifications just before it.
     pub(super) fn begin(&mut self, log: u128, next: Positions, tail: Tail) {
         self.standing = Some(Standing { log, next, cursor: None });
         self.tail = tail;
     }
 
-    /// The reader does not stand anywhere, until it begins again.
+    /// Forgets the reader's position until it starts again.
     pub(super) fn stop(&mut self) {
         self.standing = None;
     }
 
-    /// A partition that was not there before is read from `offset` on.
+    /// Adds a new partition, which is read from `offset` on.
     pub(super) fn add(&mut self, partition: Partition, offset: Offset) {
         if let Some(standing) = &mut self.standing {
             standing.next.set(partition, offset);
@@ -65,7 +65,7 @@ impl Registry {
         self.tail.begin(partition, offset);
     }
 
-    /// The log's incarnation and the next offset of every partition, when the reader has begun.
+    /// The log's incarnation and the next offset of every partition, once the reader has started.
     pub(super) fn standing(&self) -> Option<(u128, &Positions)> {
         self.standing.as_ref().map(|s| (s.log, &s.next))
     }
@@ -76,7 +76,8 @@ impl Registry {
         Some(Arc::clone(cursor.get_or_insert_with(|| Cursor::encode(*log, next).into())))
     }
 
-    /// Hands out what was read of `partition`, which now stands at `to`. How many frames were put into outboxes.
+    /// Delivers notifications of `partition`, whose position is now `to`. Returns how many frames were put
+    /// into outboxes.
     pub(super) fn deliver(&mut self, read: &[Delivery], partition: Partition, to: Offset) -> u64 {
         let mut pushed = 0;
         for Delivery { entry, frame } in read {
@@ -96,12 +97,12 @@ impl Registry {
         pushed
     }
 
-    /// From now on `client` is told what `audience` is.
+    /// Adds `client` to the listeners of `audience`.
     pub(super) fn listen(&mut self, client: ClientId, audience: Audience, outbox: &Arc<Outbox>) {
         self.listeners.entry(audience).or_default().insert(client, Arc::clone(outbox));
     }
 
-    /// From now on it is not.
+    /// Removes `client` from the listeners of `audience`.
     pub(super) fn leave(&mut self, client: ClientId, audience: &Audience) {
         if let Some(listeners) = self.listeners.get_mut(audience) {
             listeners.remove(&client);

@@ -1,4 +1,4 @@
-//! Where the fan-out is reached.
+//! The routes of the fan-out.
 
 use std::sync::Arc;
 

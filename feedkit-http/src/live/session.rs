@@ -1,4 +1,4 @@
-//! The talk over one WebSocket: one task, from the upgrade to the close frame.
+//! The session of one WebSocket, in one task from the upgrade to the close frame.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -23,19 +23,19 @@ use super::subscriptions::Subscriptions;
 use feedkit_core::access::Identity;
 use feedkit_core::{ErrorKind, Timestamp};
 
-/// How long the other side is given to take note of a close frame.
+/// How long the client has to read a close frame.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
 /// The span in which a client's frames are counted.
 const RATE_SPAN: Duration = Duration::from_secs(10);
 
-/// Frames in a row that cannot be understood, after which nothing more is tried.
+/// Maximum number of invalid frames in a row.
 const MAX_GARBAGE: u32 = 10;
 
-/// Frames sent in one go, before anything else is looked at.
+/// How many frames are sent before other events are handled.
 const BURST: usize = 64;
 
-/// Sleeps are cut to this: timers do not reach further than some years.
+/// Maximum length of a sleep, because timers reach only some years ahead.
 const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One client.
@@ -44,13 +44,13 @@ pub(super) struct Session {
     socket: WebSocketStream<Upgraded>,
     place: Place,
     outbox: Arc<Outbox>,
-    /// Cancelled when the client has to go.
+    /// Cancelled when the client has to leave.
     generation: CancellationToken,
-    /// When anything was last heard of it.
+    /// When the last frame arrived.
     heard: Instant,
-    /// Whether it was asked since then whether it is there.
+    /// Whether a ping was sent since then.
     pinged: bool,
-    /// Since when its frames are counted, and how many there were.
+    /// The start of the current count of frames, and the count.
     rate: (Instant, u32),
     garbage: u32,
 }
@@ -71,7 +71,7 @@ impl Session {
         }
     }
 
-    /// Talks until one side ends it. `token`: what came with the upgrade.
+    /// Runs the session until one side ends it. `token` is the one from the upgrade, if any.
     pub(super) async fn run(mut self, token: Option<String>) {
         let hub = Arc::clone(&self.hub);
         let _present = hub.metrics.present("websocket");
@@ -141,7 +141,7 @@ impl Session {
         verified.unwrap_or(Err(Ending::Restarting("come back with the cursor")))
     }
 
-    /// Takes note of what was received; a frame, or what is wrong with it, if it is to be answered.
+    /// Handles a received message. Returns a frame, or its error, if it needs an answer.
     fn heard(
         &mut self,
         received: Option<Result<Message, SocketError>>,
@@ -172,7 +172,7 @@ impl Session {
             Message::Text(text) => Ok(Some(ClientFrame::parse(&text))),
             Message::Binary(_) => Ok(Some(Err(Refusal::malformed("binary frames are not read")))),
             Message::Close(_) => Err(Ending::Gone),
-            // The library answers pings.
+            // The WebSocket library answers pings.
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(None),
         }
     }
@@ -212,7 +212,7 @@ impl Session {
                 let (wanted, refused) = subscriptions.check(&channels);
                 self.refuse(&refused);
                 let generation = self.generation.clone();
-                // Nothing is read meanwhile; the bounds on recovery bound this too.
+                // The client's frames wait meanwhile. The limits of recovery also limit this time.
                 tokio::select! {
                     () = generation.cancelled() => return Err(Ending::Restarting("come back with the cursor")),
                     done = Box::pin(subscriptions.subscribe(wanted, cursor.as_deref())) => done?,
@@ -232,7 +232,7 @@ impl Session {
         refused.iter().for_each(|refusal| self.outbox.push(Arc::new(refusal.into())));
     }
 
-    /// Sends a frame, and those that wait behind it.
+    /// Sends a frame, and the frames that wait behind it.
     async fn send(&mut self, first: Arc<Frame>) -> Result<(), Ending> {
         self.feed(Message::Text(first.text.clone())).await?;
         for _ in 1..BURST {
@@ -252,7 +252,7 @@ impl Session {
         write_in_time(hub, outbox, generation, socket.flush()).await
     }
 
-    /// When something is to be done though nothing happens.
+    /// The next time when the session has work without an event.
     fn alarm(&self, expires_at: Timestamp) -> Instant {
         let every = self.hub.options.live.ping_every;
         let silent = self.heard + if self.pinged { every * 2 } else { every };
@@ -276,12 +276,12 @@ impl Session {
         Ok(())
     }
 
-    /// Says why, and waits a little until the other side has read it: a socket that is dropped while something
-    /// unread has arrived is reset, and what was sent last is lost.
+    /// Sends the close frame, and waits a little until the client has read it. A socket that is dropped while
+    /// unread bytes are pending is reset, and the client would lose the close frame.
     async fn close(&mut self, ending: &Ending) -> Result<(), SocketError> {
         match ending.close_frame() {
             Some(frame) => self.socket.send(Message::Close(Some(frame))).await?,
-            // Answers the other side's close frame.
+            // Answers the client's close frame.
             None => self.socket.flush().await?,
         }
         let stream = self.socket.get_mut();
@@ -303,7 +303,7 @@ async fn verify(hub: &Hub, token: &str) -> Result<Identity, Ending> {
     })
 }
 
-/// Waits until something is written; not longer than a silent client is waited for, and not once it has to go.
+/// Waits for a write, at most as long as a client may be silent, and not after the client has to leave.
 async fn write_in_time(
     hub: &Hub,
     outbox: &Outbox,
@@ -319,9 +319,9 @@ async fn write_in_time(
     }
 }
 
-/// Sets a timer, if it is not set so already.
+/// Sets a timer, unless it is already set to this time.
 fn set(timer: Pin<&mut Sleep>, at: Instant) {
-    // The clock is read anew each time: a few milliseconds do not matter.
+    // The clock is read each time, so a few milliseconds of difference do not matter.
     let present = timer.deadline();
     let same = at.max(present) - at.min(present) < Duration::from_millis(5);
     if !same || timer.is_elapsed() {

@@ -15,14 +15,14 @@ use super::session::Session;
 use crate::Problem;
 use crate::state::State;
 
-/// The protocol's name. A second one after it is taken as the token.
+/// The name of the subprotocol. A second name after it is the token.
 const PROTOCOL: &str = "feedkit.v1";
 
-/// Small, since most sockets are silent most of the time; each is allocated at once.
+/// The size of the read buffer. It is small, because every socket allocates it and most are idle.
 const READ_BUFFER: usize = 1024;
 const WRITE_BUFFER: usize = 4096;
 
-/// Opens a socket, and leaves it to a task of the hub.
+/// Upgrades a request, and runs the session in a task of the hub.
 pub(super) async fn open(state: Arc<State>, request: Request) -> poem::Result<Response> {
     Ok(upgrade(&state.live, &request)?)
 }
@@ -66,7 +66,7 @@ fn upgrade(hub: &Arc<Hub>, request: &Request) -> Result<Response, Problem> {
     Ok(answer.body(Body::empty()))
 }
 
-/// Checks that the request asks for a WebSocket; the key that accepts it.
+/// Checks that the request asks for a WebSocket, and returns the accept key.
 fn accept_key(request: &Request) -> Result<String, Problem> {
     let headers = request.headers();
     let lists = |name, value: &str| words(headers, name).any(|word| word.eq_ignore_ascii_case(value));
@@ -85,7 +85,7 @@ fn accept_key(request: &Request) -> Result<String, Problem> {
     Ok(derive_accept_key(key.as_bytes()))
 }
 
-/// What a client offers in `Sec-WebSocket-Protocol`.
+/// The subprotocols that a client offers in `Sec-WebSocket-Protocol`.
 #[derive(Debug, PartialEq, Eq)]
 struct Offer {
     /// Whether it names the protocol.
@@ -100,7 +100,7 @@ impl Offer {
     }
 }
 
-/// The comma-separated words of a header that may come several times.
+/// The comma-separated values of a header, which may appear several times.
 fn words(headers: &HeaderMap, name: header::HeaderName) -> impl Iterator<Item = &str> {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim).filter(|word| !word.is_empty())

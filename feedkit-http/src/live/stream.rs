@@ -1,4 +1,4 @@
-//! Server-sent events: the same as a WebSocket, for clients that only listen.
+//! Server-sent events: the same notifications as on a WebSocket, for clients that only listen.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -24,20 +24,20 @@ use super::subscriptions::Subscriptions;
 use crate::Problem;
 use crate::state::State;
 
-/// How long the last event may take to be read.
+/// How long the client has to read the last event.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
-/// Sleeps are cut to this: timers do not reach further than some years.
+/// Maximum length of a sleep, because timers reach only some years ahead.
 const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What the query says.
+/// The query of a request for a stream.
 #[derive(Debug, Deserialize)]
 struct Query {
     channels: Option<String>,
     cursor: Option<String>,
 }
 
-/// Opens a stream, and leaves it to a task of the hub.
+/// Opens a stream, and runs it in a task of the hub.
 pub(super) async fn open(state: Arc<State>, request: Request) -> poem::Result<Response> {
     let who = state.identify(&request).await?;
     Ok(begin(&state.live, &request, who)?)
@@ -87,7 +87,7 @@ fn begin(
     Ok(Response::builder()
         .header(header::CONTENT_TYPE, "text/event-stream")
         .header(header::CACHE_CONTROL, "no-store")
-        // Proxies that buffer answers would hold events back.
+        // This header keeps proxies from buffering the events.
         .header("X-Accel-Buffering", "no")
         .body(Body::from_bytes_stream(body)))
 }
@@ -105,7 +105,7 @@ struct Pump {
     hub: Arc<Hub>,
     outbox: Arc<Outbox>,
     events: mpsc::Sender<Bytes>,
-    /// Cancelled when the client has to go.
+    /// Cancelled when the client has to leave.
     generation: CancellationToken,
     _place: Place,
 }
@@ -177,8 +177,8 @@ impl Pump {
     }
 }
 
-/// A frame as an event; its cursor is the event's id. A frame without a kind is a comment, of which clients take
-/// the id only.
+/// A frame as an event with its cursor as the id. A frame without a kind becomes a comment, of which
+/// clients use only the id.
 fn event(frame: &Frame) -> Bytes {
     let mut event = BytesMut::with_capacity(frame.text.len() + 160);
     event.put_slice(if frame.kind.is_empty() { b": still here" } else { b"event: " });

@@ -1,4 +1,4 @@
-//! One client's channels.
+//! The channels of one client.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use feedkit_core::Timestamp;
 use feedkit_core::access::Identity;
 use feedkit_core::notification::Audience;
 
-/// The log is away, or its reader begins anew.
+/// The ending when the log does not answer, or its reader starts again.
 pub(super) const AWAY: Ending = Ending::Restarting("notifications cannot be read now");
 
-/// What one client listens to. Dropped, it listens to nothing.
+/// The subscriptions of one client. Dropping them removes the client from all listeners.
 pub(super) struct Subscriptions {
     pub(super) hub: Arc<Hub>,
     pub(super) id: ClientId,
@@ -37,12 +37,12 @@ impl Subscriptions {
         self.who.expires_at
     }
 
-    /// Those of `names` that this client may listen to, and why not the others.
+    /// The channels among `names` that this client may listen to, and the refusals of the others.
     pub(super) fn check(&self, names: &[String]) -> (BTreeSet<Channel>, Vec<Refusal>) {
         let most = self.hub.options.live.max_channels;
         let (mut wanted, mut refused) = (BTreeSet::new(), Vec::new());
-        // Names beyond the most channels cannot all be new: at the first that finds no room it stops, so that one
-        // frame makes no more answers than that.
+        // The loop stops at the first channel above the maximum, so that one frame cannot cause more answers
+        // than that.
         for name in names {
             let channel = match Channel::parse(name) {
                 Ok(channel) => channel,
@@ -75,7 +75,7 @@ impl Subscriptions {
         (wanted, refused)
     }
 
-    /// Unsubscribes. What waits already is still sent.
+    /// Unsubscribes. Frames that already wait are still sent.
     pub(super) fn unsubscribe(&mut self, names: &[String]) -> Vec<Refusal> {
         let mut refused = Vec::new();
         for name in names.iter().take(self.hub.options.live.max_channels.max(1)) {
@@ -89,21 +89,22 @@ impl Subscriptions {
         refused
     }
 
-    /// Answers a ping. Who listens learns how far it has come, so that its cursor does not grow old in silence.
+    /// Answers a ping. A client with channels gets the current cursor, so that its cursor does not get old
+    /// while nothing happens.
     pub(super) fn pong(&self) {
         let mut registry = self.hub.registry();
         let cursor = registry.cursor().filter(|_| !self.channels.is_empty());
-        // Under the lock: all before the cursor waits in the outbox already.
+        // Under the lock, every frame before the cursor is already in the outbox.
         self.outbox.push(Arc::new(Frame::pong(cursor)));
     }
 
-    /// Says, to a stream, that the gateway is there, and how far it has come.
+    /// Sends a stream a comment with the current cursor.
     pub(super) fn keep_alive(&self) {
         let mut registry = self.hub.registry();
         self.outbox.push(Arc::new(Frame::keep_alive(registry.cursor())));
     }
 
-    /// A new token of the same user: channels that it does not allow are left.
+    /// Replaces the token by a new one of the same user. The client leaves channels that it does not allow.
     pub(super) fn renew(&mut self, who: Identity) -> Result<Vec<Refusal>, Ending> {
         if who.user != self.who.user {
             return Err(Ending::Forbidden("the token is another user's"));
@@ -135,7 +136,8 @@ impl Subscriptions {
         channels.iter().flat_map(|channel| channel.audiences(&self.who.user)).collect()
     }
 
-    /// Begins to listen and says so, at one position. `replay`: the cursor to begin at, and what was missed.
+    /// Starts to listen, and answers the client, at one position. `replay` has the cursor to start from and
+    /// the missed notifications.
     pub(super) fn go_live(
         &mut self,
         registry: &mut Registry,
@@ -143,7 +145,7 @@ impl Subscriptions {
         replay: Option<(&str, Replay)>,
     ) -> Result<(), Ending> {
         let cursor = match &replay {
-            // Until what was missed has arrived, the client stands where it stood.
+            // Until the missed notifications arrive, the client stays at its old cursor.
             Some((text, replay)) if replay.missed.len() > 0 => (*text).into(),
             _ => registry.cursor().ok_or(AWAY)?,
         };

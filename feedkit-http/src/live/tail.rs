@@ -1,4 +1,4 @@
-//! The last notifications, in memory, for clients that come back soon.
+//! The last notifications, in memory, for clients that reconnect soon.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -8,27 +8,27 @@ use hashbrown::HashSet;
 use feedkit_core::notification::Audience;
 use feedkit_core::{Offset, Partition, Positions};
 
-/// Bytes of notifications kept at most, however few they are.
+/// Maximum number of bytes of the kept notifications.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// A notification at its place in the log.
+/// A notification with its position in the log.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) partition: Partition,
     pub(super) offset: Offset,
     pub(super) audience: Audience,
-    /// Recognises a repeat.
+    /// The id, which identifies repeats.
     pub(super) id: String,
     /// The notification as JSON.
     pub(super) body: String,
 }
 
-/// Each partition's last notifications, complete from some offset on.
+/// The last notifications of each partition, complete from some offset on.
 #[derive(Debug)]
 pub(super) struct Tail {
     max: usize,
     parts: BTreeMap<Partition, Part>,
-    /// The partition of each entry, in the order in which they came.
+    /// The partition of each entry, in the order of arrival.
     order: VecDeque<Partition>,
     ids: HashSet<String>,
     bytes: usize,
@@ -37,20 +37,20 @@ pub(super) struct Tail {
 
 #[derive(Debug, Default)]
 struct Part {
-    /// All that was read from this offset on is here.
+    /// The offset from which on all notifications are here.
     from: Offset,
-    /// By ascending offset, each with its place among all.
+    /// The entries by ascending offset, each with its place in the order of arrival.
     entries: VecDeque<(u64, Arc<Entry>)>,
 }
 
-/// What a client missed.
+/// The notifications that a client missed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Since {
-    /// These, in the order in which they came.
+    /// All missed notifications, in the order of arrival.
     Missed(Vec<Arc<Entry>>),
-    /// More than are handed out at once.
+    /// There are more than the maximum.
     TooMany,
-    /// The tail does not reach back as far.
+    /// The tail does not reach back far enough.
     NotHeld,
 }
 
@@ -67,12 +67,12 @@ impl Tail {
         }
     }
 
-    /// Nothing is held of `partition` before `from`.
+    /// Notes that the tail has nothing of `partition` before `from`.
     pub(super) fn begin(&mut self, partition: Partition, from: Offset) {
         self.parts.insert(partition, Part { from, entries: VecDeque::new() });
     }
 
-    /// Adds what follows; `false` if a notification of the same id is here already.
+    /// Appends a notification; `false` if one with the same id is already here.
     pub(super) fn push(&mut self, entry: Arc<Entry>) -> bool {
         if !self.ids.insert(entry.id.clone()) {
             return false;
@@ -96,7 +96,7 @@ impl Tail {
         }
     }
 
-    /// What came at or after `from` and is wanted; at most `most`.
+    /// The wanted notifications at or after `from`, at most `most`.
     pub(super) fn since(&self, from: &Positions, most: usize, wanted: impl Fn(&Entry) -> bool) -> Since {
         let mut missed = Vec::new();
         for (partition, part) in &self.parts {
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(ids(&tail, at(5, 0)), ["0:5", "1:3", "0:9"]);
         assert_eq!(ids(&tail, at(6, 4)), ["0:9"]);
         assert_eq!(ids(&tail, at(4, 4)), ["NotHeld"]);
-        // The oldest goes.
+        // Remove the oldest.
         assert!(tail.push(entry(1, 4)));
         assert_eq!(ids(&tail, at(5, 0)), ["NotHeld"]);
         assert_eq!(ids(&tail, at(6, 0)), ["1:3", "0:9", "1:4"]);
