@@ -1,4 +1,4 @@
-//! Where the alert follower keeps its work.
+//! Storing the work of the alert follower: the contract [`AlertLog`].
 
 use std::time::Duration;
 
@@ -11,46 +11,52 @@ use crate::notification::Notification;
 use crate::outbox::Outbox;
 use crate::{Offset, Partition, Positions, Result, Timestamp};
 
-/// Keeps the alert follower's lease, steps and snapshots, and writes the [`Alerts`] and their [`Outbox`].
+/// Stores the lease, the steps and the snapshots of the alert follower, and writes the [`Alerts`]
+/// and their [`Outbox`].
 ///
 /// # Contract
 ///
-/// - At most one lease is valid at a time. A lease that has run out may be taken by another, with a higher epoch;
-///   every write under an older one is refused as [`Fenced`](crate::ErrorKind::Fenced) and changes nothing.
-/// - [`step`](AlertLog::step) is one transaction: it moves the positions, appends what was consumed, and keeps the
-///   alerts and their outbox rows. A step whose number is not the next is refused as
-///   [`Gap`](crate::ErrorKind::Gap). An alert whose id is kept already is not kept again, and not published again.
+/// - At most one lease is valid at a time. Another owner may take a lease that has expired, with a
+///   higher epoch. Every write under an older lease fails with [`Fenced`](crate::ErrorKind::Fenced)
+///   and changes nothing.
+/// - [`step`](AlertLog::step) is one transaction. It moves the positions, appends what was
+///   consumed, and stores the alerts and their outbox rows. A step whose number is not the next
+///   fails with [`Gap`](crate::ErrorKind::Gap). An alert whose id is already stored is neither
+///   stored nor published again.
 /// - [`recover`](AlertLog::recover) returns the last snapshot and every step after it, in order.
-/// - [`save_snapshot`](AlertLog::save_snapshot) is one transaction, after which the steps it includes are gone.
+/// - [`save_snapshot`](AlertLog::save_snapshot) is one transaction. It also deletes the steps that
+///   the snapshot includes.
 ///
 /// # Errors
 ///
-/// [`Retriable`](crate::ErrorKind::Retriable) while the log cannot be reached.
-/// [`Uncertain`](crate::ErrorKind::Uncertain) from a call that writes: it may have been carried out. Recover to find
-/// out.
+/// [`Retriable`](crate::ErrorKind::Retriable) while the alert log is unavailable.
+/// [`Uncertain`](crate::ErrorKind::Uncertain) from a call that writes: it may have taken effect.
+/// Call `recover` to find out.
 ///
 /// # Cancellation
 ///
-/// Dropped writes are uncertain: recover before going on.
+/// The outcome of a dropped write is uncertain. Call `recover` before the next write.
 #[async_trait]
 pub trait AlertLog: Alerts + Outbox {
-    /// Takes the lease for `owner`, if it is free, run out at `now`, or the owner's already.
+    /// Takes the lease for `owner`. Returns `None` if another owner holds a lease that has not
+    /// expired at `now`.
     async fn acquire(&self, owner: &str, now: Timestamp, ttl: Duration) -> Result<Option<Lease>>;
 
-    /// Prolongs the lease.
+    /// Extends the lease to `ttl` after `now`.
     async fn renew(&self, lease: &Lease, now: Timestamp, ttl: Duration) -> Result<Lease>;
 
-    /// Gives the lease back.
+    /// Gives the lease back, so that another owner can take it at once.
     async fn release(&self, lease: &Lease) -> Result<()>;
 
-    /// All that is needed to go on where the last owner stopped.
+    /// Returns what an owner needs to continue where the last owner stopped.
     async fn recover(&self, lease: &Lease) -> Result<Recovered>;
 
-    /// Writes one step down.
+    /// Writes one step.
     async fn step(&self, lease: &Lease, step: &AlertStep) -> Result<()>;
 
-    /// Replaces the snapshot by one of `states`, as they are after `step`, with `positions` to go on from; and sets
-    /// the exact states that changed since the last one.
+    /// Replaces the snapshot. The new one contains `states`, as they are after `step`, and the
+    /// `positions` to continue from. The call also sets the exact states that changed since the
+    /// last snapshot.
     async fn save_snapshot(
         &self,
         lease: &Lease,
@@ -59,11 +65,11 @@ pub trait AlertLog: Alerts + Outbox {
         states: &dyn RuleStates,
     ) -> Result<()>;
 
-    /// Exact states as of the last snapshot, in the order of `keys`.
+    /// Returns the exact states at the last snapshot, in the order of `keys`.
     async fn exact_states(&self, rule: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>>;
 }
 
-/// A range of one partition's offsets.
+/// A range of offsets in one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Consumed {
     /// The partition.
@@ -74,43 +80,48 @@ pub struct Consumed {
     pub to: Offset,
 }
 
-/// What was consumed together, and what came of it.
+/// A set of journal entries that the alert follower consumed together, and the alerts that they
+/// raised.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlertStep {
-    /// Steps are numbered from 1, without gaps.
+    /// The number of the step. Steps are numbered from 1, without gaps.
     pub number: u64,
     /// The watermark after the step.
     pub watermark: Timestamp,
-    /// What was consumed, by partition.
+    /// The consumed ranges, by partition.
     pub consumed: Vec<Consumed>,
-    /// What was raised, in order.
+    /// The raised alerts, in order.
     pub alerts: Vec<Notification>,
 }
 
-/// A step as recovered: its alerts are kept already.
+/// A recovered step. Its alerts are already stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedStep {
     /// Its number.
     pub number: u64,
-    /// The watermark after it.
+    /// The watermark after the step.
     pub watermark: Timestamp,
-    /// What was consumed.
+    /// The consumed ranges.
     pub consumed: Vec<Consumed>,
 }
 
-/// The rules' states at one moment, in pieces: a store need not hold all of them in memory at once.
+/// The states of all rules at one moment, in pieces. A store therefore need not hold all of them in
+/// memory.
 ///
 /// # Contract
 ///
-/// Asked again, the same comes. Iterators may work out each piece when it is asked for, and an error ends them.
+/// Repeated calls return the same values. An iterator may compute each piece on demand. An error
+/// ends it.
 pub trait RuleStates: Send + Sync {
-    /// The names under which [`state`](RuleStates::state) knows something, in order; each once.
+    /// The names of the rules that have a [`state`](RuleStates::state), in order and without
+    /// repeats.
     fn rules(&self) -> Vec<&str>;
 
-    /// One rule's state in order, in pieces: of a large one, of some dozen kilobytes each.
+    /// The state of one rule, in ordered pieces. The pieces of a large state have some dozen
+    /// kilobytes each.
     fn state<'a>(&'a self, rule: &str) -> Pieces<'a>;
 
-    /// The exact states that changed since the last snapshot; each key once.
+    /// The exact states that changed since the last snapshot. Each key occurs once.
     fn exact(&self) -> ExactStates<'_>;
 }
 
@@ -123,18 +134,18 @@ pub type ExactStates<'a> = Box<dyn Iterator<Item = Result<ExactState>> + Send + 
 /// [`RuleStates`] that are all in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WholeStates {
-    /// For [`AlertSnapshot::states`].
+    /// The states for [`AlertSnapshot::states`].
     pub states: Vec<(String, Vec<u8>)>,
     /// The exact states that changed.
     pub exact: Vec<ExactState>,
 }
 
 impl WholeStates {
-    /// All pieces of these states, put together.
+    /// Joins the pieces of each state.
     ///
     /// # Errors
     ///
-    /// The first error of a piece.
+    /// Returns the first error of a piece.
     pub fn of(pieces: &dyn RuleStates) -> Result<Self> {
         let whole = |rule: &str| {
             let mut state = Vec::new();
@@ -163,14 +174,14 @@ impl RuleStates for WholeStates {
     }
 }
 
-/// The rules' states at some step.
+/// The states of all rules after some step.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AlertSnapshot {
-    /// The last step that it includes; 0 before the first.
+    /// The last step that the snapshot includes, or 0 before the first step.
     pub step: u64,
-    /// The next offset to consume of every partition.
+    /// The next offset to consume in each partition.
     pub positions: Positions,
-    /// The rules' states, by name, in their own form.
+    /// The states of the rules with their names, in the encoding of each rule.
     pub states: Vec<(String, Vec<u8>)>,
 }
 
@@ -179,9 +190,9 @@ pub struct AlertSnapshot {
 pub struct ExactState {
     /// The rule.
     pub rule: String,
-    /// The key's name.
+    /// The name of the key.
     pub key: String,
-    /// The state, in the rule's own form.
+    /// The state, in the encoding of the rule.
     pub state: Vec<u8>,
 }
 

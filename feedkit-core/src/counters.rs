@@ -1,4 +1,4 @@
-//! Counters that are fenced against counting twice.
+//! Storing counters: the contract [`CounterStore`].
 
 use async_trait::async_trait;
 use hashbrown::HashMap;
@@ -11,46 +11,51 @@ use crate::journal::JournalEntry;
 use crate::trending::{Score, Trending};
 use crate::{Offset, Partition, Positions, PostId, Result, UserId};
 
-/// Most deltas of one [`CounterChunk`].
+/// Maximum number of deltas in a [`CounterChunk`].
 pub const MAX_CHUNK: usize = 1000;
 
-/// Keeps counts by post and kind, trending scores, and how far each partition has been counted. The counter follower
-/// writes it; readers ask its [`Counts`].
+/// Stores counts by post and kind, trending scores, and how far each partition has been counted.
+///
+/// The counter follower writes to the store. Readers ask its [`Counts`].
 ///
 /// # Contract
 ///
-/// - Each partition has a [`Fence`]: the next chunk that it wants. [`apply`](CounterStore::apply) of that chunk
-///   changes all its counters and moves the fence, in one step; of an earlier chunk it changes nothing
-///   ([`Skipped`](ChunkOutcome::Skipped)), and of a later one nothing either ([`Gap`](ChunkOutcome::Gap)).
-/// - A chunk of another incarnation of the history is refused as a gap, as is every chunk while a rebuild runs.
+/// - Each partition has a [`Fence`], which names the next chunk that the store wants.
+///   [`apply`](CounterStore::apply) of that chunk changes its counters and moves the fence, in one
+///   step. An earlier chunk changes nothing ([`Skipped`](ChunkOutcome::Skipped)), and neither does
+///   a later one ([`Gap`](ChunkOutcome::Gap)).
+/// - The outcome is also a gap if the chunk belongs to another incarnation of the history, or if a
+///   rebuild is running.
 /// - Between [`begin_rebuild`](CounterStore::begin_rebuild) and
-///   [`finish_rebuild`](CounterStore::finish_rebuild) reads fail as [`Retriable`](crate::ErrorKind::Retriable).
-///   A rebuild that is begun anew replaces the one before; the older token is refused as
-///   [`Fenced`](crate::ErrorKind::Fenced).
+///   [`finish_rebuild`](CounterStore::finish_rebuild) reads fail with
+///   [`Retriable`](crate::ErrorKind::Retriable). A second `begin_rebuild` replaces the running
+///   rebuild. Calls with the older token then fail with [`Fenced`](crate::ErrorKind::Fenced).
 ///
 /// # Errors
 ///
-/// [`Retriable`](crate::ErrorKind::Retriable) while the counters cannot be reached.
-/// [`Uncertain`](crate::ErrorKind::Uncertain) from a call that writes: it may have been carried out.
+/// [`Retriable`](crate::ErrorKind::Retriable) while the counters are unavailable.
+/// [`Uncertain`](crate::ErrorKind::Uncertain) from a call that writes: it may have taken effect.
 ///
 /// # Cancellation
 ///
-/// A dropped `apply` has happened or not, whole; ask for the fence.
+/// A dropped `apply` has happened or not, as a whole. Read the fence to find out.
 #[async_trait]
 pub trait CounterStore: Counts {
-    /// The fence of a partition; `None` while nothing of it was ever counted, or a rebuild has not been finished.
+    /// Returns the fence of a partition. It is `None` if nothing of the partition was ever counted,
+    /// or if a rebuild is not finished.
     async fn fence(&self, partition: Partition) -> Result<Option<Fence>>;
 
     /// Applies one chunk.
     async fn apply(&self, chunk: &CounterChunk) -> Result<ChunkOutcome>;
 
-    /// Forgets all counts and fences, and takes no chunk until the rebuild is finished.
+    /// Deletes all counts and fences. The store accepts no chunk until the rebuild is finished.
     async fn begin_rebuild(&self) -> Result<RebuildToken>;
 
     /// Sets the totals of some posts.
     async fn load(&self, token: RebuildToken, totals: &[PostTotals]) -> Result<()>;
 
-    /// The totals are complete as of `positions` in the history's incarnation.
+    /// Finishes a rebuild. The loaded totals include all effects up to `positions` in this
+    /// incarnation of the history.
     async fn finish_rebuild(
         &self,
         token: RebuildToken,
@@ -62,24 +67,24 @@ pub trait CounterStore: Counts {
 /// How far a partition has been counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fence {
-    /// The start of the entry that is counted next, or is being counted.
+    /// The start of the journal entry that is counted next, or is being counted.
     pub position: Offset,
     /// The next chunk of that entry.
     pub chunk: u32,
-    /// The history's incarnation that this belongs to.
+    /// The incarnation of the history that the position belongs to.
     pub incarnation: u128,
 }
 
-/// Part of an entry, small enough to be applied in one step.
+/// A part of a journal entry, small enough to be applied in one step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CounterChunk {
     /// The partition.
     pub partition: Partition,
-    /// The fence that this chunk follows on.
+    /// The fence before this chunk.
     pub fence: Fence,
-    /// The fence after it.
+    /// The fence after this chunk.
     pub next: Fence,
-    /// What changes, by post and kind; each pair once.
+    /// The changes. Each pair of a post and a kind occurs once.
     pub deltas: Vec<CounterDelta>,
 }
 
@@ -88,32 +93,35 @@ pub struct CounterChunk {
 pub struct CounterDelta {
     /// The post.
     pub post: PostId,
-    /// The counter.
+    /// The kind, which names the counter.
     pub kind: SmolStr,
-    /// By how much; may be negative, or zero where only the author or the score changes.
+    /// By how much the counter changes. It may be negative, or zero if only the author or the score
+    /// changes.
     pub by: i64,
-    /// What is added to the trending score.
+    /// The change of the trending score.
     pub score: Score,
-    /// The author, where this entry published the post.
+    /// The author, if this entry published the post.
     pub author: Option<UserId>,
 }
 
-/// What a store did with a chunk.
+/// The outcome of applying a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChunkOutcome {
-    /// It is counted.
+    /// The chunk has been counted.
     Applied,
-    /// It was counted before.
+    /// The chunk was already counted.
     Skipped,
-    /// It does not follow on what is counted; this is where the partition stands, if anywhere.
+    /// The chunk does not follow on what is counted. Contains the fence of the partition, if it has
+    /// one.
     Gap(Option<Fence>),
 }
 
-/// Names one rebuild.
+/// The token of one rebuild.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RebuildToken(pub u64);
 
-/// The chunks of an entry: always the same for the same entry, so that a fence inside it can be continued.
+/// Splits an entry into chunks. The same entry always gives the same chunks, so that counting can
+/// continue at a fence inside the entry.
 ///
 /// An entry without effects gives one empty chunk, which moves the fence.
 pub fn chunks(entry: &JournalEntry, incarnation: u128, trending: &Trending) -> Vec<CounterChunk> {
@@ -134,7 +142,7 @@ pub fn chunks(entry: &JournalEntry, incarnation: u128, trending: &Trending) -> V
         .collect()
 }
 
-/// An entry's net changes, sorted by post and kind.
+/// The net changes of an entry, sorted by post and kind.
 fn fold(entry: &JournalEntry, trending: &Trending) -> Vec<CounterDelta> {
     let mut sums: HashMap<(&PostId, &str), (i64, Score, Option<&UserId>)> = HashMap::new();
     for effect in &entry.effects {

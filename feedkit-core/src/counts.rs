@@ -1,4 +1,4 @@
-//! Counts that can be asked in real time.
+//! Reading counts: the contract [`Counts`].
 
 use async_trait::async_trait;
 
@@ -6,18 +6,20 @@ use crate::forward::forward;
 use crate::queries::{PostView, RankedPost};
 use crate::{PostId, Result, Timestamp};
 
-/// Answers counts by post and kind, and which posts lead. A gateway asks it.
+/// Answers counts by post and kind, and which posts lead. A gateway calls it.
 ///
 /// # Contract
 ///
-/// - [`posts`](Counts::posts) answers one view for each post asked for, in the same order. A post that was never
-///   counted has no counts.
-/// - Ties in lists are ordered by the bytes of the post's id, ascending. Posts with no likes are in no list.
-/// - Trending scores are those at the time asked for.
+/// - [`posts`](Counts::posts) returns one view for each requested post, in the same order. A post
+///   that was never counted has no counts.
+/// - Lists contain no posts without likes. Posts with equal scores are ordered by the bytes of
+///   their ids, ascending.
+/// - Trending scores are those at the requested time.
 ///
 /// # Errors
 ///
-/// [`Retriable`](crate::ErrorKind::Retriable) while the counts cannot be reached, or are being rebuilt.
+/// [`Retriable`](crate::ErrorKind::Retriable) while the counts are unavailable or are being
+/// rebuilt.
 ///
 /// # Cancellation
 ///

@@ -1,6 +1,7 @@
-//! Contracts hold behind pointers too: an `Arc` or a `Box` of an implementation keeps the same contract.
+//! Implementations of the contracts for `Arc` and `Box`.
 
-/// Implements a contract for `Arc` and `Box`, from the signatures of its calls. Clippy refuses to leave one out.
+/// Implements a contract for `Arc` and `Box` of an implementation, from the signatures of its
+/// calls. Clippy reports a missing call.
 macro_rules! forward {
     ($contract:ident $calls:tt) => {
         $crate::forward::forward!(@ std::sync::Arc<T>, $contract $calls);

@@ -1,55 +1,55 @@
-//! Whether a gateway is fit to take requests, component by component.
+//! The health of a program, component by component.
 
 use serde::Serialize;
 
-/// What readiness is made of.
+/// Reports the condition of the components of a program.
 ///
 /// # Contract
 ///
-/// Answers at once, from what is known; looks nothing up.
+/// The answer is immediate and uses what is already known. The call looks nothing up.
 pub trait Health: Send + Sync + 'static {
-    /// Every component there is, also those that are well, always in the same order.
+    /// Returns every component, including those that are up, always in the same order.
     fn components(&self) -> Vec<Component>;
 }
 
-/// One component's condition.
+/// The condition of one component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Component {
     /// Its name, such as `log` or `counters`.
     pub name: String,
-    /// How it is.
+    /// Its condition.
     pub condition: Condition,
-    /// What is wrong, in words that an operator can act on and that name no secret.
+    /// What is wrong. An operator can act on the text, and it contains no secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
-/// How a component is.
+/// The condition of a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Condition {
-    /// Well.
+    /// The component works.
     Up,
-    /// Something is missing, but requests are served: a gateway stays ready.
+    /// Something does not work, but requests succeed. A gateway stays ready.
     Degraded,
-    /// Requests fail: a gateway is not ready.
+    /// Requests fail. A gateway is not ready.
     Down,
 }
 
 impl Component {
-    /// A component that is well.
+    /// Creates a component that works.
     pub fn up(name: impl Into<String>) -> Self {
         Component { name: name.into(), condition: Condition::Up, detail: None }
     }
 
-    /// A component that misses something.
+    /// Creates a component of which something does not work.
     pub fn degraded(name: impl Into<String>, detail: impl Into<String>) -> Self {
         Component { name: name.into(), condition: Condition::Degraded, detail: Some(detail.into()) }
     }
 
-    /// A component without which requests fail.
+    /// Creates a component without which requests fail.
     pub fn down(name: impl Into<String>, detail: impl Into<String>) -> Self {
         Component { name: name.into(), condition: Condition::Down, detail: Some(detail.into()) }
     }

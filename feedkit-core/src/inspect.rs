@@ -1,4 +1,4 @@
-//! What an operator asks of the history.
+//! Queries of operators: the contract [`Inspect`].
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -6,32 +6,35 @@ use serde::Serialize;
 use crate::forward::forward;
 use crate::{Offset, Partition, Result, Timestamp};
 
-/// Answers what an operator wants to know of a history: which records were rejected, and whether its totals are right.
+/// Answers the queries of operators about a history: which records were rejected, and whether the
+/// totals are correct.
 ///
 /// # Contract
 ///
-/// - Every answer reflects whole commits only.
-/// - Rejected records are complete and repeat nothing when they are paged by their places while nothing is written.
+/// - Every answer includes whole commits only.
+/// - Pages of rejected records are complete and contain no record twice, if nothing is written
+///   meanwhile.
 /// - [`verify`](Inspect::verify) compares all totals with the raw events. It changes nothing.
 ///
 /// # Errors
 ///
-/// [`Retriable`](crate::ErrorKind::Retriable) while the history cannot be reached.
+/// [`Retriable`](crate::ErrorKind::Retriable) while the history is unavailable.
 ///
 /// # Cancellation
 ///
 /// All calls only read.
 #[async_trait]
 pub trait Inspect: Send + Sync + 'static {
-    /// Returns at most `limit` records that were no events, by partition and offset, those after `after`.
+    /// Returns at most `limit` rejected records, ordered by partition and offset, starting after
+    /// `after`.
     async fn rejected(&self, after: Option<(Partition, Offset)>, limit: usize)
     -> Result<Vec<RejectedRecord>>;
 
-    /// Recounts everything from the raw events, and returns what differs, in words.
+    /// Counts everything again from the raw events, and describes the differences.
     async fn verify(&self) -> Result<Verification>;
 }
 
-/// A record that was no event.
+/// A rejected record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RejectedRecord {
@@ -41,15 +44,15 @@ pub struct RejectedRecord {
     pub offset: Offset,
     /// Its time in the log.
     pub time: Timestamp,
-    /// The sort of fault.
+    /// The kind of fault.
     pub reason: String,
-    /// The field at fault.
+    /// The field at fault, if there is a single one.
     pub field: Option<String>,
     /// What is wrong.
     pub detail: String,
-    /// Its first bytes; what is not UTF-8 is replaced.
+    /// Its first bytes as text. Bytes that are not UTF-8 are replaced.
     pub value: String,
-    /// How many bytes it had.
+    /// The size of the record in bytes.
     pub size: u64,
 }
 
@@ -57,13 +60,13 @@ pub struct RejectedRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Verification {
-    /// Raw events recounted.
+    /// How many raw events were counted.
     pub events: u64,
-    /// Posts compared.
+    /// How many posts were compared.
     pub posts: u64,
-    /// What differs; the first hundred.
+    /// Descriptions of the first hundred differences.
     pub differences: Vec<String>,
-    /// How much differs in all.
+    /// The number of all differences.
     pub difference_count: u64,
 }
 

@@ -4,14 +4,14 @@ use crate::{Epoch, Timestamp};
 
 /// The right to write alerts. An [`AlertLog`](crate::AlertLog) gives it to one owner at a time.
 ///
-/// The alert log decides at each write whether the lease is still valid. A process that no longer holds it cannot
-/// change anything, whatever its clock says.
+/// The alert log decides at each write whether the lease is still valid. A process that no longer
+/// holds it cannot change anything, whatever its clock says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// Who holds it.
+    /// The owner.
     pub owner: String,
-    /// Raised at every change of owner.
+    /// The epoch, which increases with each change of owner.
     pub epoch: Epoch,
-    /// When it runs out.
+    /// When it expires.
     pub until: Timestamp,
 }

@@ -1,4 +1,4 @@
-//! What users ask of the history.
+//! Queries of users: the contract [`Queries`].
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -6,34 +6,37 @@ use serde::Serialize;
 use crate::forward::forward;
 use crate::{EventId, PostId, Result, Timestamp, UserId};
 
-/// Answers what users ask of a history. A gateway asks it.
+/// Answers the queries of users about a history. A gateway calls it.
 ///
 /// # Contract
 ///
-/// - Every answer reflects whole commits only.
-/// - Lists are complete and repeat nothing when paged by their cursors while nothing is written.
-/// - Ties in lists of posts are ordered by the bytes of the id, ascending.
-/// - Asking about a post or user nobody has heard of is not an error.
+/// - Every answer includes whole commits only.
+/// - Pages that follow each other by their cursors are complete and contain no item twice, if
+///   nothing is written meanwhile.
+/// - Posts with equal scores are ordered by the bytes of their ids, ascending.
+/// - A query about an unknown post or user is not an error.
 ///
 /// # Errors
 ///
-/// [`Retriable`](crate::ErrorKind::Retriable) while the history cannot be reached.
+/// [`Retriable`](crate::ErrorKind::Retriable) while the history is unavailable.
 ///
 /// # Cancellation
 ///
 /// All calls only read.
 #[async_trait]
 pub trait Queries: Send + Sync + 'static {
-    /// One post; `None` if no event ever named it with an effect.
+    /// Returns one post, or `None` if no event with an effect ever named it.
     async fn post(&self, post: &PostId) -> Result<Option<PostView>>;
 
-    /// The posts with the most likes, first the most liked. With `since`, only effects from that hour on count.
+    /// Returns the posts with the most likes, the most liked first. With `since`, only effects from
+    /// the hour of `since` on count.
     async fn top(&self, since: Option<Timestamp>, limit: usize) -> Result<Vec<RankedPost>>;
 
-    /// The posts with the highest trending score at `now`.
+    /// Returns the posts with the highest trending score at `now`.
     async fn trending(&self, now: Timestamp, limit: usize) -> Result<Vec<RankedPost>>;
 
-    /// Net counts of one post in the buckets that start within `from..to`, oldest first; empty ones are left out.
+    /// Returns the net counts of one post in the buckets that start within `from..to`, the oldest
+    /// first. Empty buckets are left out.
     async fn activity(
         &self,
         post: &PostId,
@@ -42,8 +45,9 @@ pub trait Queries: Send + Sync + 'static {
         to: Timestamp,
     ) -> Result<Vec<Activity>>;
 
-    /// The comments on one post, newest first, those before `before`. Of one time the greater id comes first, then
-    /// the greater user, so that a [`CommentCursor`] compares as the list is ordered.
+    /// Returns the comments on one post, the newest first, starting after `before`. Comments with
+    /// equal times are ordered by id and then by user, both descending. Comparing two
+    /// [`CommentCursor`]s therefore compares their places in the list.
     async fn comments(
         &self,
         post: &PostId,
@@ -51,28 +55,28 @@ pub trait Queries: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Comment>>;
 
-    /// Those of `posts` that `user` likes, in the order given.
+    /// Returns the posts of `posts` that `user` likes, in the given order.
     async fn liked(&self, user: &UserId, posts: &[PostId]) -> Result<Vec<PostId>>;
 }
 
-/// One post as it stands.
+/// The current state of a post.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PostView {
     /// The post.
     pub post_id: PostId,
-    /// Who published it.
+    /// The user who published it.
     pub author: Option<UserId>,
-    /// Likes that stand.
+    /// The number of users who like it.
     pub likes: i64,
-    /// Comments.
+    /// The number of comments.
     pub comments: i64,
-    /// All counts by kind, these two included.
+    /// All counts by kind, including likes and comments.
     pub counts: std::collections::BTreeMap<String, i64>,
 }
 
 impl PostView {
-    /// The view of a post with these counts.
+    /// Creates the view of a post with these counts.
     pub fn new(
         post_id: PostId,
         author: Option<UserId>,
@@ -84,16 +88,17 @@ impl PostView {
     }
 }
 
-/// A place in a list of posts.
+/// A post in a list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RankedPost {
     /// The post.
     pub post_id: PostId,
-    /// Likes; within the window where one was asked for.
+    /// The number of likes, within the window if the query has one.
     pub likes: i64,
-    /// What the list is ordered by: the likes, or the trending score as of the time asked.
+    /// The score that the list is ordered by: the likes, or the trending score at the requested
+    /// time.
     pub score: f64,
 }
 
@@ -101,14 +106,14 @@ pub struct RankedPost {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Bucket {
-    /// UTC hours.
+    /// Hours in UTC.
     Hour,
-    /// UTC days.
+    /// Days in UTC.
     Day,
 }
 
 impl Bucket {
-    /// The start of the bucket that `time` lies in.
+    /// The start of the bucket that contains `time`.
     pub fn start(self, time: Timestamp) -> Timestamp {
         match self {
             Bucket::Hour => time.hour(),
@@ -117,11 +122,11 @@ impl Bucket {
     }
 }
 
-/// What happened to a post in one bucket.
+/// The activity on a post in one bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Activity {
-    /// The bucket's start.
+    /// The start of the bucket.
     pub start: Timestamp,
     /// Net counts by kind.
     pub counts: std::collections::BTreeMap<String, i64>,
@@ -132,25 +137,25 @@ pub struct Activity {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Comment {
-    /// The event's id.
+    /// The id of the event.
     pub id: EventId,
-    /// Who wrote it.
+    /// The user who wrote it.
     pub user_id: UserId,
-    /// What they wrote.
+    /// The text.
     #[cfg_attr(feature = "schema", schema(required))]
     pub text: Option<String>,
-    /// When.
+    /// When it was written.
     pub timestamp: Timestamp,
 }
 
-/// A place in a post's comments: the last one seen.
+/// A place in the list of comments: the last comment of the previous page.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CommentCursor {
-    /// Its time.
+    /// The time of the comment.
     pub time: Timestamp,
-    /// Its id.
+    /// The id of the comment.
     pub id: EventId,
-    /// Its user: ids are unique only within one user's events.
+    /// The user who wrote it. Ids are unique only among the events of one user.
     pub user: UserId,
 }
 

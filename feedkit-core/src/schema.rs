@@ -40,14 +40,14 @@ macro_rules! schemas {
 schemas! {
     UserId = id("A user.", "u1");
     PostId = id("A post.", "p9");
-    EventId = text("An event's id, a UUIDv7.", "01935d8e-7a00-7000-8000-000000000000")
+    EventId = text("The id of an event, a UUIDv7.", "01935d8e-7a00-7000-8000-000000000000")
         .format(Some(SchemaFormat::Custom("uuid".to_owned())))
         .pattern(Some(EVENT_ID))
         .build();
-    Position = text("A place in the log, just after a record: `PARTITION:OFFSET`.", "0:0")
+    Position = text("A position in the log, just after a record, in the form `PARTITION:OFFSET`.", "0:0")
         .pattern(Some("^[0-9]{1,9}:[0-9]{1,18}$"))
         .build();
-    Timestamp = text("A time, as RFC 3339; answers are in UTC.", "2026-11-24T08:00:00Z")
+    Timestamp = text("A time in the form of RFC 3339. Answers are in UTC.", "2026-11-24T08:00:00Z")
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
         .build();
 }

@@ -1,27 +1,27 @@
-//! Who may write alerts, and which step or snapshot comes next.
+//! The rules of the alert lease, and of the order of steps and snapshots.
 //!
-//! A store keeps one [`Lease`], which stays when it is given back: then it has no owner. So its
-//! epoch rises with every change of owner, and never falls. Each function here takes the lease as
-//! the store holds it, `None` before it was taken for the first time. Read it in the transaction
-//! that writes, and lock its row, so that it cannot change in between.
+//! A store keeps one [`Lease`]. A lease that was given back stays in the store, without an owner.
+//! The epoch therefore increases with each change of owner, and never decreases. Each function
+//! takes the lease that the store holds, or `None` before it was taken for the first time. Read the
+//! lease in the transaction that writes, and lock its row, so that it cannot change in between.
 
 use std::time::Duration;
 
 use crate::lease::Lease;
 use crate::{Error, Result, Timestamp};
 
-/// The lease to store when `owner` asks for it. `None` if somebody else holds it: it has neither
-/// been given back nor run out at `now`.
+/// The lease to store when `owner` asks for it, or `None` if another owner holds it and it has not
+/// expired at `now`.
 ///
-/// Its owner gets it again under the same epoch, also when it has run out; any other owner raises
-/// the epoch, which fences the one before.
+/// The current owner gets the lease again with the same epoch, even if it has expired. Any other
+/// owner increases the epoch, which fences the previous owner.
 ///
 /// # Errors
 ///
-/// [`Invalid`](crate::ErrorKind::Invalid) if the owner has no name.
+/// [`Invalid`](crate::ErrorKind::Invalid) if the name of the owner is empty.
 pub fn acquire(held: Option<&Lease>, owner: &str, now: Timestamp, ttl: Duration) -> Result<Option<Lease>> {
     if owner.is_empty() {
-        return Err(Error::invalid("the owner of a lease needs a name"));
+        return Err(Error::invalid("the name of the owner of a lease is empty"));
     }
     let epoch = match held {
         None => 1,
@@ -36,29 +36,29 @@ pub fn acquire(held: Option<&Lease>, owner: &str, now: Timestamp, ttl: Duration)
 ///
 /// # Errors
 ///
-/// As [`check_lease`].
+/// The same as those of [`check_lease`].
 pub fn renew(held: Option<&Lease>, lease: &Lease, now: Timestamp, ttl: Duration) -> Result<Lease> {
     check_lease(held, lease)?;
     Ok(Lease { until: now.saturating_add(ttl), ..lease.clone() })
 }
 
-/// The lease to store when `lease` is given back: one without an owner, so that anybody may take
-/// it.
+/// The lease to store when `lease` is given back. It has no owner, so that any owner may take it.
 ///
 /// # Errors
 ///
-/// As [`check_lease`].
+/// The same as those of [`check_lease`].
 pub fn release(held: Option<&Lease>, lease: &Lease) -> Result<Lease> {
     check_lease(held, lease)?;
     Ok(Lease { owner: String::new(), epoch: lease.epoch, until: Timestamp::EPOCH })
 }
 
-/// Checks that `lease` still is the one held. Time alone does not end a lease: its owner may go on
-/// until somebody else takes it.
+/// Checks that the store still holds `lease`. An expired lease stays valid until another owner
+/// takes it.
 ///
 /// # Errors
 ///
-/// [`Fenced`](crate::ErrorKind::Fenced) if it was given back, or somebody else took it.
+/// [`Fenced`](crate::ErrorKind::Fenced) if the lease was given back, or if another owner has taken
+/// it.
 pub fn check_lease(held: Option<&Lease>, lease: &Lease) -> Result<()> {
     let (owner, epoch) = held.map_or(("", 0), |held| (held.owner.as_str(), held.epoch));
     if !owner.is_empty() && owner == lease.owner && epoch == lease.epoch {

@@ -1,4 +1,4 @@
-//! Whether a history may commit a batch, and which of its events are left to commit.
+//! The checks of a batch before a history commits it.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub fn check_claim(claim: &Claim, batch: &CommitBatch) -> Result<()> {
     let CommitBatch { partition, epoch, log, from, .. } = *batch;
     if claim.epoch != epoch || epoch == 0 {
         return Err(Error::fenced(format!(
-            "partition {partition} was claimed by another: epoch {}, ours is {epoch}",
+            "another process has claimed partition {partition}: its epoch is {}, and the batch has epoch {epoch}",
             claim.epoch
         )));
     }
@@ -71,7 +71,9 @@ pub fn check_order(batch: &CommitBatch) -> Result<()> {
     if from < to && fits && is_sorted && events.chain(rejected).all(is_inside) {
         return Ok(());
     }
-    Err(Error::invalid(format!("a batch of partition {partition} is not in order within {from} to {to}")))
+    Err(Error::invalid(format!(
+        "a batch of partition {partition} is not in order within its range {from} to {to}"
+    )))
 }
 
 /// Removes the events whose identity an earlier event of the batch has, and returns how many it
@@ -96,7 +98,7 @@ pub fn is_too_old(logged: &LoggedEvent, dropped_until: Option<Timestamp>) -> boo
 
 /// The rejected record in place of an event that [is too old](is_too_old).
 pub fn reject_too_old(logged: &LoggedEvent) -> Rejected {
-    let detail = format!("was made {}, before the oldest events that are kept", logged.event.id.time());
+    let detail = format!("was created at {}, before the oldest stored events", logged.event.id.time());
     let fault = InvalidEvent { reason: InvalidReason::TooOld, field: Some("id".to_owned()), detail };
     let value = JsonCodec::encode(&logged.event);
     Rejected::new(&Record { offset: logged.offset, time: logged.event.time, key: None, value }, fault)

@@ -1,14 +1,14 @@
-//! What every backend does alike, for those who write one.
+//! What all backends do alike, for developers of a backend.
 //!
-//! The contracts say what a store must do. Some of it does not depend on how a store keeps its
-//! data: those checks and rules are here once. The backends in [`memory`](crate::memory) and in the
-//! crate `feedkit-store` all use them.
+//! The contracts say what a store must do. Some checks and rules do not depend on how a store keeps
+//! its data. This module contains them. The backends in [`memory`](crate::memory) and in the crate
+//! `feedkit-store` use them.
 //!
 //! | module | used by |
 //! |---|---|
 //! | [`batch`] | [`History::claim`](crate::History::claim) and [`History::commit`](crate::History::commit) |
 //! | [`alert_log`] | every call of an [`AlertLog`](crate::AlertLog) that takes a lease |
-//! | [`verification`] | the recount that `verify` makes |
+//! | [`verification`] | [`Inspect::verify`](crate::Inspect::verify) |
 
 pub mod alert_log;
 pub mod batch;

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::Partition;
 use crate::inspect::Verification;
 
-/// Maximum number of differences that are told in words. All are counted.
+/// Maximum number of differences that are described. All of them are counted.
 pub const MAX_DIFFERENCES: usize = 100;
 
 /// Which sums are compared.
@@ -29,7 +29,7 @@ impl fmt::Display for Sum {
     }
 }
 
-/// The differences found so far. A backend finds them; this words and counts them.
+/// The differences found so far. A backend finds them, and this type describes and counts them.
 #[derive(Debug, Default)]
 pub struct Differences {
     told: Vec<String>,
@@ -37,7 +37,7 @@ pub struct Differences {
 }
 
 impl Differences {
-    /// Adds a sum if the raw events and the baseline come to another one than is stored.
+    /// Adds a sum if the stored value differs from the count of the raw events and the baseline.
     pub fn sum(&mut self, what: Sum, key: impl fmt::Display, counted: i64, stored: i64) {
         if counted != stored {
             self.add(format_args!("{what} {key}: counted {counted}, stored {stored}"));

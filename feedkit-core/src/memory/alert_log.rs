@@ -17,34 +17,34 @@ use crate::notification::Notification;
 use crate::outbox::{Outbox, OutboxRow};
 use crate::{Positions, Result, Timestamp};
 
-/// An alert log that lives as long as the process.
+/// An alert log in memory. Its contents are lost when it is dropped.
 #[derive(Debug, Default)]
 pub struct MemoryAlertLog(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// The last lease, without an owner once it was given back; `None` before the first.
+    /// The last lease. It has no owner after it was given back, and is `None` before the first.
     lease: Option<Lease>,
     snapshot: Option<AlertSnapshot>,
-    /// Those after the snapshot.
+    /// The steps after the snapshot.
     steps: Vec<RecordedStep>,
     last_step: u64,
     exact: HashMap<(String, String), Vec<u8>>,
     raised: HashSet<String>,
-    /// Alerts by the number under which they were kept.
+    /// The alerts by the number under which they are stored.
     alerts: BTreeMap<u64, Notification>,
     outbox: VecDeque<OutboxRow>,
     published: Positions,
 }
 
 impl MemoryAlertLog {
-    /// An empty alert log.
+    /// Creates an empty alert log.
     pub fn new() -> Self {
         Self::default()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change to the state is whole before anything can panic.
+        // A panic cannot leave a partial change behind.
         self.0.lock()
     }
 

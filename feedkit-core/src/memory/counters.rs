@@ -13,7 +13,7 @@ use crate::queries::{PostView, RankedPost};
 use crate::trending::{Score, Trending};
 use crate::{Error, Partition, Positions, PostId, Result, Timestamp, UserId};
 
-/// Counters that live as long as the process.
+/// Counters in memory. Their contents are lost when they are dropped.
 #[derive(Debug, Default)]
 pub struct MemoryCounters {
     trending: Trending,
@@ -24,10 +24,10 @@ pub struct MemoryCounters {
 struct State {
     posts: HashMap<PostId, Counted>,
     fences: BTreeMap<Partition, Fence>,
-    /// The history's incarnation; unknown before the first chunk or rebuild.
+    /// The incarnation of the history. It is unknown before the first chunk or rebuild.
     incarnation: Option<u128>,
     rebuilding: bool,
-    /// The last rebuild begun.
+    /// The token of the last rebuild.
     token: u64,
 }
 
@@ -39,13 +39,13 @@ struct Counted {
 }
 
 impl MemoryCounters {
-    /// Empty counters, with likes fading as `trending` says.
+    /// Creates empty counters, whose trending scores decay as `trending` says.
     pub fn new(trending: Trending) -> Self {
         MemoryCounters { trending, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change to the state is whole before anything can panic.
+        // A panic cannot leave a partial change behind.
         self.state.lock()
     }
 
@@ -79,7 +79,10 @@ impl State {
 
     fn rebuild(&mut self, token: RebuildToken) -> Result<()> {
         if !self.rebuilding || token.0 != self.token {
-            return Err(Error::fenced(format!("rebuild {} has ended, or another one has begun", token.0)));
+            return Err(Error::fenced(format!(
+                "rebuild {} has ended, or another rebuild has begun",
+                token.0
+            )));
         }
         Ok(())
     }
@@ -99,7 +102,7 @@ impl State {
     }
 }
 
-/// The highest score first, equal ones by the post's id.
+/// Sorts by score, descending. Equal scores are ordered by the id of the post.
 pub(super) fn sort_ranked(posts: &mut [RankedPost]) {
     posts.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.post_id.cmp(&b.post_id)));
 }

@@ -1,4 +1,5 @@
-//! Backends that keep everything in memory: for tests, trials, and as the plainest example of each contract.
+//! Backends that store everything in memory. They are for tests and trials, and are the simplest
+//! examples of the contracts.
 
 mod alert_log;
 mod counters;

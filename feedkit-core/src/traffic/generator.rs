@@ -30,6 +30,13 @@ pub struct Traffic {
     made: u64,
 }
 
+impl TrafficOptions {
+    /// Starts the traffic from its beginning.
+    pub fn traffic(&self) -> Traffic {
+        Traffic::new(self.clone())
+    }
+}
+
 /// One line of traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrafficItem {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::Traffic;
 use crate::{PostId, Timestamp};
 
 /// What traffic to make.
@@ -135,11 +134,6 @@ impl TrafficOptions {
     pub fn duration(mut self, duration: impl Into<Option<Duration>>) -> Self {
         self.duration = duration.into();
         self
-    }
-
-    /// Starts the traffic from its beginning.
-    pub fn traffic(&self) -> Traffic {
-        Traffic::new(self.clone())
     }
 }
 

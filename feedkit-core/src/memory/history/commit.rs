@@ -1,4 +1,4 @@
-//! One commit: what has to hold, what is new, what has an effect, and what is kept of it.
+//! A commit: its checks, its effects, and what is stored of it.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ impl State {
         Ok(Committed { entry, counts })
     }
 
-    /// Which of these new events have an effect; the likes' state and the authors are those after them.
+    /// Computes which of these new events have an effect. Updates the likes and the authors.
     fn fold(&mut self, events: &[LoggedEvent], policy: LikePolicy) -> Vec<bool> {
         let mut likers: HashMap<(&PostId, &UserId), Pair<'_>> = HashMap::new();
         let posts = &self.posts;

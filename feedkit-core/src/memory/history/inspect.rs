@@ -1,4 +1,4 @@
-//! What an operator asks.
+//! The queries of operators.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -26,11 +26,11 @@ use crate::{
     UserId,
 };
 
-/// A history that lives as long as the process: it answers [`History`], [`Queries`](crate::Queries) and
-/// [`Inspect`](crate::Inspect).
+/// A history in memory, which implements [`History`], [`Queries`](crate::Queries) and
+/// [`Inspect`](crate::Inspect). Its contents are lost when it is dropped.
 ///
-/// A commit of another incarnation of the log than the partition's position belongs to is refused as a gap, until
-/// [`accept_gap`](History::accept_gap) has moved the partition over.
+/// A commit from another incarnation of the log than that of the position fails with a gap, until
+/// [`accept_gap`](History::accept_gap) has moved the partition.
 pub struct MemoryHistory {
     clock: Box<dyn Clock>,
     policy: LikePolicy,
@@ -41,7 +41,7 @@ pub struct MemoryHistory {
 #[derive(Default)]
 struct State {
     incarnation: u128,
-    /// The consumer group that all this belongs to.
+    /// The consumer group that the history belongs to.
     group: Option<String>,
     claims: BTreeMap<Partition, Claim>,
     events: HashMap<(EventId, UserId), Kept>,
@@ -58,7 +58,7 @@ struct Kept {
     effective: bool,
 }
 
-/// What is derived of one post from the events' effects.
+/// What the effects of the events say about one post.
 #[derive(Default, Clone)]
 struct PostState {
     author: Option<UserId>,
@@ -67,7 +67,7 @@ struct PostState {
     score: Score,
     likers: BTreeMap<UserId, Timestamp>,
     comments: BTreeMap<(Timestamp, EventId, UserId), Option<String>>,
-    /// What dropped events had added to `counts`.
+    /// The sums of dropped events in `counts`.
     baseline: Counts,
 }
 
@@ -85,7 +85,7 @@ struct Follower {
     positions: Positions,
 }
 
-/// Records that were never read, as an operator accepted.
+/// Records that were never read, a loss that an operator accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Loss {
     partition: Partition,
@@ -102,12 +102,12 @@ impl Default for MemoryHistory {
 }
 
 impl MemoryHistory {
-    /// An empty history.
+    /// Creates an empty history.
     pub fn new() -> Self {
         MemoryHistory::with_clock(SystemClock)
     }
 
-    /// An empty history that takes the time at which followers note their positions from `clock`.
+    /// Creates an empty history. `clock` gives the time at which followers note their positions.
     pub fn with_clock(clock: impl Clock) -> Self {
         let state = State { incarnation: Uuid::now_v7().as_u128(), ..State::default() };
         MemoryHistory {
@@ -118,20 +118,20 @@ impl MemoryHistory {
         }
     }
 
-    /// Counts likes as `policy` says.
+    /// Sets how likes are counted.
     pub fn with_like_policy(mut self, policy: LikePolicy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// Lets likes fade as `trending` says.
+    /// Sets how trending scores decay.
     pub fn with_trending(mut self, trending: Trending) -> Self {
         self.trending = trending;
         self
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change to the state is whole before anything can panic.
+        // A panic cannot leave a partial change behind.
         self.state.lock()
     }
 }
@@ -230,7 +230,7 @@ impl State {
         *claim = Claim { position: to, log: Some(log), last: None, ..*claim };
         self.losses.push(Loss { partition, from, to, log, time: now });
         if to >= from {
-            // Followers move over the gap by an entry without effects.
+            // An entry without effects takes followers over the gap.
             let epoch = claim.epoch;
             let entry = JournalEntry { partition, from, to, epoch, at_end: false, effects: Vec::new() };
             let journaled = Journaled { time: now, entry: Arc::new(entry) };
@@ -238,7 +238,7 @@ impl State {
                 self.journal.entry(partition).or_default().push_back(journaled);
             }
         } else {
-            // Offsets come up again that followers have behind them: they have to start over.
+            // The same offsets occur again, so the followers have to start over.
             self.journal.remove(&partition);
             self.followers.values_mut().for_each(|f| f.positions.set(partition, to));
             self.incarnation = Uuid::now_v7().as_u128();

@@ -1,4 +1,4 @@
-//! What users ask.
+//! The queries of users.
 
 use std::collections::BTreeMap;
 
@@ -79,7 +79,7 @@ impl Queries for MemoryHistory {
 }
 
 impl State {
-    /// Posts by the likes and score that `of` gives; those without likes are left out.
+    /// Ranks posts by the likes and the score that `of` returns. Leaves out posts without likes.
     fn ranked(&self, limit: usize, of: impl Fn(&PostState) -> (i64, f64)) -> Vec<RankedPost> {
         let mut posts: Vec<_> = self
             .posts

@@ -12,13 +12,13 @@ impl State {
         self.followers.retain(|_, f| f.noted_at >= silent_since);
         Retained {
             followers: (before - self.followers.len()) as u64,
-            // Events go by whole days, as where they lie in partitions by time.
+            // Drops whole days of events, as a store with time partitions does.
             events: self.drop_events(now.saturating_sub(policy.events).day()),
             journal_entries: self.drop_journal(now.saturating_sub(policy.journal)),
         }
     }
 
-    /// Drops events whose ids are older, leaving their sums in the baseline.
+    /// Drops events with older ids, and keeps their sums in the baseline.
     fn drop_events(&mut self, before: Timestamp) -> u64 {
         let old: Vec<_> = self.events.extract_if(|(id, _), _| id.time() < before).collect();
         for (_, kept) in &old {
@@ -30,7 +30,7 @@ impl State {
         old.len() as u64
     }
 
-    /// Drops entries committed earlier that every follower has behind it.
+    /// Drops older entries that every follower has applied.
     fn drop_journal(&mut self, before: Timestamp) -> u64 {
         let mut dropped = 0;
         let followers = &self.followers;

@@ -1,4 +1,4 @@
-//! Who reads which partition.
+//! The members of a group, and which partitions each of them reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::{Context, Poll, Waker};
@@ -11,24 +11,25 @@ use crate::source::RevokeGuard;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum GroupName {
     Shared(String),
-    /// A broadcast reader's own group, named after its only member.
+    /// The group of a single broadcast reader, named after it.
     Own(u64),
 }
 
 /// The members of a group and the partitions they hold.
 ///
-/// Whose a partition is to be (`target`) follows from the members alone. Whose it is (`holder`) changes when a
-/// member is told so, and only while nobody else holds it.
+/// The members alone determine which member should hold a partition (`target`). The member that
+/// holds it (`holder`) changes only when the source tells the new member so, and when no other
+/// member holds it.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     members: BTreeSet<u64>,
     target: BTreeMap<Partition, u64>,
     holder: BTreeMap<Partition, u64>,
-    /// Partitions told to be given back, each with the end of its guard.
+    /// Partitions that are being revoked, each with the receiver that ends with its guard.
     revoked: Vec<(BTreeSet<Partition>, mpsc::Receiver<()>)>,
 }
 
-/// What a member is to be told.
+/// What the source tells a member.
 pub(super) enum Told {
     Lost,
     Revoked(BTreeSet<Partition>, RevokeGuard),
@@ -43,7 +44,7 @@ impl Group {
 
     pub(super) fn leave(&mut self, member: u64, partitions: usize) {
         self.members.remove(&member);
-        // A guard that is still held keeps its partitions, though its reader is gone.
+        // A guard that is still held keeps its partitions, even though its reader is gone.
         let kept: BTreeSet<_> = self.revoked.iter().flat_map(|(p, _)| p).copied().collect();
         self.holder.retain(|p, holder| *holder != member || kept.contains(p));
         self.share_out(partitions);
@@ -68,7 +69,7 @@ impl Group {
         self.holder.get(&partition) == Some(&member)
     }
 
-    /// What `member` has to know next, if anything. `waker` is woken when a guard is dropped.
+    /// What to tell `member` next, if anything. Dropping a guard wakes `waker`.
     pub(super) fn tell(&mut self, member: u64, waker: &Waker) -> Option<Told> {
         if !self.members.contains(&member) {
             return Some(Told::Lost);
@@ -90,7 +91,7 @@ impl Group {
         Some(Told::Assigned(partition))
     }
 
-    /// Frees the partitions whose guards have been dropped.
+    /// Frees the partitions whose guards were dropped.
     fn take_back(&mut self, waker: &Waker) {
         let holder = &mut self.holder;
         self.revoked.retain_mut(|(partitions, dropped)| {
@@ -102,7 +103,7 @@ impl Group {
         });
     }
 
-    /// Gives each member an equal share, moving as few partitions as that takes.
+    /// Gives each member an equal share, and moves as few partitions as possible.
     pub(super) fn share_out(&mut self, partitions: usize) {
         let count = self.members.len();
         if count == 0 {

@@ -1,4 +1,4 @@
-//! A log in memory: partitions, groups of readers that share them out, and what can go wrong with a log.
+//! A log in memory, with partitions, groups of readers, and simulated faults.
 
 mod group;
 mod partition;
@@ -25,13 +25,13 @@ use group::{Group, GroupName};
 use partition::PartitionLog;
 pub use reader::MemoryReader;
 
-/// Most records of a batch, unless told otherwise.
+/// Maximum number of records per batch by default.
 const MAX_BATCH: usize = 20_000;
 
-/// A log that lives as long as the process. Clones are the same log.
+/// A log in memory. All clones are the same log.
 ///
-/// Nothing is durable, and nothing expires by itself. What can happen to a real log can be made to happen to this
-/// one: see [`skip`](Self::skip), [`truncate`](Self::truncate), [`expire_before`](Self::expire_before),
+/// Nothing is durable, and nothing expires by itself. Methods simulate what can happen to a real
+/// log: [`skip`](Self::skip), [`truncate`](Self::truncate), [`expire_before`](Self::expire_before),
 /// [`recreate`](Self::recreate), [`grow`](Self::grow) and [`expel`](Self::expel).
 ///
 /// ```
@@ -60,14 +60,15 @@ struct Shared {
 struct State {
     incarnation: u128,
     partitions: Vec<PartitionLog>,
-    /// Where the next record without a key goes.
+    /// The partition of the next record without a key.
     turn: usize,
     groups: HashMap<GroupName, Group>,
-    /// The next member's name.
+    /// The name of the next member.
     next_member: u64,
 }
 
-/// Wakes all readers; as a [`Waker`] it also listens for guards dropped and positions answered.
+/// Wakes all readers. As a [`Waker`] it is also woken when a guard is dropped and when an
+/// assignment is answered.
 #[derive(Default)]
 struct Changed(Notify);
 
@@ -78,12 +79,13 @@ impl Wake for Changed {
 }
 
 impl MemoryLog {
-    /// An empty log of so many partitions (at least one), whose records bear the time of `clock`.
+    /// Creates an empty log with `partitions` partitions, at least one. `clock` gives the time of
+    /// the records.
     pub fn new(partitions: u32, clock: impl Clock) -> Self {
         Self::with_max_batch(partitions, clock, MAX_BATCH)
     }
 
-    /// A log whose readers are given at most `max_batch` records at once (at least one).
+    /// Creates a log whose readers get at most `max_batch` records at once, at least one.
     pub fn with_max_batch(partitions: u32, clock: impl Clock, max_batch: usize) -> Self {
         let state = State {
             incarnation: Uuid::now_v7().as_u128(),
@@ -100,23 +102,24 @@ impl MemoryLog {
         }))
     }
 
-    /// A member of `group`: it shares the partitions out with the other members, and leaves when it is dropped.
+    /// Adds a reader to `group`. The members of the group share the partitions. A reader leaves
+    /// when it is dropped.
     pub fn reader(&self, group: &str) -> MemoryReader {
         MemoryReader::join(self.clone(), |_| GroupName::Shared(group.to_owned()))
     }
 
-    /// A reader that is assigned all partitions, independently of other readers.
+    /// Creates a reader that is assigned all partitions, independently of other readers.
     pub fn broadcast(&self) -> MemoryReader {
         MemoryReader::join(self.clone(), GroupName::Own)
     }
 
-    /// Where to resume to read what was taken in at `time` or later.
+    /// The positions from which to read the records written at `time` or later.
     pub fn positions_at(&self, time: Timestamp) -> Positions {
         let state = self.state();
         numbered(&state.partitions).map(|(p, log)| (p, log.first_since(time))).collect()
     }
 
-    /// The next offset to be written of every partition.
+    /// The current end of each partition: the offset of the next record to be written.
     pub fn ends(&self) -> Positions {
         let state = self.state();
         numbered(&state.partitions).map(|(p, log)| (p, log.end)).collect()
@@ -127,7 +130,7 @@ impl MemoryLog {
         self.state().incarnation
     }
 
-    /// All that a partition holds.
+    /// All records of a partition.
     pub fn records(&self, partition: Partition) -> Vec<Record> {
         let state = self.state();
         state
@@ -137,22 +140,23 @@ impl MemoryLog {
             .unwrap_or_default()
     }
 
-    /// Which partition records of `key` go to.
+    /// The partition of the records with this key.
     pub fn partition_of(&self, key: &[u8]) -> Partition {
         partition_of(key, self.state().partitions.len())
     }
 
-    /// Puts a record at the end of a partition, with a time of its own; its offset. For tests.
+    /// Appends a record with a given time to a partition, and returns its offset. For tests.
     pub fn append(&self, partition: Partition, time: Timestamp, key: Option<Bytes>, value: Bytes) -> Offset {
         self.change(partition, |log| log.append(time, key, value))
     }
 
-    /// Leaves out the next `count` offsets of a partition, as control records do. For tests.
+    /// Skips the next `count` offsets of a partition, as control records do. For tests.
     pub fn skip(&self, partition: Partition, count: u64) {
         self.change(partition, |log| log.end += count);
     }
 
-    /// Drops the records of a partition from offset `to` on; they are written anew from there. For tests.
+    /// Drops the records of a partition from offset `to` on. New records start at this offset. For
+    /// tests.
     pub fn truncate(&self, partition: Partition, to: Offset) {
         self.change(partition, |log| log.truncate(to));
     }
@@ -162,7 +166,7 @@ impl MemoryLog {
         self.change(partition, |log| log.expire_before(start));
     }
 
-    /// Makes the log anew: empty, and of another incarnation. For tests.
+    /// Creates the log again: empty, and with another incarnation. For tests.
     pub fn recreate(&self) {
         let mut state = self.state();
         state.incarnation = Uuid::now_v7().as_u128();
@@ -171,7 +175,8 @@ impl MemoryLog {
         self.0.changed.0.notify_waiters();
     }
 
-    /// Makes it a log of so many partitions; it never gets fewer. Keys move, as in other logs that grow. For tests.
+    /// Increases the number of partitions. Keys move to other partitions, as in other logs that
+    /// grow. For tests.
     pub fn grow(&self, partitions: u32) {
         let mut state = self.state();
         let count = state.partitions.len().max(partitions as usize);
@@ -181,8 +186,9 @@ impl MemoryLog {
         self.0.changed.0.notify_waiters();
     }
 
-    /// Declares a [member](MemoryReader::member) dead, as a broker does that has not heard of it: its partitions go
-    /// to the others at once. It learns that it has lost them, and joins again. For tests.
+    /// Declares a [member](MemoryReader::member) dead, as a broker does after missing its
+    /// heartbeats. Other members get its partitions at once. The member learns that it has lost
+    /// them, and joins again. For tests.
     pub fn expel(&self, member: u64) {
         let mut state = self.state();
         state.groups.values_mut().for_each(|g| g.expel(member));
@@ -194,14 +200,16 @@ impl MemoryLog {
         let mut state = self.state();
         let count = state.partitions.len();
         let log = state.partitions.get_mut(partition.0 as usize);
-        let result = change(log.unwrap_or_else(|| panic!("partition {partition} of a log that has {count}")));
+        let result = change(log.unwrap_or_else(|| {
+            panic!("partition {partition} does not exist; the log has {count} partitions")
+        }));
         drop(state);
         self.0.changed.0.notify_waiters();
         result
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change to the state is whole before anything can panic.
+        // A panic cannot leave a partial change behind.
         self.0.state.lock()
     }
 

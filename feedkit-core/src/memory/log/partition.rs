@@ -7,14 +7,14 @@ use bytes::Bytes;
 use crate::source::{Record, RecordMark};
 use crate::{Offset, Timestamp};
 
-/// One partition's records.
+/// The records of one partition.
 #[derive(Debug, Default)]
 pub(super) struct PartitionLog {
-    /// The first offset that may be read.
+    /// The first offset in the log.
     pub(super) start: Offset,
     /// The next offset to be written.
     pub(super) end: Offset,
-    /// By ascending offset, with holes.
+    /// The records in ascending order of their offsets. There may be holes.
     pub(super) records: VecDeque<Record>,
 }
 
@@ -38,18 +38,18 @@ impl PartitionLog {
         self.start = self.start.max(start);
     }
 
-    /// The first offset of a record of `time` or later; the end if there is none.
+    /// The first offset of a record with this time or a later one, or the end if there is none.
     pub(super) fn first_since(&self, time: Timestamp) -> Offset {
         self.records.iter().find(|r| r.time >= time).map_or(self.end, |r| r.offset)
     }
 
-    /// What the record at `offset` is recognised by, if it is held.
+    /// The mark of the record at `offset`, if the log holds it.
     pub(super) fn mark(&self, offset: Offset) -> Option<RecordMark> {
         self.records.get(self.place_of(offset)).filter(|r| r.offset == offset).map(Record::mark)
     }
 
-    /// At most `limit` records from `from` on, and the offset after them: behind the holes that follow, if no
-    /// record does.
+    /// Returns at most `limit` records from offset `from` on, and the offset after them. The offset
+    /// after the last record lies behind the holes that follow it.
     pub(super) fn read(&self, from: Offset, limit: usize) -> (Vec<Record>, Offset) {
         let place = self.place_of(from);
         let records: Vec<_> = self.records.iter().skip(place).take(limit).cloned().collect();

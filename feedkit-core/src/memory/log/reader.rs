@@ -14,24 +14,24 @@ use super::{MemoryLog, State};
 use crate::source::{Assigned, Batch, EventSource, Gap, Record, Resume, Revoked, SourceEvent, check_resume};
 use crate::{Partition, Positions, Result};
 
-/// Reads a [`MemoryLog`]. Dropped, it leaves its group.
+/// A reader of a [`MemoryLog`]. It leaves its group when it is dropped.
 pub struct MemoryReader {
     log: MemoryLog,
     group: GroupName,
     member: u64,
     reading: BTreeMap<Partition, Reading>,
     paused: BTreeSet<Partition>,
-    /// The partition looked at first, so that each has its turn.
+    /// The partition to look at first, so that each partition gets its turn.
     turn: Partition,
 }
 
-/// How far an assigned partition is.
+/// The state of an assigned partition.
 enum Reading {
-    /// It has not been said yet where to resume; the incarnation that was told.
+    /// The reader has not yet answered where to resume. Contains the incarnation that it was told.
     Awaiting(oneshot::Receiver<Resume>, u128),
-    /// What is to be read next, and what lies before it.
+    /// Where to read next, and what lies before it.
     At(Resume),
-    /// It has a gap, or nobody wants it.
+    /// The partition has a gap, or the assignment was dropped.
     Stopped,
 }
 
@@ -55,12 +55,12 @@ impl MemoryReader {
         }
     }
 
-    /// This reader's name among all of the log, for [`MemoryLog::expel`].
+    /// The name of this reader among all readers of the log, for [`MemoryLog::expel`].
     pub fn member(&self) -> u64 {
         self.member
     }
 
-    /// What there is to be yielded now. Everything that it changes is yielded at once.
+    /// Takes the next event, if there is one. The caller must yield it.
     fn take(&mut self) -> Option<SourceEvent> {
         let log = self.log.clone();
         let mut state = log.state();
@@ -71,7 +71,7 @@ impl MemoryReader {
             let group = state.groups.entry(self.group.clone()).or_default();
             return match group.tell(self.member, &waker) {
                 Some(Told::Lost) => {
-                    // Also what had been revoked: others may have it now, guard or not.
+                    // Includes partitions that are being revoked: others may hold them now.
                     group.join(self.member, partitions);
                     self.paused.clear();
                     let lost: Vec<_> = std::mem::take(&mut self.reading).into_keys().collect();
@@ -99,7 +99,7 @@ impl MemoryReader {
         }
     }
 
-    /// Records or a gap of the next partition that has any.
+    /// The records or the gap of the next partition that has any.
     fn read(&mut self, state: &State) -> Option<SourceEvent> {
         let waker = self.log.waker();
         let turn = self.turn;
@@ -138,7 +138,7 @@ impl MemoryReader {
     }
 }
 
-/// The next batch of a partition, if there is one; `at` moves behind it.
+/// The next batch of a partition, if there is one. Moves `at` behind it.
 fn step(
     partition: Partition,
     at: &mut Resume,
@@ -163,7 +163,7 @@ impl EventSource for MemoryReader {
     async fn next(&mut self) -> Result<SourceEvent> {
         let changed = self.log.0.changed.clone();
         loop {
-            // Listening begins before looking, so that no change falls between the two.
+            // Starts to listen before it looks, so that it misses no change.
             let mut notified = pin!(changed.0.notified());
             notified.as_mut().enable();
             if let Some(event) = self.take() {
