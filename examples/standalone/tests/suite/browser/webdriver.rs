@@ -245,7 +245,24 @@ struct Driver {
 }
 
 impl Driver {
+    /// Starts chromedriver on a free port. It takes one of IPv6 first and then the same one of IPv4, which
+    /// another program may have: then it ends, and is started again.
     fn start(program: &Path) -> Driver {
+        let mut ended = String::new();
+        for _ in 0..10 {
+            match Driver::attempt(program) {
+                Ok(driver) => return driver,
+                Err(said) => ended = said,
+            }
+            if !ended.contains("port not available") {
+                break;
+            }
+        }
+        panic!("chromedriver has ended: {ended}")
+    }
+
+    /// Starts chromedriver; if it ends, returns what it printed.
+    fn attempt(program: &Path) -> Result<Driver, String> {
         let mut command = Command::new(program);
         command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
@@ -254,13 +271,15 @@ impl Driver {
         let mut said = String::new();
         while driver.url.is_empty() {
             let mut line = String::new();
-            assert!(driver.output.read_line(&mut line).unwrap() > 0, "chromedriver has ended: {said}");
+            if driver.output.read_line(&mut line).unwrap() == 0 {
+                return Err(said);
+            }
             if let Some((_, port)) = line.split_once("started successfully on port ") {
                 driver.url = format!("http://127.0.0.1:{}", port.trim().trim_end_matches('.'));
             }
             said += &line;
         }
-        driver
+        Ok(driver)
     }
 }
 
