@@ -10,7 +10,6 @@ use feedkit_core::source::{Resume, check_resume};
 use feedkit_core::{CounterStore, Error, Follower, History, Positions, Result, Supervisor};
 use feedkit_server::{Signals, bind, output};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
 use crate::assembly::{Assembly, Stores, assemble, topics};
 use crate::cli::Run;
@@ -47,7 +46,12 @@ pub async fn run(args: &Run, config: &Config) -> Result<ExitCode> {
         }
     };
     let deadline = config.general.shutdown_deadline;
-    let supervisor = Supervisor::builder().with_parts(parts).drain(deadline + deadline / 3).build();
+    let supervisor = Supervisor::builder()
+        .with_parts(parts)
+        // Stopped last: health and metrics show how the other parts stop.
+        .part("probes", |stop| probes::serve(listener, Arc::new(look), stop))
+        .drain(deadline + deadline / 3)
+        .build();
     tracing::info!("running; health and metrics on http://{address}");
     let ended = supervisor.run_until(async {
         tokio::select! {
@@ -60,20 +64,12 @@ pub async fn run(args: &Run, config: &Config) -> Result<ExitCode> {
             }
         }
     });
-    // Health and metrics are served to the end: they show how the parts stop.
-    let probing = CancellationToken::new();
-    let answering = probes::serve(listener, Arc::new(look), probing.clone());
-    let working = async {
-        let _done = probing.drop_guard();
-        let ended = ended.await;
-        stores.postgres.close();
-        ended
-    };
-    let (answered, ended) = tokio::join!(answering, working);
+    let ended = ended.await;
+    stores.postgres.close();
     if let Some((ends, took)) = ended?? {
         begun.report(&ends, took, args.json)?;
     }
-    answered.map(|()| ExitCode::SUCCESS)
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Where this run began.

@@ -9,8 +9,8 @@ use feedkit_core::{Error, PostId, Result};
 
 use crate::cli;
 
-/// Prints the events of some made-up hours, four with the default count: ordinary traffic, a viral post, and a post whose
-/// likes are bought.
+/// Prints the events of some made-up hours, four with the default count: ordinary traffic, a viral
+/// post, and a post whose likes are bought.
 pub fn sample(args: &cli::Sample) -> Result<ExitCode> {
     let name = |text: &str| PostId::new(text).map_err(|e| Error::fatal(format!("{text} {e}")));
     let hours = |n: f64| Duration::from_secs_f64(3600.0 * n);

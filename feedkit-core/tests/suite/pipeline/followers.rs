@@ -1,4 +1,4 @@
-//! Followers: behind, lost, ahead, twice at once, and failing.
+//! Followers that are behind, lost, ahead, running twice at once, or failing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,7 +57,8 @@ async fn counters_of_another_history_or_ahead_of_it_are_rebuilt() {
     world.send(54, 800).await;
     running.handle.reached(&world.ends()).await.unwrap();
     running.stop().await;
-    // The history is lost and made anew from the log: another incarnation, and for a while behind the counters.
+    // The history is lost and rebuilt from the log. It has another incarnation, and is behind the
+    // counters for a while.
     let fresh = World { history: Arc::new(MemoryHistory::new()), ..world.clone() };
     let running = fresh.start();
     fresh.send(55, 300).await;
@@ -72,7 +73,7 @@ async fn one_that_loses_what_it_had_is_made_whole_though_nothing_new_comes() {
     let running = world.start();
     world.send(64, 800).await;
     running.handle.reached(&world.ends()).await.unwrap();
-    // Its position is noticed to be stored before it is lost.
+    // The pipeline sees that the position is stored before the counters lose it.
     until("the position is stored", async || {
         running.handle.status().followers["counters"].durable.covers(&world.ends())
     })
@@ -101,7 +102,8 @@ async fn the_same_entries_from_two_processes_at_once_count_once() {
         CounterFollower::new("counters", world.counters.clone(), world.history.clone(), Trending::default())
     };
     follower().rebuild(&MemoryHistory::new()).await.unwrap();
-    // The store was rebuilt from an empty history of another incarnation: do it again from the real one, emptied.
+    // The store was rebuilt from an empty history of another incarnation. Empty it again, now with
+    // the incarnation of the real history.
     let token = world.counters.begin_rebuild().await.unwrap();
     let incarnation = world.history.incarnation().await.unwrap();
     world.counters.finish_rebuild(token, &Default::default(), incarnation).await.unwrap();
@@ -116,7 +118,7 @@ async fn the_same_entries_from_two_processes_at_once_count_once() {
                     };
                     let Some(last) = run.last() else { break };
                     at = last.to;
-                    // A gap: the other one is ahead, or in the middle of this entry.
+                    // A gap means that the other follower is ahead, or in the middle of this entry.
                     if let Err(error) = follower.apply(partition, &run).await {
                         assert_eq!(error.kind(), ErrorKind::Gap);
                     }
@@ -132,7 +134,7 @@ async fn the_same_entries_from_two_processes_at_once_count_once() {
     world.check_counters(&world.model()).await;
 }
 
-/// Sums offsets; fails as it is told.
+/// Stores the offset of partition 0, and fails as `error` says.
 struct Failing {
     applied: Arc<AtomicU64>,
     tries: AtomicU64,
@@ -210,7 +212,7 @@ async fn a_backwards_clock_changes_nothing() {
     world.check().await;
 }
 
-/// Takes nothing.
+/// A follower whose `apply` never returns.
 struct Stuck;
 
 #[async_trait]
@@ -246,7 +248,7 @@ async fn what_is_committed_can_be_waited_for_whatever_a_follower_does() {
     assert_eq!(waiting.await.unwrap().unwrap_err().kind(), ErrorKind::Fatal);
 }
 
-/// Holds what it is handed until it is ticked; its first ticks fail, and lose what it holds.
+/// Holds what it is handed until it is ticked. Its first ticks fail and lose what it holds.
 struct Holding {
     held: AtomicU64,
     stored: AtomicU64,
@@ -259,7 +261,7 @@ impl Follower for Holding {
         "holding"
     }
     async fn position(&self, partition: Partition) -> Result<FollowerPosition> {
-        // Only partition 0 is of interest.
+        // It follows partition 0 only.
         Ok(FollowerPosition::At(match partition {
             Partition(0) => self.stored.load(Ordering::SeqCst),
             _ => u64::MAX,
@@ -364,7 +366,7 @@ async fn one_of_all_partitions_sees_what_others_commit_while_it_is_busy() {
     .await;
     world.send(62, 600).await;
     let foreign = world.ends();
-    // Something of its own to do, every few milliseconds, until the other's commits have come.
+    // The first pipeline has own work every few milliseconds until the other's commits arrive.
     until("all partitions are followed", async || {
         world.send(63, 3).await;
         first.handle.status().followers["everywhere"].durable.covers(&foreign)
@@ -374,7 +376,7 @@ async fn one_of_all_partitions_sees_what_others_commit_while_it_is_busy() {
     second.stop().await;
 }
 
-/// Holds all that it is handed, for ever, and counts how often it is asked where it stands.
+/// Never stores what it is handed, and counts how often it is asked for a position.
 struct Asked(Arc<AtomicU64>);
 
 #[async_trait]
@@ -394,7 +396,7 @@ impl Follower for Asked {
     }
 }
 
-/// The clock stands still while anything is to be done.
+/// The paused clock stands still while a task can run.
 #[tokio::test(start_paused = true)]
 async fn where_a_follower_stands_is_not_asked_after_every_entry() {
     let world = World::new();
@@ -407,7 +409,7 @@ async fn where_a_follower_stands_is_not_asked_after_every_entry() {
         })
         .await;
     }
-    // Each partition once at the start, and all of them with every tick.
+    // It is asked once for each partition at the start, and for all of them with every tick.
     let asked = asked.load(Ordering::SeqCst);
     assert!(asked < 200, "asked {asked} times for 200 entries");
     running.stop().await;

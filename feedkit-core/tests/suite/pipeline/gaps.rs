@@ -1,11 +1,11 @@
-//! Logs that no longer hold what is to be read.
+//! Logs that no longer hold the records to read next.
 
 use feedkit_core::pipeline::PartitionState;
 use feedkit_core::{ErrorKind, History, Partition};
 
 use super::world::{World, until};
 
-/// The partition's reason to have stopped.
+/// Why the partition stopped.
 fn stopped(running: &super::world::Running, partition: u32) -> Option<String> {
     match running.handle.status().partitions.get(&Partition(partition))?.state.clone() {
         PartitionState::Stopped(why) => Some(why.message),
@@ -71,7 +71,7 @@ async fn a_truncated_or_recreated_log_is_never_passed_over() {
     for partition in 0..4 {
         assert!(stopped(&running, partition).unwrap().contains("recreated"));
     }
-    // The new log's offsets are below those that were committed: that is not to have reached them.
+    // The new log's offsets are below the committed ones. Still, the history has not reached them.
     let error = running.handle.reached(&[(Partition(0), 1)].into_iter().collect()).await.unwrap_err();
     assert!(error.to_string().contains("recreated"), "{error}");
     running.stop().await;

@@ -1,4 +1,4 @@
-//! A log that gets more partitions: keys move, and their order must hold all the same.
+//! A log that gets more partitions. Keys move to others, and each key must keep its order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -41,11 +41,11 @@ async fn what_a_key_did_before_the_log_grew_goes_first() {
     all(&world, "comment").await;
     running.handle.reached(&world.ends()).await.unwrap();
     running.stop().await;
-    // The likes lie in the old partitions, the unlikes of the same users partly in new ones.
+    // The likes are in the old partitions. Some unlikes of the same users are in the new ones.
     all(&world, "like").await;
     world.log.grow(8);
     all(&world, "unlike").await;
-    // The old ones are slow.
+    // The old partitions are slow.
     let slow = hooked(world.history.clone(), |batch| match batch.partition {
         Partition(old) if old < 4 => Act::Hold,
         _ => Act::Pass,
@@ -66,7 +66,7 @@ async fn what_a_key_did_before_the_log_grew_goes_first() {
     running.stop().await;
 }
 
-/// Who writes may go on with the old partitions after who reads has seen the new ones.
+/// A writer may continue with the old partitions after a reader has seen the new ones.
 #[tokio::test]
 async fn what_a_late_writer_sends_to_the_old_partitions_goes_first() {
     let world = World::new();
@@ -80,7 +80,7 @@ async fn what_a_late_writer_sends_to_the_old_partitions_goes_first() {
     let running = Running::start(pipeline);
     all(&world, "comment").await;
     running.handle.reached(&world.ends()).await.unwrap();
-    // Where each user's actions went before.
+    // The partition of each user's earlier actions.
     let old: Vec<_> = (0..USERS).map(|user| world.log.partition_of(format!("u{user}").as_bytes())).collect();
     world.log.grow(8);
     let assigned = |p| running.handle.status().partitions.get(&Partition(p)).map(|p| p.state.clone());
@@ -121,7 +121,7 @@ async fn a_log_that_grows_under_traffic_is_read_whole() {
     assert_eq!(totals.difference_count, 0, "{totals:?}");
 }
 
-/// A source that keeps what it has of other partitions until something was committed from partition 0.
+/// A source that keeps back other partitions until a record of partition 0 is committed.
 struct Late<S> {
     source: S,
     history: Arc<MemoryHistory>,
@@ -161,7 +161,7 @@ impl<S: EventSource> EventSource for Late<S> {
     }
 }
 
-/// Where a group begins, all partitions are as new as each other.
+/// At the start of a group, all partitions are equally new.
 #[tokio::test]
 async fn partitions_of_a_log_that_was_never_read_do_not_wait_for_each_other() {
     let world = World::new();

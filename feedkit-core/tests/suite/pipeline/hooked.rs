@@ -1,4 +1,4 @@
-//! A history that a test can hold up, break, or lie with.
+//! A history that a test can delay, break, or make lie.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,28 +9,28 @@ use feedkit_core::testkit::{Hooked, Hooks};
 use feedkit_core::{Error, History, Result};
 use tokio::sync::{Notify, Semaphore};
 
-/// What becomes of one commit.
+/// What the history does with one commit.
 pub(super) enum Act {
     Pass,
-    /// Waits until the test lets it go on.
+    /// It waits until the test lets it go on.
     Hold,
     Fail(Error),
-    /// Commits, and then fails with this.
+    /// It commits, and then fails with this error.
     CommitThenFail(Error),
 }
 
 type Acting = Box<dyn FnMut(&CommitBatch) -> Act + Send>;
 
-/// Says what becomes of each commit.
+/// Decides what the history does with each commit.
 pub(super) struct Acts {
     act: Mutex<Acting>,
-    /// Told when a commit is held.
+    /// Notified when a commit is held.
     pub(super) held: Notify,
     /// A permit lets one held commit go on.
     pub(super) go_on: Semaphore,
 }
 
-/// Wraps a history; every commit asks `act` first.
+/// Wraps a history. Every commit asks `act` first.
 pub(super) fn hooked(
     inner: Arc<MemoryHistory>,
     act: impl FnMut(&CommitBatch) -> Act + Send + 'static,

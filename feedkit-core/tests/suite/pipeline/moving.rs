@@ -1,4 +1,4 @@
-//! Partitions that move between pipelines: shared out, taken away, fought over.
+//! Partitions that move between pipelines: they are shared, taken away, and claimed twice.
 
 use feedkit_core::pipeline::PartitionState;
 use feedkit_core::{History, Partition};
@@ -40,11 +40,11 @@ async fn a_zombie_is_refused_when_it_wakes() {
     let zombie = tokio::spawn(pipeline.run(Default::default()));
     world.send(36, 1_000).await;
     asleep.hooks.held.notified().await;
-    // It is declared dead, and another takes over.
+    // The group declares it dead, and another pipeline takes over.
     world.log.expel(member);
     let successor = world.start();
     world.send(37, 500).await;
-    // Now it wakes: what it was about to commit must change nothing.
+    // Now it wakes. Its pending commits must change nothing.
     asleep.hooks.go_on.add_permits(1000);
     until("all is committed", async || world.history.positions().await.unwrap().covers(&world.ends())).await;
     zombie.abort();
@@ -61,7 +61,7 @@ async fn a_partition_claimed_late_by_another_is_claimed_back() {
     let running = world.start();
     world.send(38, 300).await;
     running.handle.reached(&world.ends()).await.unwrap();
-    // A stalled member of the group claims although it no longer has the partitions.
+    // A stalled member of the group claims partitions that it no longer has.
     for partition in 0..4 {
         world.history.claim(Partition(partition), "g").await.unwrap();
     }

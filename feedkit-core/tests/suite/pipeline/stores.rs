@@ -10,7 +10,7 @@ use feedkit_core::{Error, ErrorKind, EventSink, History, Inspect};
 use super::hooked::{Act, hooked};
 use super::world::{Running, World, until};
 
-/// Calls a different act for every commit, round and round.
+/// Takes the next act for every commit, and begins again after the last one.
 fn in_turn(acts: Vec<fn() -> Act>) -> impl FnMut(&feedkit_core::history::CommitBatch) -> Act {
     let mut next = 0;
     move |_| {
@@ -53,7 +53,7 @@ async fn commits_that_fail_or_whose_outcome_is_unknown_count_once() {
 async fn a_crash_at_any_commit_loses_and_repeats_nothing() {
     let world = World::new();
     world.send(13, 2_000).await;
-    // Each life ends in the middle of a later commit than the one before.
+    // Each run ends in the middle of a later commit than the run before.
     for life in 0.. {
         let mut commits = 0;
         let hooked = hooked(world.history.clone(), move |_| {
@@ -178,7 +178,7 @@ async fn no_more_commits_are_under_way_than_are_allowed() {
         Act::Hold
     });
     let running = Running::start(world.pipeline(hooked.clone()).configure(|config| config.max_commits = 2));
-    // Four partitions have something to commit.
+    // Four partitions have records to commit.
     world.send(18, 1_000).await;
     until("two commits are under way", async || begun.load(Ordering::SeqCst) == 2).await;
     let mut done = 0;

@@ -1,4 +1,4 @@
-//! A log, a history and counters in memory, traffic for them, and the model to compare with.
+//! A log, a history and counters in memory, with traffic and the reference model.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,8 @@ impl World {
         }
     }
 
-    /// A pipeline of consumer group `g` on `history`, which wraps or is this world's, with its counters.
+    /// A pipeline of consumer group `g` with this world's counters. `history` is this world's, or
+    /// wraps it.
     pub(super) fn pipeline(&self, history: Arc<dyn History>) -> PipelineBuilder {
         let counters =
             CounterFollower::new("counters", self.counters.clone(), history.clone(), Trending::default());
@@ -55,7 +56,7 @@ impl World {
             })
     }
 
-    /// One without followers.
+    /// A pipeline without followers.
     pub(super) fn bare_pipeline(&self) -> PipelineBuilder {
         let pipeline = Pipeline::builder(self.log.reader("g"), self.history.clone());
         pipeline.clock(self.clock.clone()).configure(|config| config.group = "g".to_owned())
@@ -65,7 +66,7 @@ impl World {
         Running::start(self.pipeline(self.history.clone()))
     }
 
-    /// Sends seeded traffic, a few records at a time, the clock moving with it.
+    /// Sends seeded traffic, a few records at a time. The clock moves with it.
     pub(super) async fn send(&self, seed: u64, count: u64) {
         println!("traffic of seed {seed}");
         let config = TrafficOptions::default().seed(seed).count(count).users(60).posts(40).malformed(0.02);
@@ -84,7 +85,7 @@ impl World {
         self.log.ends()
     }
 
-    /// What the model says after all that is in the log.
+    /// The reference model after everything in the log.
     pub(super) fn model(&self) -> Model {
         let mut model = Model::new(JsonCodec::default(), self.log.incarnation());
         for (partition, _) in self.log.ends().iter() {
@@ -93,7 +94,7 @@ impl World {
         model
     }
 
-    /// Fails unless history, journal and counters are what the model says.
+    /// Fails unless history, journal and counters agree with the model.
     pub(super) async fn check(&self) {
         let model = self.model();
         assert_eq!(model.compare_queries(&*self.history).await.unwrap(), [] as [String; 0]);
@@ -107,7 +108,7 @@ impl World {
         assert_eq!(differences, [] as [String; 0]);
     }
 
-    /// Whether any record of `partition` was committed.
+    /// The committed position of `partition`.
     pub(super) async fn position(&self, partition: u32) -> u64 {
         self.history.claimed(Partition(partition)).await.unwrap().position
     }
@@ -122,25 +123,25 @@ impl Running {
         Running { handle, shutdown, task }
     }
 
-    /// Stops in good order.
+    /// Stops gracefully.
     pub(super) async fn stop(self) {
         self.shutdown.cancel();
         self.task.await.unwrap().unwrap();
     }
 
-    /// Stops as a crash does: nothing is finished.
+    /// Stops as a crash does: it finishes nothing.
     pub(super) async fn crash(self) {
         self.task.abort();
         assert!(self.task.await.unwrap_err().is_cancelled());
     }
 
-    /// How it ended by itself.
+    /// Waits until it ends by itself, and returns its result.
     pub(super) async fn ended(self) -> Result<()> {
         self.task.await.unwrap()
     }
 }
 
-/// Waits until `reached` says so, for as long as a broken test may take.
+/// Waits until `reached` returns true. Panics after a long time.
 pub(super) async fn until(what: &str, mut reached: impl AsyncFnMut() -> bool) {
     for _ in 0..10_000 {
         if reached().await {

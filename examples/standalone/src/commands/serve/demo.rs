@@ -1,9 +1,9 @@
 //! `serve --demo`: made-up traffic in real time.
 //!
-//! It plays chapters of ten minutes. In each chapter, a post of the page's user goes viral at once, and a like farm likes
-//! another post: within a minute there are milestones for the user and a FRAUD for moderators. Each event has the time
-//! at which it is sent. The rules must first learn the usual rate of the farmed post, so its past is sent first, with
-//! earlier times.
+//! It plays chapters of ten minutes. In each chapter, a post of the page's user goes viral at once,
+//! and a like farm likes another post: within a minute there are milestones for the user and a
+//! FRAUD for moderators. Each event has the time at which it is sent. The rules must first learn
+//! the usual rate of the farmed post, so its past is sent first, with earlier times.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

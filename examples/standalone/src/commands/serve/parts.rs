@@ -80,7 +80,8 @@ fn components(status: &PipelineStatus, relays: bool) -> Vec<Component> {
     vec![log, history, counters, alerts]
 }
 
-/// The log still accepts events for a partition that is being retried. A partition that has stopped needs a person.
+/// The log still accepts events for a partition that is being retried. A partition that has stopped
+/// needs a person.
 fn history(status: &PipelineStatus) -> Component {
     if status.ended {
         return Component::down("history", "the pipeline has ended");

@@ -1,4 +1,5 @@
-//! The secret that signs tokens if no secret is configured. The first start creates it in the data directory.
+//! The secret that signs tokens if no secret is configured. The first start creates it in the data
+//! directory.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -32,7 +33,8 @@ pub fn read(data: &Path) -> Result<Secret> {
     }
 }
 
-/// The directory's secret. Creates it if it does not exist. The caller must hold the directory's lock.
+/// The directory's secret. Creates it if it does not exist. The caller must hold the directory's
+/// lock.
 pub fn read_or_make(data: &Path) -> Result<Secret> {
     let path = path(data);
     if !path.try_exists().map_err(|e| fault(&path, "cannot be read", e))? {

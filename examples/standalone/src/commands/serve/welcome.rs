@@ -17,8 +17,9 @@ pub const USER: &str = "you";
 /// How long the page's token is valid.
 const TTL: Duration = Duration::from_secs(12 * 3600);
 
-/// Prints where the page is, what to try, and how to stop. The page gets the token of a moderator who may write for
-/// every user, so the token is shown only if no other machine can reach the address.
+/// Prints where the page is, what to try, and how to stop. The page gets the token of a moderator
+/// who may write for every user, so the token is shown only if no other machine can reach the
+/// address.
 pub fn welcome(config: &Config, data: &Path, address: SocketAddr, secret: Option<&Secret>) -> Result<()> {
     let url = format!("http://{}", reachable(address));
     let (program, data) = (program(), word(&data.to_string_lossy()));
