@@ -1,7 +1,7 @@
 //! Metrics for Prometheus.
 
 use feedkit_core::Result;
-use feedkit_core::pipeline::{PartitionState, PipelineStatus};
+use feedkit_core::pipeline::{PartitionState, PipelineStatus, RebuildCause};
 use feedkit_kafka::SourceStats;
 use prometheus::{Encoder, IntGaugeVec, Opts, Registry, TextEncoder};
 
@@ -17,6 +17,7 @@ pub struct Metrics {
     buffered: IntGaugeVec,
     applied: IntGaugeVec,
     durable: IntGaugeVec,
+    rebuilds: IntGaugeVec,
     component: IntGaugeVec,
     source: IntGaugeVec,
     lease: IntGaugeVec,
@@ -67,6 +68,11 @@ impl Metrics {
                 "feedkit_processor_follower_durable",
                 "The next offset after what a follower has stored",
                 &["follower", "partition"],
+            )?,
+            rebuilds: gauge(
+                "feedkit_processor_follower_rebuilds",
+                "Rebuilds of a follower that have begun since the start, by cause",
+                &["follower", "cause"],
             )?,
             component: gauge(
                 "feedkit_processor_component_up",
@@ -133,6 +139,10 @@ impl Metrics {
                 for (partition, offset) in positions.iter() {
                     gauge.with_label_values(&[name, &partition.to_string()]).set(offset as i64);
                 }
+            }
+            for cause in RebuildCause::ALL {
+                let count = follower.rebuilds.get(&cause).copied().unwrap_or_default();
+                self.rebuilds.with_label_values(&[name, cause.name()]).set(count as i64);
             }
         }
         for component in health::components(&now.pipeline, &now.source) {

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::feed::Feed;
 use super::report::{Report, ShowPanic};
 use super::retry::{Backoff, Waits};
+use super::status::RebuildCause;
 use super::turn::{Handed, hand_over};
 use crate::follower::{Follower, FollowerPosition, Scope};
 use crate::history::History;
@@ -24,6 +25,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// was handed. It is not ticked after every round: a tick asks where each partition stands, and new
 /// entries wait meanwhile.
 const HELD: Duration = Duration::from_millis(50);
+
+/// How many times a follower may refuse what follows on the position that it gives.
+const REFUSALS: u32 = 3;
 
 /// How many positions to ask for at once.
 const ASKED: usize = 8;
@@ -54,7 +58,7 @@ impl Driver {
         let mut drive = Drive {
             waits: self.backoff.waits(),
             cursors: BTreeMap::new(),
-            gaps: 0,
+            refused: BTreeMap::new(),
             noted: None,
             driver: self,
         };
@@ -75,8 +79,8 @@ struct Drive {
     driver: Driver,
     cursors: BTreeMap<Partition, Cursor>,
     waits: Waits,
-    /// How many times in a row the follower refused entries because of a gap.
-    gaps: u32,
+    /// Where the follower refused the entries that follow, and how many times in a row.
+    refused: BTreeMap<Partition, (Offset, u32)>,
     /// When the history was last told where the follower stands.
     noted: Option<Instant>,
 }
@@ -176,7 +180,7 @@ impl Drive {
         match handed {
             Handed::Nothing => Ok(false),
             Handed::Taken(partition, next) => {
-                self.gaps = 0;
+                self.refused.remove(&partition);
                 self.cursors.insert(partition, Cursor::At(next));
                 self.driver.report.show(|status| {
                     status.applied.set(partition, next);
@@ -186,20 +190,29 @@ impl Drive {
                 Ok(true)
             }
             Handed::Expired(why) => {
-                self.rebuild(&why).await?;
+                self.rebuild(RebuildCause::Expired, &why).await?;
                 Ok(true)
             }
-            Handed::Refused(error) => {
+            Handed::Refused(partition, at, error) => {
                 self.cursors.clear();
-                self.gaps = if error.kind() == ErrorKind::Gap { self.gaps + 1 } else { 0 };
-                if self.gaps >= 3 {
+                if error.kind() == ErrorKind::Gap && self.contradicts(partition, at) {
                     tracing::warn!(%error, "a follower keeps refusing what follows on its position");
-                    self.rebuild(&error.to_string()).await?;
+                    self.rebuild(RebuildCause::Refused, &error.to_string()).await?;
                 }
                 Err(error)
             }
             Handed::Failed(error) => Err(error),
         }
+    }
+
+    /// Whether the follower has now refused [`REFUSALS`] times in a row what follows on the position
+    /// that it gives. A position that moves is no contradiction: another process, or a write that was
+    /// under way, has moved it, and the next look finds where.
+    fn contradicts(&mut self, partition: Partition, at: Offset) -> bool {
+        let (stands, times) = self.refused.entry(partition).or_insert((at, 0));
+        *times = if *stands == at { *times + 1 } else { 1 };
+        *stands = at;
+        *times >= REFUSALS
     }
 
     /// Asks the follower where it stands.
@@ -220,18 +233,25 @@ impl Drive {
                 Ok(None)
             }
             FollowerPosition::Rebuild(why) => {
-                self.rebuild(&why).await?;
+                self.rebuild(RebuildCause::Requested, &why).await?;
                 Ok(None)
             }
         }
     }
 
-    async fn rebuild(&mut self, why: &str) -> Result<()> {
+    async fn rebuild(&mut self, cause: RebuildCause, why: &str) -> Result<()> {
         let name = self.driver.follower.name();
-        tracing::warn!(follower = name, why, "rebuilding");
-        self.driver.follower.rebuild(&*self.driver.history).await?;
-        tracing::info!(follower = name, "rebuilt");
-        self.gaps = 0;
+        let began = Instant::now();
+        tracing::warn!(follower = name, %cause, why, "rebuilding");
+        self.driver.report.show(|status| {
+            status.rebuilding = Some(cause);
+            *status.rebuilds.entry(cause).or_default() += 1;
+        });
+        let outcome = self.driver.follower.rebuild(&*self.driver.history).await;
+        self.driver.report.show(|status| status.rebuilding = None);
+        outcome?;
+        tracing::info!(follower = name, seconds = began.elapsed().as_secs(), "rebuilt");
+        self.refused.clear();
         self.cursors.clear();
         // The next round asks for the positions of all partitions.
         self.driver.feed.wake();

@@ -31,4 +31,6 @@ pub use counter_follower::CounterFollower;
 pub use handle::PipelineHandle;
 pub use retry::{Backoff, Waits};
 pub use run::Pipeline;
-pub use status::{FollowerStatus, PartitionState, PartitionStatus, PipelineStatus, Stopped, Trouble};
+pub use status::{
+    FollowerStatus, PartitionState, PartitionStatus, PipelineStatus, RebuildCause, Stopped, Trouble,
+};

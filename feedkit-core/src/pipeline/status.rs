@@ -63,6 +63,44 @@ pub struct FollowerStatus {
     pub trouble: Option<Trouble>,
     /// Whether it stopped for good.
     pub stopped: bool,
+    /// Why it is being rebuilt, while it is.
+    pub rebuilding: Option<RebuildCause>,
+    /// How many rebuilds have begun since the pipeline started.
+    pub rebuilds: BTreeMap<RebuildCause, u64>,
+}
+
+/// Why a follower is rebuilt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum RebuildCause {
+    /// The follower asked for it: its state is lost, unfinished, or of another history.
+    Requested,
+    /// The journal no longer reaches back to its position.
+    Expired,
+    /// It refused, several times in a row, the entries that follow on its own position. This is a
+    /// defect of the follower.
+    Refused,
+}
+
+impl RebuildCause {
+    /// All causes.
+    pub const ALL: [RebuildCause; 3] =
+        [RebuildCause::Requested, RebuildCause::Expired, RebuildCause::Refused];
+
+    /// Its name in metrics: `requested`, `expired` or `refused`.
+    pub fn name(self) -> &'static str {
+        match self {
+            RebuildCause::Requested => "requested",
+            RebuildCause::Expired => "expired",
+            RebuildCause::Refused => "refused",
+        }
+    }
+}
+
+impl fmt::Display for RebuildCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// An error as a status shows it.

@@ -16,8 +16,8 @@ pub(super) enum Handed {
     Taken(Partition, Offset),
     /// The journal no longer reaches back to where the follower stands.
     Expired(String),
-    /// The follower stands elsewhere.
-    Refused(Error),
+    /// The follower was handed what follows on this offset, and says that it stands elsewhere.
+    Refused(Partition, Offset, Error),
     /// Nothing was handed over, or the follower cannot take it now.
     Failed(Error),
 }
@@ -47,7 +47,7 @@ pub(super) async fn hand_over(
     failpoint::reach(stage::FOLLOWER);
     match follower.apply(partition, &entries).await {
         Ok(next) => Handed::Taken(partition, next),
-        Err(error) if error.kind().must_reread() => Handed::Refused(error),
+        Err(error) if error.kind().must_reread() => Handed::Refused(partition, at, error),
         Err(error) => Handed::Failed(error),
     }
 }

@@ -49,10 +49,12 @@ impl PostgresHistory {
         })
     }
 
-    /// Computes all totals and hourly sums again from the raw events and the baseline, in one
-    /// transaction. Readers see the old ones until it is done.
+    /// Computes all totals and hourly sums again from the raw events and the baseline. Readers see
+    /// the old ones until it is done. Commits go on meanwhile. If this is interrupted, the next call,
+    /// or the next pipeline that follows the history, continues.
     pub async fn rebuild_totals(&self) -> Result<()> {
-        super::rebuild::totals(self.store.database(), &self.store.trending()).await
+        let rows = super::options::RollupOptions::default().rebuild_rows;
+        super::rebuild::totals(self.store.database(), &self.store.trending(), rows).await
     }
 
     fn newest(&self, partition: Partition) -> Option<EventId> {

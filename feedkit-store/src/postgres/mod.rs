@@ -22,6 +22,7 @@ mod erase;
 mod events;
 mod failure;
 mod gaps;
+mod held;
 mod history;
 mod inspect;
 mod journal;

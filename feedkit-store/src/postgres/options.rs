@@ -61,7 +61,7 @@ impl PostgresOptions {
 }
 
 impl fmt::Debug for PostgresOptions {
-    /// TimePartitions out the URL, which may contain a password.
+    /// Leaves out the URL, which may contain a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresOptions")
             .field("application_name", &self.application_name)
@@ -103,7 +103,7 @@ pub enum TlsMode {
     Require,
 }
 
-/// When to write rollups.
+/// When to write rollups, and how to rebuild them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RollupOptions {
@@ -114,11 +114,13 @@ pub struct RollupOptions {
     /// that writing takes at most a fifth of the time. The more effects are written at once, the
     /// less each of them costs.
     pub linger: Duration,
+    /// About how many rows one transaction of a rebuild sums up.
+    pub rebuild_rows: usize,
 }
 
 impl Default for RollupOptions {
-    /// 50,000 effects; 100 ms.
+    /// 50,000 effects; 100 ms; 50,000 rows.
     fn default() -> Self {
-        RollupOptions { max_held: 50_000, linger: Duration::from_millis(100) }
+        RollupOptions { max_held: 50_000, linger: Duration::from_millis(100), rebuild_rows: 50_000 }
     }
 }

@@ -13,7 +13,7 @@ use super::rebuild::{HOUR, KIND};
 use super::shared::Handle;
 use super::sql_time::SqlTime;
 use super::time_partition::TimePartition;
-use super::{events, positions, rollup_positions};
+use super::{events, positions, rebuild, rollup_positions};
 
 /// How long dropping a table waits for its users. New users wait behind it in the meantime.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -23,6 +23,12 @@ const LOCK_WAIT: Duration = Duration::from_secs(5);
 pub(super) async fn retain(store: &Handle, policy: &RetentionPolicy, now: Timestamp) -> Result<Retained> {
     let database = store.database();
     let mut retained = Retained::default();
+    if reading!(database, session => rebuild::is_unfinished(session).await)? {
+        // It reads the events that would be dropped. The next retention drops them.
+        tracing::info!("the rollups are being rebuilt, so retention drops nothing now");
+        database.make_ahead(now).await?;
+        return Ok(retained);
+    }
     let horizon = now.saturating_sub(policy.events);
     for month in reading!(database, session => events::leaves(session, "events").await)? {
         if month.end() <= horizon {

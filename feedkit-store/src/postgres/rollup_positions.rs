@@ -12,7 +12,8 @@ use super::connection::Session;
 use super::failure::Sql;
 use super::journal;
 use super::numbers::{number, partition_at};
-use super::totals::Totals;
+use super::rebuild;
+use super::totals::{Tables, Totals};
 
 /// How many effects to read from the journal at a time.
 const PAGE: usize = 50_000;
@@ -43,6 +44,9 @@ pub(super) async fn store(
 ) -> Sql<BTreeMap<Partition, Offset>> {
     let partitions: Vec<Partition> = runs.keys().copied().collect();
     let mut stored = lock(session, &partitions).await?;
+    if rebuild::is_unfinished(session).await? {
+        return Err(Error::gap(rebuild::UNDER_WAY).into());
+    }
     let mut totals = Totals::default();
     for (partition, run) in runs {
         let position = stored.entry(*partition).or_default();
@@ -60,7 +64,7 @@ pub(super) async fn store(
             *position = entry.to;
         }
     }
-    totals.store(session).await?;
+    totals.store(session, Tables::Current).await?;
     advance(session, &stored).await?;
     Ok(stored)
 }
@@ -123,6 +127,7 @@ pub(super) async fn lacking(
     trending: &Trending,
     mut with: impl FnMut(Totals<'_>),
 ) -> Sql<()> {
+    rebuild::refuse_meanwhile(session).await?;
     let rows = session.query("SELECT partition, position FROM rollup_positions", &[]).await?;
     let stored: Positions =
         rows.iter().map(|row| (partition_at(row, 0), row.get::<_, i64>(1) as Offset)).collect();

@@ -1,9 +1,8 @@
 //! The follower that keeps totals and hourly sums.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use feedkit_core::failpoint::{self, stage};
@@ -12,10 +11,11 @@ use feedkit_core::journal::JournalEntry;
 use feedkit_core::{Error, ErrorKind, Follower, History, Offset, Partition, Result};
 use parking_lot::{Mutex, MutexGuard};
 
+use super::held::{Held, Write};
 use super::numbers::number;
 use super::options::RollupOptions;
 use super::pool::{reading, transaction};
-use super::rollup_positions::{Run, store};
+use super::rollup_positions::store;
 use super::shared::Handle;
 use super::{rebuild, schema};
 
@@ -29,81 +29,42 @@ const LONGEST_LINGER: Duration = Duration::from_secs(1);
 /// Keeps `post_totals` and `post_hourly`, and moves their positions in the same transaction.
 ///
 /// It holds the entries until there are many of them or the first has waited long enough, and then
-/// writes those of all partitions at once. Two processes may do this at the same time: each locks
-/// the positions that it moves, and applies only the entries after them.
+/// writes those of all partitions at once. Entries that come during a write are held for the next
+/// one. Two processes may do this at the same time: each locks the positions that it moves, and
+/// applies only the entries after them.
 pub struct PostgresRollups {
     store: Handle,
     options: RollupOptions,
     held: Mutex<Held>,
-}
-
-#[derive(Default)]
-struct Held {
-    runs: BTreeMap<Partition, Run>,
-    /// The last known positions of partitions without held entries.
-    stored: BTreeMap<Partition, Offset>,
-    effects: usize,
-    since: Option<Instant>,
-    ticks: u32,
-    /// How long the last write took.
-    took: Duration,
+    /// Writes are made one after the other, so that each follows on the one before.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl PostgresRollups {
     pub(super) fn new(store: &Handle, options: RollupOptions) -> Self {
-        PostgresRollups { store: store.clone(), options, held: Mutex::default() }
+        PostgresRollups { store: store.clone(), options, held: Mutex::default(), turn: Default::default() }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock()
     }
 
-    /// The position of `partition`, with the held entries, if it is known.
-    fn known(&self, partition: Partition) -> Option<Offset> {
-        let held = self.held();
-        held.runs.get(&partition).and_then(Run::to).or_else(|| held.stored.get(&partition).copied())
-    }
-
-    /// Writes all held entries.
+    /// Writes all held entries. Waits for a write that is under way.
     async fn flush(&self) -> Result<()> {
-        let runs = {
-            let mut held = self.held();
-            (held.effects, held.since, held.ticks) = (0, None, 0);
-            // Until the outcome is known, positions must be read from the database.
-            held.stored.clear();
-            std::mem::take(&mut held.runs)
-        };
-        if runs.is_empty() {
-            return Ok(());
-        }
+        let _turn = self.turn.lock().await;
+        let Some(write) = Write::begin(&self.held) else { return Ok(()) };
         failpoint::reach(stage::FOLLOWER);
-        let (trending, started) = (self.store.trending(), Instant::now());
-        match transaction!(self.store.database(), session => store(session, &runs, &trending).await) {
-            Ok(stored) => {
-                let mut held = self.held();
-                held.took = started.elapsed();
-                held.stored.extend(stored);
+        let trending = self.store.trending();
+        match transaction!(self.store.database(), session => store(session, write.runs(), &trending).await) {
+            Ok(positions) => {
+                write.stored(positions);
                 Ok(())
             }
             Err(error) => {
                 if error.kind() == ErrorKind::Retriable {
-                    self.put_back(runs);
+                    write.put_back();
                 }
                 Err(error)
-            }
-        }
-    }
-
-    /// Holds entries again that could not be written.
-    fn put_back(&self, runs: BTreeMap<Partition, Run>) {
-        let mut held = self.held();
-        for (partition, run) in runs {
-            // Newer entries may be held in the meantime. Then these are read from the journal
-            // again.
-            if !held.runs.contains_key(&partition) {
-                held.effects += run.effects();
-                held.since = held.since.or(Some(Instant::now()));
-                held.runs.insert(partition, run);
             }
         }
     }
@@ -123,30 +84,32 @@ impl Follower for PostgresRollups {
 
     async fn position(&self, partition: Partition) -> Result<FollowerPosition> {
         let p = number(partition)?;
+        let before = self.held().settled(partition);
         let stored = reading!(self.store.database(), session => {
-            let select =
-                session.prepare_cached("SELECT position FROM rollup_positions WHERE partition = $1").await?;
-            Ok(session.query_opt(&select, &[&p]).await?.map_or(0, |row| row.get::<_, i64>(0) as Offset))
+            let select = session
+                .prepare_cached(
+                    "SELECT (SELECT position FROM rollup_positions WHERE partition = $1), \
+                     EXISTS (SELECT 1 FROM rollup_rebuild)",
+                )
+                .await?;
+            let row = session.query_one(&select, &[&p]).await?;
+            let position = row.get::<_, Option<i64>>(0).map_or(0, |position| position as Offset);
+            Ok(if row.get(1) { None } else { Some(position) })
         })?;
-        let mut held = self.held();
-        let follows = |run: &Run| {
-            run.entries.first().is_none_or(|e| e.from <= stored) && run.to().is_none_or(|to| to > stored)
+        let Some(stored) = stored else {
+            return Ok(FollowerPosition::Rebuild("a rebuild has begun and is not finished".to_owned()));
         };
-        // Others may have moved the partition. Entries that no longer follow on its position are
-        // dropped.
-        if let Some(run) = held.runs.remove(&partition) {
-            if follows(&run) {
-                held.runs.insert(partition, run);
-            } else {
-                held.effects -= run.effects();
-            }
+        let mut held = self.held();
+        // If a write was under way meanwhile, this may be the position from before it.
+        if before.is_some() && held.settled(partition) == before {
+            held.found(partition, stored);
         }
-        held.stored.insert(partition, stored);
         Ok(FollowerPosition::At(stored))
     }
 
     async fn apply(&self, partition: Partition, entries: &[Arc<JournalEntry>]) -> Result<Offset> {
-        let at = match self.known(partition) {
+        let known = self.held().end(partition);
+        let at = match known {
             Some(at) => at,
             None => match self.position(partition).await? {
                 FollowerPosition::At(at) => at,
@@ -166,22 +129,7 @@ impl Follower for PostgresRollups {
         }
         let (next, full) = {
             let mut held = self.held();
-            let Held { runs, effects, since, ticks, .. } = &mut *held;
-            let run = runs.entry(partition).or_default();
-            let mut next = run.to().unwrap_or(at);
-            for entry in entries.iter().filter(|entry| entry.to > at) {
-                // With two callers at once, entries that the other has already added are skipped.
-                if entry.to > next && entry.from <= next {
-                    *effects += entry.effects.len();
-                    run.entries.push(Arc::clone(entry));
-                    next = entry.to;
-                }
-            }
-            if run.entries.is_empty() {
-                runs.remove(&partition);
-            } else if since.is_none() {
-                (*since, *ticks) = (Some(Instant::now()), 0);
-            }
+            let next = held.add(partition, at, entries);
             (next, held.effects >= self.options.max_held)
         };
         if full {
@@ -203,7 +151,7 @@ impl Follower for PostgresRollups {
             let mut held = self.held();
             *held = Held::default();
         }
-        rebuild::totals(self.store.database(), &self.store.trending()).await
+        rebuild::totals(self.store.database(), &self.store.trending(), self.options.rebuild_rows).await
     }
 
     async fn tick(&self) -> Result<()> {

@@ -11,7 +11,10 @@ use super::connection::Session;
 /// The scripts, one for each version. The first makes version 1 from an empty schema. Scripts only
 /// add tables, optional columns and indexes, so that the previous release can work with the new
 /// schema.
-const VERSIONS: [Version; 1] = [Version { script: include_str!("schema_1.sql"), min_compatible: 1 }];
+const VERSIONS: [Version; 2] = [
+    Version { script: include_str!("schema_1.sql"), min_compatible: 1 },
+    Version { script: include_str!("schema_2.sql"), min_compatible: 1 },
+];
 
 struct Version {
     script: &'static str,

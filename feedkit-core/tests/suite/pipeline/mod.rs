@@ -5,5 +5,6 @@ mod gaps;
 mod growth;
 mod hooked;
 mod moving;
+mod rebuilds;
 mod stores;
 mod world;

@@ -38,7 +38,7 @@ async fn a_newer_schema_is_refused_unless_it_says_that_it_will_do() {
             "ALTER TABLE events ADD COLUMN later text; ALTER TABLE likes ADD COLUMN later int DEFAULT 1; \
              ALTER TABLE positions ADD COLUMN later text; ALTER TABLE journal ADD COLUMN later text; \
              ALTER TABLE post_totals ADD COLUMN later text; CREATE TABLE later (a int); \
-             INSERT INTO schema_version (version, min_compatible) VALUES (2, 1)",
+             INSERT INTO schema_version (version, min_compatible) VALUES (3, 1)",
         )
         .await
         .unwrap();
@@ -53,11 +53,11 @@ async fn a_newer_schema_is_refused_unless_it_says_that_it_will_do() {
         assert_eq!(followed.verify().await.unwrap().differences, NONE);
         followed.inner.rebuild_totals().await.unwrap();
     }
-    admin.batch_execute("INSERT INTO schema_version (version, min_compatible) VALUES (3, 3)").await.unwrap();
+    admin.batch_execute("INSERT INTO schema_version (version, min_compatible) VALUES (4, 4)").await.unwrap();
     for options in [options(&url), checking] {
         let error = refused(options).await;
         assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
-        assert!(error.to_string().contains("newer feedkit (version 3"), "{error}");
+        assert!(error.to_string().contains("newer feedkit (version 4"), "{error}");
     }
 }
 

@@ -1,24 +1,22 @@
-//! Computing the totals again from the raw events and the baseline.
+//! Computing all totals in one transaction, for a history in which events cannot be told by their
+//! offsets: a partition has gone back, and its offsets repeat.
 
 use feedkit_core::Result;
 use feedkit_core::failpoint::{self, stage};
 use feedkit_core::trending::{Score, Trending};
 
-use super::connection::Session;
-use super::database::Database;
-use super::failure::Sql;
-use super::pool::transaction;
-use super::sql_time::SqlTime;
+use super::super::connection::Session;
+use super::super::database::Database;
+use super::super::failure::Sql;
+use super::super::pool::transaction;
+use super::super::sql_time::SqlTime;
+use super::{HOUR, KIND};
 
-/// The start of the hour of an event's own time.
-pub(super) const HOUR: &str = "date_bin('1 hour', time, timestamptz 'epoch')";
-/// The kind of the counter that an event's effect changes.
-pub(super) const KIND: &str = "CASE kind WHEN 'unlike' THEN 'like' ELSE kind END";
 /// How many likes to read, and posts to write, at a time.
 const PAGE: usize = 20_000;
 
 /// The query for all net sums by hour, post and kind. The totals are sums of these.
-pub(super) fn all_sums() -> String {
+pub(in super::super) fn all_sums() -> String {
     format!(
         "SELECT hour, post_id, kind, count AS n FROM event_baseline \
          UNION ALL SELECT {HOUR}, post_id, {KIND}, sum(effect)::bigint FROM events \
