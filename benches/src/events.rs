@@ -7,33 +7,53 @@ use std::path::Path;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Writes `count` events to `out`. The same arguments write the same bytes.
-pub fn write(
-    count: u64,
+/// Endless events of `users` users, drawn evenly, on `posts` posts, drawn by Zipf's law with the
+/// exponent 1.1. The same arguments draw the same events.
+pub struct Events {
+    rng: ChaCha8Rng,
     users: u32,
-    posts: u32,
-    seed: u64,
-    out: &Path,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut sum = 0.0;
-    let cumulated: Vec<f64> = (1..=posts)
-        .map(|rank| {
-            sum += f64::from(rank).powf(-1.1);
-            sum
-        })
-        .collect();
-    let mut file = BufWriter::new(File::create(out)?);
-    for _ in 0..count {
-        let user = rng.random_range(0..users);
-        let at = rng.random::<f64>() * sum;
-        let post = cumulated.partition_point(|c| *c < at);
-        let kind = match rng.random::<f64>() {
+    /// The posts' weights, each added to those before.
+    cumulated: Vec<f64>,
+}
+
+/// One event.
+pub struct Drawn {
+    pub user: String,
+    pub json: String,
+}
+
+impl Events {
+    pub fn new(users: u32, posts: u32, seed: u64) -> Events {
+        let mut sum = 0.0;
+        let cumulated = (1..=posts)
+            .map(|rank| {
+                sum += f64::from(rank).powf(-1.1);
+                sum
+            })
+            .collect();
+        Events { rng: ChaCha8Rng::seed_from_u64(seed), users, cumulated }
+    }
+
+    /// Draws the next event.
+    pub fn draw(&mut self) -> Drawn {
+        let user = format!("u{}", self.rng.random_range(0..self.users));
+        let at = self.rng.random::<f64>() * self.cumulated.last().copied().unwrap_or_default();
+        let post = self.cumulated.partition_point(|c| *c < at);
+        let kind = match self.rng.random::<f64>() {
             x if x < 0.9 => "like",
             x if x < 0.97 => "comment",
             _ => "post",
         };
-        writeln!(file, "{{\"userId\":\"u{user}\",\"postId\":\"p{post}\",\"type\":\"{kind}\"}}")?;
+        let json = format!("{{\"userId\":\"{user}\",\"postId\":\"p{post}\",\"type\":\"{kind}\"}}");
+        Drawn { user, json }
     }
-    Ok(file.flush()?)
+
+    /// Writes the next `count` events to the file `out`, one on each line.
+    pub fn write(&mut self, count: u64, out: &Path) -> std::io::Result<()> {
+        let mut file = BufWriter::new(File::create(out)?);
+        for _ in 0..count {
+            writeln!(file, "{}", self.draw().json)?;
+        }
+        file.flush()
+    }
 }

@@ -7,6 +7,7 @@ mod baseline;
 mod compare;
 mod events;
 mod follower;
+mod grow;
 mod load;
 mod memory;
 mod rules;
@@ -68,6 +69,9 @@ enum Command {
         #[arg(long)]
         data: Option<PathBuf>,
     },
+    /// Send many events in steps, and print how speed, CPU time, memory and writes change. Exits with
+    /// 1 if a program warns of something unexpected
+    Grow(grow::Grow),
     /// Measure the three alert rules, each alone and all together
     Rules {
         /// Number of users, and of posts
@@ -129,7 +133,10 @@ enum Command {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Cli::parse().command {
-        Command::Events { count, users, posts, seed, out } => events::write(count, users, posts, seed, &out),
+        Command::Events { count, users, posts, seed, out } => {
+            Ok(events::Events::new(users, posts, seed).write(count, &out)?)
+        }
+        Command::Grow(grow) => grow::run(&grow),
         Command::Baseline { file, batch, raw } => {
             let dir = tempfile::tempdir()?;
             let run = baseline::run(&file, dir.path(), batch, raw)?;
