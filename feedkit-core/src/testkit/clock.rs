@@ -1,4 +1,4 @@
-//! A clock that tests move.
+//! A clock that moves only when a test moves it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{Clock, Timestamp};
 
-/// A clock that stands still until it is moved. Clones show the same time.
+/// A clock that stands still until a test moves it. Clones show the same time.
 ///
 /// ```
 /// use std::time::Duration;
@@ -21,17 +21,17 @@ use crate::{Clock, Timestamp};
 pub struct ManualClock(Arc<AtomicI64>);
 
 impl ManualClock {
-    /// A clock that shows `time`.
+    /// Creates a clock that shows `time`.
     pub fn at(time: Timestamp) -> Self {
         ManualClock(Arc::new(AtomicI64::new(time.as_millis())))
     }
 
-    /// Shows `time` from now on, which may lie in the past.
+    /// Sets the clock to `time`, which may be earlier than the time shown now.
     pub fn set(&self, time: Timestamp) {
         self.0.store(time.as_millis(), Ordering::SeqCst);
     }
 
-    /// Moves the time shown forward; `by` is rounded down to milliseconds.
+    /// Moves the clock forward. `by` is rounded down to milliseconds.
     pub fn advance(&self, by: Duration) {
         self.0.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
     }

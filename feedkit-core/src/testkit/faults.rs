@@ -1,4 +1,4 @@
-//! Wrappers that fail now and then, as networks and databases do.
+//! Wrappers that make some calls fail, as networks and databases do.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,20 +19,20 @@ use crate::queries::{PostView, RankedPost};
 use crate::sink::NewRecord;
 use crate::{Error, EventSink, Offset, Partition, Position, Positions, PostId, Result, Timestamp};
 
-/// What happens to one call.
+/// The fate of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It works.
+    /// The call succeeds.
     None,
-    /// It is not carried out, and fails as [`Retriable`](crate::ErrorKind::Retriable).
+    /// The call is not carried out, and fails as [`Retriable`](crate::ErrorKind::Retriable).
     Retriable,
-    /// It is carried out, and fails as [`Uncertain`](crate::ErrorKind::Uncertain).
+    /// The call is carried out, but fails as [`Uncertain`](crate::ErrorKind::Uncertain).
     UncertainDone,
-    /// It is not carried out, and fails as [`Uncertain`](crate::ErrorKind::Uncertain).
+    /// The call is not carried out, and fails as [`Uncertain`](crate::ErrorKind::Uncertain).
     UncertainNotDone,
 }
 
-/// Decides what happens to each call. Clones go on with the same decisions.
+/// Decides which calls fail, and how. Clones share the same sequence of decisions.
 ///
 /// ```
 /// use feedkit_core::memory::MemoryCounters;
@@ -58,7 +58,7 @@ struct Plan {
     injected: u64,
 }
 
-/// The share of calls, from 0 to 1, that each fault befalls.
+/// The share of calls, from 0 to 1, that fail with each fault.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Odds {
     /// [`Fault::Retriable`]
@@ -70,39 +70,40 @@ pub struct Odds {
 }
 
 impl Odds {
-    /// Each fault befalls `share` of the calls.
+    /// Sets every share to `share`.
     pub fn each(share: f64) -> Self {
         Odds { retriable: share, uncertain_done: share, uncertain_not_done: share }
     }
 }
 
 impl Faults {
-    /// These, in this order, then none.
+    /// Injects these faults in this order, and then no more.
     pub fn scripted(script: impl IntoIterator<Item = Fault>) -> Self {
         let script = script.into_iter().collect();
         Faults(Arc::new(Mutex::new(Plan { script, random: None, injected: 0 })))
     }
 
-    /// At random, with these odds; the same seed gives the same faults to the same calls.
+    /// Injects random faults with these odds. The same seed gives the same faults for the same
+    /// calls.
     pub fn seeded(seed: u64, odds: Odds) -> Self {
         let random = Some((ChaCha8Rng::seed_from_u64(seed), odds));
         Faults(Arc::new(Mutex::new(Plan { script: VecDeque::new(), random, injected: 0 })))
     }
 
-    /// From now on everything works.
+    /// Injects no more faults.
     pub fn stop(&self) {
         let mut plan = self.plan();
         plan.script.clear();
         plan.random = None;
     }
 
-    /// How many calls were made to fail.
+    /// How many faults were injected.
     pub fn injected(&self) -> u64 {
         self.plan().injected
     }
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
-        // A plan is whole between any two of its statements.
+        // Each statement leaves the plan complete, so a panic cannot damage it.
         self.0.lock()
     }
 
@@ -129,7 +130,8 @@ impl Faults {
         fault
     }
 
-    /// A call that only reads, or may be repeated: it fails as retriable, whatever the fault.
+    /// Runs a call that only reads, or may be repeated. It fails as retriable, whichever fault was
+    /// drawn.
     async fn read<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         match self.draw() {
             Fault::None => call.await,
@@ -137,14 +139,14 @@ impl Faults {
         }
     }
 
-    /// A call that writes.
+    /// Runs a call that writes.
     async fn write<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         match self.draw() {
             Fault::None => call.await,
             Fault::Retriable => Err(Error::retriable("injected: not carried out")),
             Fault::UncertainNotDone => Err(Error::uncertain("injected: not carried out")),
             Fault::UncertainDone => {
-                // If it was refused, that is what the caller is told.
+                // If the backend refused the call, the caller gets that error.
                 call.await?;
                 Err(Error::uncertain("injected: carried out"))
             }
@@ -152,10 +154,10 @@ impl Faults {
     }
 }
 
-/// A backend that fails as its [`Faults`] say: a sink, a history, a follower or a counter store.
+/// A sink, a history, a follower or a counter store that fails as its [`Faults`] decide.
 ///
-/// Calls that change something draw from all faults; those that only read fail as retriable where a fault is drawn.
-/// A sink draws for each record.
+/// Calls that change something can fail in every way. Calls that only read fail as retriable
+/// whenever a fault is drawn. A sink draws a fault for each record.
 #[derive(Debug)]
 pub struct Faulty<T> {
     inner: T,
@@ -163,12 +165,12 @@ pub struct Faulty<T> {
 }
 
 impl<T> Faulty<T> {
-    /// `inner`, failing as `faults` say.
+    /// Wraps `inner`, which fails as `faults` decide.
     pub fn new(inner: T, faults: Faults) -> Self {
         Faulty { inner, faults }
     }
 
-    /// The backend behind the faults.
+    /// The wrapped backend.
     pub fn inner(&self) -> &T {
         &self.inner
     }
@@ -247,7 +249,7 @@ impl<T: Follower> Follower for Faulty<T> {
         self.faults.read(self.inner.position(partition)).await
     }
     async fn apply(&self, partition: Partition, entries: &[Arc<JournalEntry>]) -> Result<Offset> {
-        // A follower's own fault is retriable, also when it has stored what it was given.
+        // A fault in a follower is always retriable, even if the follower has stored the entries.
         let outcome = self.faults.write(self.inner.apply(partition, entries)).await;
         outcome.map_err(|e| match e.kind() {
             crate::ErrorKind::Uncertain => Error::retriable(e.to_string()),

@@ -11,26 +11,28 @@ use crate::inspect::{Inspect, RejectedRecord, Verification};
 use crate::queries::{Activity, Bucket, Comment, CommentCursor, PostView, Queries, RankedPost};
 use crate::{Offset, Partition, Positions, PostId, Result, Timestamp, UserId};
 
-/// What a test does around the calls of a history; by itself, nothing.
+/// What a test does around the calls of a history. By default, the hooks do nothing.
 #[async_trait]
 pub trait Hooks<H: History>: Send + Sync + 'static {
-    /// Stands in for a commit.
+    /// Replaces a commit.
     async fn commit(&self, inner: &H, batch: Arc<CommitBatch>) -> Result<Committed> {
         inner.commit(batch).await
     }
 
-    /// Comes before each query and each look of an operator, which fail as it does.
+    /// Runs before each query of [`Queries`] and [`Inspect`]. If it fails, the query fails with its
+    /// error.
     async fn query(&self) -> Result<()> {
         Ok(())
     }
 }
 
-/// A history that a test can hold up, break, or follow: all goes on to `inner`, past `hooks`.
+/// A history that a test can delay, break, or watch. It passes all calls through `hooks` to
+/// `inner`.
 #[derive(Debug, Default)]
 pub struct Hooked<H, K> {
-    /// The history itself.
+    /// The wrapped history.
     pub inner: H,
-    /// What is done around its calls.
+    /// What the test does around its calls.
     pub hooks: K,
 }
 

@@ -1,5 +1,5 @@
-//! What tests of feedkit, of its backends and of what is built on it have in common: seeded traffic, a reference
-//! model, and a clock that stands still.
+//! Tools for tests of feedkit, of backends, and of programs that use feedkit: conformance suites, a
+//! reference model, injected faults, and a clock that stands still.
 
 mod clock;
 pub mod conformance;

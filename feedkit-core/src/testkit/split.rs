@@ -1,4 +1,5 @@
-//! Seeded traffic as a log's records in four partitions, what they are decoded to, and the model that was fed them.
+//! Seeded traffic as records in four partitions, the batches decoded from them, and a model of
+//! them.
 
 use super::Model;
 use crate::codec::{Codec, JsonCodec, Place};
@@ -8,10 +9,10 @@ use crate::source::Record;
 use crate::traffic::TrafficOptions;
 use crate::{Epoch, Offset, Partition};
 
-/// The log that the records are of.
+/// The log that the records belong to.
 pub const LOG: u128 = 7;
 
-/// The traffic's records in four partitions, by user.
+/// Returns the records of the traffic in four partitions, divided by user.
 pub fn partitions(config: &TrafficOptions) -> Vec<Vec<Record>> {
     let mut partitions = vec![Vec::new(); 4];
     for item in config.traffic() {
@@ -23,7 +24,7 @@ pub fn partitions(config: &TrafficOptions) -> Vec<Vec<Record>> {
     partitions
 }
 
-/// A model that was fed all of them.
+/// Returns a model that was fed all records.
 pub fn model(partitions: &[Vec<Record>], policy: LikePolicy) -> Model {
     let mut model = Model::new(JsonCodec::default(), LOG).with_like_policy(policy);
     for (p, records) in (0..).zip(partitions) {
@@ -32,11 +33,11 @@ pub fn model(partitions: &[Vec<Record>], policy: LikePolicy) -> Model {
     model
 }
 
-/// The batch of `records`, which begins at `from`.
+/// Creates a batch of `records` that begins at `from`.
 ///
 /// # Panics
 ///
-/// Without a record.
+/// Panics if there is no record.
 pub fn batch(partition: Partition, epoch: Epoch, from: Offset, records: &[Record]) -> CommitBatch {
     let place = Place { log: LOG, partition };
     let (mut events, mut rejected) = (Vec::new(), Vec::new());

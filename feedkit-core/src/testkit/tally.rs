@@ -12,7 +12,7 @@ use crate::history::History;
 use crate::journal::JournalEntry;
 use crate::{Error, Offset, Partition, Positions, Result};
 
-/// The plainest follower: it counts effects by post and kind, in memory.
+/// The simplest follower: it counts effects by post and kind, in memory.
 #[derive(Debug, Default)]
 pub struct Tally(Mutex<State>);
 
@@ -23,12 +23,12 @@ struct State {
 }
 
 impl Tally {
-    /// A tally of nothing.
+    /// Creates an empty tally.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Net counts by post and kind; those that come to nothing are left out.
+    /// Net counts by post and kind, without counts of zero.
     pub fn counts(&self) -> BTreeMap<(String, String), i64> {
         let mut counts = self.state().counts.clone();
         counts.retain(|_, n| *n != 0);
@@ -36,7 +36,7 @@ impl Tally {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change to the state is whole before anything can panic.
+        // Every change to the state is complete before anything can panic.
         self.0.lock()
     }
 }
@@ -68,7 +68,7 @@ impl Follower for Tally {
             return Err(Error::gap(detail));
         }
         for entry in entries {
-            // Of an entry that begins before the position only the rest counts.
+            // If an entry begins before the position, only the rest of it counts.
             entry.effects.iter().filter(|e| e.offset >= at).for_each(|e| state.count(e));
             state.positions.advance(partition, entry.to);
         }

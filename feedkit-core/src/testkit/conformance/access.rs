@@ -1,4 +1,4 @@
-//! The suites of rate limiters and token verifiers.
+//! The suites of rate limiters, token verifiers and authorizers.
 
 use std::num::NonZeroU32;
 
@@ -7,15 +7,16 @@ use crate::access::{Authorizer, Identity, RateLimiter, TokenVerifier};
 use crate::notification::Audience;
 use crate::{ErrorKind, Event, Timestamp};
 
-/// Tries [`RateLimiter`]'s contract, with limiters that allow ten at once and as many again over an hour or more.
+/// Tests the contract of [`RateLimiter`]. Each call of `fresh` returns a limiter that allows the
+/// given number at once, and regains it over an hour or more.
 ///
 /// # Panics
 ///
-/// With the sentence that does not hold.
+/// Panics with the sentence of the contract that does not hold.
 pub async fn rate_limiter<R: RateLimiter>(fresh: impl AsyncFn(NonZeroU32) -> R) {
     let cost = |n| NonZeroU32::new(n).expect("costs here are above zero");
     let limiter = fresh(cost(10)).await;
-    let says = Sentence("spend takes the cost, and says what is left");
+    let says = Sentence("spend takes the cost, and returns what is left");
     let spent = says.ok("spend", limiter.spend("a", cost(3)).await);
     says.equal("spending", (spent.allowed, spent.limit, spent.remaining), (true, 10, 7));
     let spent = says.ok("spend", limiter.spend("a", cost(4)).await);
@@ -25,7 +26,7 @@ pub async fn rate_limiter<R: RateLimiter>(fresh: impl AsyncFn(NonZeroU32) -> R) 
     let says = Sentence("spend takes the whole cost or nothing");
     let refused = says.ok("spend", limiter.spend("a", cost(4)).await);
     says.equal("refused", (refused.allowed, refused.limit), (false, 10));
-    says.holds(refused.retry_after.is_some_and(|d| !d.is_zero()), format_args!("it says {refused:?}"));
+    says.holds(refused.retry_after.is_some_and(|d| !d.is_zero()), format_args!("the answer is {refused:?}"));
     let rest = says.ok("spend", limiter.spend("a", cost(3)).await);
     says.equal("the rest", (rest.allowed, rest.remaining), (true, 0));
     says.equal("one more", says.ok("spend", limiter.spend("a", cost(1)).await).allowed, false);
@@ -34,12 +35,12 @@ pub async fn rate_limiter<R: RateLimiter>(fresh: impl AsyncFn(NonZeroU32) -> R) 
     let other = says.ok("spend", limiter.spend("b", cost(10)).await);
     says.equal("another key", (other.allowed, other.remaining), (true, 0));
 
-    let says = Sentence("a cost that is larger than the whole allowance is refused with no time to wait for");
+    let says = Sentence("a cost that exceeds the limit is refused, and retry_after is None");
     let never = says.ok("spend", limiter.spend("c", cost(11)).await);
     says.equal("refused", (never.allowed, never.retry_after), (false, None));
     says.equal("allowance", says.ok("spend", limiter.spend("c", cost(10)).await).allowed, true);
 
-    let says = Sentence("spending at once does not exceed the allowance");
+    let says = Sentence("calls of spend at the same time do not exceed the limit");
     let limiter = fresh(cost(10)).await;
     let mut allowed = 0;
     for _ in 0..8 {
@@ -49,24 +50,25 @@ pub async fn rate_limiter<R: RateLimiter>(fresh: impl AsyncFn(NonZeroU32) -> R) 
     says.equal("allowed of sixteen", allowed, 10);
 }
 
-/// Tries [`TokenVerifier`]'s contract: `good` is a token that `identity` bears, `bad` are others that nobody bears.
+/// Tests the contract of [`TokenVerifier`]. `good` is a valid token of `identity`, and `bad` are
+/// tokens that are not valid.
 ///
 /// # Panics
 ///
-/// With the sentence that does not hold.
+/// Panics with the sentence of the contract that does not hold.
 pub async fn token_verifier(
     verifier: &dyn TokenVerifier,
     good: &str,
     identity: &Identity,
     bad: impl IntoIterator<Item = String>,
 ) {
-    let says = Sentence("a token that is to be believed gives who bears it");
+    let says = Sentence("a valid token gives the identity in it");
     let before = Timestamp::from_millis(identity.expires_at.as_millis() - 60_000);
     says.equal("identity", &says.ok("verify", verifier.verify(good, before).await), identity);
-    let says = Sentence("a token that has run out is invalid");
+    let says = Sentence("a token that has expired is invalid");
     let after = Timestamp::from_millis(identity.expires_at.as_millis() + 3_600_000);
     says.fails("verify", verifier.verify(good, after).await, ErrorKind::Invalid);
-    let says = Sentence("a token that is not to be believed is invalid, with the reason");
+    let says = Sentence("a token that is not valid fails as invalid, with the reason");
     let cut = good.get(..good.len().saturating_sub(1)).unwrap_or_default().to_owned();
     for token in bad.into_iter().chain([String::new(), cut, format!("{good}x"), "\0".to_owned()]) {
         match verifier.verify(&token, before).await {
@@ -76,17 +78,17 @@ pub async fn token_verifier(
     }
 }
 
-/// Tries [`Authorizer`]'s contract: the same question always has the same answer.
+/// Tests the contract of [`Authorizer`]: the same question always has the same answer.
 ///
 /// # Panics
 ///
-/// With the sentence that does not hold.
+/// Panics with the sentence of the contract that does not hold.
 pub fn authorizer(
     authorizer: &dyn Authorizer,
     cases: &[(Identity, Event, bool)],
     heard: &[(Identity, Audience, bool)],
 ) {
-    let says = Sentence("an authorizer answers from the identity and the object alone");
+    let says = Sentence("the answer of an authorizer depends on the identity and the object alone");
     for _ in 0..3 {
         for (who, event, expected) in cases {
             let what = format!("may {:?} send {:?} of {:?}", who.user, event.kind, event.user);

@@ -1,4 +1,4 @@
-//! [`AlertLog`]'s contract.
+//! The suite of [`AlertLog`].
 
 use super::sentence::{Sentence, drop_half_way};
 use super::steps::{TTL, acquire, alert, step, take_over};
@@ -10,12 +10,12 @@ use crate::alert_log::{
 use crate::lease::Lease;
 use crate::{Error, ErrorKind, Partition, Positions, Result};
 
-/// Tries [`AlertLog`]'s contract. The suites [`alerts`](super::alerts) and [`outbox`](super::outbox) try the contracts
-/// beneath it.
+/// Tests the contract of [`AlertLog`]. The suites [`alerts`](super::alerts) and
+/// [`outbox`](super::outbox) test its supertraits.
 ///
 /// # Panics
 ///
-/// With the sentence that does not hold.
+/// Panics with the sentence of the contract that does not hold.
 pub async fn alert_log<L: AlertLog>(fresh: impl AsyncFn() -> L) {
     one_lease_at_a_time(&fresh().await).await;
     a_lease_is_renewed_and_given_back(&fresh().await).await;
@@ -40,7 +40,7 @@ fn snapshot(step: u64) -> AlertSnapshot {
     }
 }
 
-/// Saves a snapshot with these exact states.
+/// Saves a snapshot together with these exact states.
 async fn save(
     log: &impl AlertLog,
     lease: &Lease,
@@ -51,7 +51,7 @@ async fn save(
     log.save_snapshot(lease, step, &positions, &WholeStates { states, exact: exact.to_vec() }).await
 }
 
-/// States in pieces of so many bytes, after the last of which there may come an error.
+/// States in pieces of a given size. An error may follow the last piece.
 struct InPieces {
     whole: WholeStates,
     size: usize,
@@ -76,7 +76,7 @@ impl RuleStates for InPieces {
     }
 }
 
-/// Everything that can be read, to see whether it has changed.
+/// Describes everything that can be read, to find out whether it has changed.
 async fn see(says: Sentence, log: &impl AlertLog, lease: &Lease) -> String {
     let recovered = says.ok("recover", log.recover(lease).await);
     let alerts = says.ok("alerts", log.alerts(None, 100).await);
@@ -91,38 +91,39 @@ async fn one_lease_at_a_time(log: &impl AlertLog) {
     let first = acquire(says, log).await;
     says.equal("lease", (first.owner.as_str(), first.until), ("one", at(10)));
     says.equal("acquired by another", says.ok("acquire", log.acquire("two", at(9), TTL).await), None);
-    let says = Sentence("a lease is given to its owner again, with the same epoch");
+    let says = Sentence("an owner may take its lease again, with the same epoch");
     let again = says.ok("acquire", log.acquire("one", at(5), TTL).await);
     says.equal("lease", again, Some(Lease { until: at(15), ..first.clone() }));
-    let says = Sentence("a lease that has run out may be taken by another, with a higher epoch");
-    says.equal("taken before it ran out", says.ok("acquire", log.acquire("two", at(14), TTL).await), None);
+    let says = Sentence("another owner may take a lease that has expired, with a higher epoch");
+    says.equal("taken before it expired", says.ok("acquire", log.acquire("two", at(14), TTL).await), None);
     let second = says.ok("acquire", log.acquire("two", at(15), TTL).await);
     match &second {
         Some(second) => says.holds(second.epoch > first.epoch, format_args!("{first:?}, then {second:?}")),
-        None => says.broken("it is not given"),
+        None => says.broken("the lease is not given"),
     }
     says.equal("acquired by the first", says.ok("acquire", log.acquire("one", at(16), TTL).await), None);
 }
 
 async fn a_lease_is_renewed_and_given_back(log: &impl AlertLog) {
-    let says = Sentence("renew prolongs the lease");
+    let says = Sentence("renew extends the lease");
     let first = acquire(says, log).await;
     let renewed = says.ok("renew", log.renew(&first, at(8), TTL).await);
     says.equal("lease", renewed.clone(), Lease { until: at(18), ..first.clone() });
     says.equal("acquired by another", says.ok("acquire", log.acquire("two", at(12), TTL).await), None);
-    let says = Sentence("a lease given back is free at once, and the next has a higher epoch");
+    let says =
+        Sentence("a lease that was given back can be taken at once, and the next one has a higher epoch");
     says.ok("release", log.release(&renewed).await);
     match says.ok("acquire", log.acquire("two", at(12), TTL).await) {
         Some(second) => says.holds(second.epoch > first.epoch, format_args!("{first:?}, then {second:?}")),
-        None => says.broken("it is not given"),
+        None => says.broken("the lease is not given"),
     }
-    let says = Sentence("a lease given back is not valid any more");
+    let says = Sentence("a lease that was given back is no longer valid");
     says.fails("renew", log.renew(&renewed, at(13), TTL).await, ErrorKind::Fenced);
     says.fails("release", log.release(&renewed).await, ErrorKind::Fenced);
 }
 
 async fn writes_under_an_older_epoch_are_refused(log: &impl AlertLog) {
-    let says = Sentence("every write under an older lease is refused as fenced and changes nothing");
+    let says = Sentence("every write under an older lease fails as fenced and changes nothing");
     let old = acquire(says, log).await;
     says.ok("step", log.step(&old, &step(1, &["a"])).await);
     let new = take_over(says, log, "two", at(60)).await;
@@ -136,14 +137,14 @@ async fn writes_under_an_older_epoch_are_refused(log: &impl AlertLog) {
     says.fails("release", log.release(&old).await, ErrorKind::Fenced);
     says.equal("log", see(says, log, &new).await, before);
     says.equal("acquired meanwhile", says.ok("acquire", log.acquire("one", at(62), TTL).await), None);
-    says.ok("step under the present lease", log.step(&new, &step(2, &["b"])).await);
+    says.ok("step under the current lease", log.step(&new, &step(2, &["b"])).await);
 }
 
 async fn steps_are_recovered_in_order(log: &impl AlertLog) {
-    let says = Sentence("recover returns every step after the snapshot, in order");
+    let says = Sentence("recover returns the last snapshot and every step after it, in order");
     let lease = acquire(says, log).await;
     says.equal("at first", says.ok("recover", log.recover(&lease).await), Recovered::default());
-    let says_gap = Sentence("a step whose number is not the next is refused as a gap, and changes nothing");
+    let says_gap = Sentence("a step whose number is not the next fails as a gap, and changes nothing");
     says_gap.fails("step 2 at first", log.step(&lease, &step(2, &["x"])).await, ErrorKind::Gap);
     for number in 1..=12 {
         says.ok("step", log.step(&lease, &step(number, &[])).await);
@@ -160,13 +161,13 @@ async fn steps_are_recovered_in_order(log: &impl AlertLog) {
 }
 
 async fn alerts_are_kept_once(log: &impl AlertLog) {
-    let says = Sentence("a step keeps its alerts and their outbox rows");
+    let says = Sentence("a step stores its alerts and their outbox rows");
     let lease = acquire(says, log).await;
     says.ok("step", log.step(&lease, &step(1, &["a", "b"])).await);
     let kept = says.ok("alerts", log.alerts(None, 9).await);
     let newest: Vec<_> = kept.iter().map(|(_, alert)| alert.id.as_str()).collect();
     says.equal("alerts, the newest first", newest, vec!["b", "a"]);
-    let says = Sentence("an alert whose id is kept already is not kept again, and not published again");
+    let says = Sentence("an alert whose id is already stored is neither stored nor published again");
     let mut changed = step(2, &["c", "a", "c"]);
     changed.alerts[1].title = "another title".into();
     says.ok("step", log.step(&lease, &changed).await);
@@ -178,11 +179,11 @@ async fn alerts_are_kept_once(log: &impl AlertLog) {
     says.equal("outbox", ids_out, vec!["a", "b", "c"]);
     says.ok("mark_published", log.mark_published(&lease, outbox[2].seq, &Positions::new()).await);
     says.ok("step", log.step(&lease, &step(3, &["b"])).await);
-    says.equal("outbox after a repeat of a published one", says.ok("outbox", log.outbox(9).await), vec![]);
+    says.equal("outbox after a published alert was repeated", says.ok("outbox", log.outbox(9).await), vec![]);
 }
 
 async fn a_snapshot_replaces_the_steps_it_includes(log: &impl AlertLog) {
-    let says = Sentence("after save_snapshot the steps it includes are gone, and those after it are not");
+    let says = Sentence("save_snapshot deletes the steps that the snapshot includes, and no later ones");
     let lease = acquire(says, log).await;
     for number in 1..=5 {
         says.ok("step", log.step(&lease, &step(number, &[])).await);
@@ -199,20 +200,21 @@ async fn a_snapshot_replaces_the_steps_it_includes(log: &impl AlertLog) {
     says.equal("recovered", says.ok("recover", log.recover(&lease).await), expected);
     says.fails("step 6 again", log.step(&lease, &step(6, &[])).await, ErrorKind::Gap);
     says.ok("step after a snapshot of all", log.step(&lease, &step(7, &[])).await);
-    let says = Sentence("exact states are those as of the last snapshot, in the order of the keys");
+    let says = Sentence("exact states are those at the last snapshot, in the order of the keys");
     let read = says.ok("exact_states", log.exact_states("milestone", &["q", "none", "p"]).await);
     says.equal("states", read, vec![Some(vec![9]), None, Some(vec![1])]);
     let other = says.ok("exact_states", log.exact_states("other", &["q"]).await);
-    says.equal("another rule's", other, vec![None]);
+    says.equal("states of another rule", other, vec![None]);
 }
 
 async fn a_snapshot_is_kept_whole_or_not_at_all(log: &impl AlertLog) {
-    let says = Sentence("a snapshot that comes in pieces is kept whole, or not at all");
+    let says =
+        Sentence("save_snapshot is one transaction: a snapshot in pieces is stored as a whole or not at all");
     let lease = acquire(says, log).await;
     for number in 1..=2 {
         says.ok("step", log.step(&lease, &step(number, &[])).await);
     }
-    // More than any backend sends at once.
+    // This is more than any backend sends at once.
     let long: Vec<u8> = (0..1_000_003u32).map(|i| (i % 251) as u8).collect();
     let keys: Vec<String> = (0..12_001).map(|i| format!("post:{i:05}")).collect();
     let exact = |state: u8| {
@@ -232,14 +234,15 @@ async fn a_snapshot_is_kept_whole_or_not_at_all(log: &impl AlertLog) {
     says.holds(says.ok("recover", log.recover(&lease).await) == expected, "another snapshot is recovered");
     let asked: Vec<_> = keys.iter().map(String::as_str).collect();
     let read = says.ok("exact_states", log.exact_states("milestone", &asked).await);
-    says.holds(read == vec![Some(vec![1]); keys.len()], "exact states are not as the snapshot had them");
+    says.holds(read == vec![Some(vec![1]); keys.len()], "the exact states differ from those of the snapshot");
 }
 
 async fn a_dropped_step_is_whole_or_nothing(log: &impl AlertLog) {
-    let says = Sentence("step is one transaction: dropped, it has been written whole or not at all");
+    let says = Sentence("step is one transaction: if it is dropped, it was written as a whole or not at all");
     let mut number = 1;
     for round in 0..10 {
-        // Another owner each time: what is still under way of the last one's step is refused.
+        // Each round has another owner, so that a step of the previous owner that is still running
+        // is refused.
         let (owner, now) = (["one", "two"][round % 2], at(60 * round as i64));
         let lease = take_over(says, log, owner, now).await;
         let steps = says.ok("recover", log.recover(&lease).await).steps.len() as u64;

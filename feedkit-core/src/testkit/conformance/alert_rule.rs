@@ -8,41 +8,42 @@ use crate::effect::Effect;
 use crate::notification::Notification;
 use crate::{Timestamp, UserId};
 
-/// Tries [`AlertRule`]'s contract over some effects, which should make the rule raise something. What it raises is
-/// returned.
+/// Tests the contract of [`AlertRule`] with `effects`, which should make the rule raise alerts.
+/// Returns what the rule raised.
 ///
 /// # Panics
 ///
-/// With the sentence that does not hold.
+/// Panics with the sentence of the contract that does not hold.
 pub fn alert_rule<R: AlertRule>(fresh: impl Fn() -> R, effects: &[Effect]) -> Vec<Notification> {
     let rule = fresh();
     if let Keeping::Evictable { max_keys } = rule.keeping() {
-        let says = Sentence("an evictable state takes at most 64 bytes in memory and holds no heap data");
+        let says = Sentence("an evictable state takes at most 64 bytes in memory and contains no heap data");
         let bytes = std::mem::size_of::<R::State>();
         says.holds(bytes <= 64, format_args!("a state takes {bytes} bytes"));
-        says.holds(!std::mem::needs_drop::<R::State>(), "a state has something to be dropped");
+        says.holds(!std::mem::needs_drop::<R::State>(), "the state has a destructor");
         says.holds(max_keys > 0, "no key is kept");
     }
-    let says = Sentence("key says whose state an effect concerns, from the effect alone");
+    let says = Sentence("the key of an effect depends on the effect alone");
     let (again, twice) = (fresh(), fresh());
     for effect in effects {
         says.equal("key", twice.key(effect), again.key(effect));
         says.equal("key asked again", twice.key(effect), again.key(effect));
     }
-    let says = Sentence("a replay in the recorded order gives the same alerts with the same ids");
+    let says = Sentence("a replay in the recorded order raises the same alerts with the same ids");
     let raised = run(says, &rule, effects, Keep::InMemory);
     says.equal("alerts of another instance", run(says, &fresh(), effects, Keep::InMemory), &raised[..]);
     says.equal("alerts of the same instance", run(says, &rule, effects, Keep::InMemory), &raised[..]);
     let says = Sentence(
-        "what a rule does follows from the state alone: one that was saved and loaded goes on alike",
+        "the results depend on the state alone: a state that was saved and loaded gives the same alerts",
     );
     says.equal("alerts", run(says, &rule, effects, Keep::AsBytes), &raised[..]);
-    let says = Sentence("ids of notifications follow from the rule, the key, and the threshold or episode");
+    let says =
+        Sentence("the id of a notification depends on the rule, the key, and the threshold or episode");
     let mut ids = BTreeSet::new();
     for notification in &raised {
         says.holds(ids.insert(&notification.id), format_args!("{:?} is raised twice", notification.id));
     }
-    let says = Sentence("an exact state follows from its own key's effects alone, whatever else goes by");
+    let says = Sentence("an exact state depends on the effects of its own key alone");
     if rule.keeping() == Keeping::Exact {
         let mut by_key: BTreeMap<OwnedKey, Vec<Effect>> = BTreeMap::new();
         for effect in effects {
@@ -64,7 +65,7 @@ enum Keep {
     AsBytes,
 }
 
-/// How many effects lie between two watermarks.
+/// How many effects to observe between two watermarks.
 const STEP: usize = 50;
 
 fn run<R: AlertRule>(says: Sentence, rule: &R, effects: &[Effect], keep: Keep) -> Vec<Notification> {
@@ -100,7 +101,7 @@ fn reloaded<R: AlertRule>(says: Sentence, state: &R::State) -> R::State {
     loaded.unwrap_or_else(|e| says.broken(format_args!("a state cannot be saved and loaded: {e}")))
 }
 
-/// Keeps what is raised, and watches without a bound.
+/// Collects what the rule raises. The number of watched keys is not limited.
 #[derive(Default)]
 struct Context {
     key: Option<OwnedKey>,
@@ -108,7 +109,7 @@ struct Context {
     raised: Vec<Notification>,
 }
 
-/// Most users kept of a watched key.
+/// Maximum number of users kept per watched key.
 const SAMPLES: usize = 20;
 
 impl Context {

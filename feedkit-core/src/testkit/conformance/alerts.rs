@@ -1,28 +1,30 @@
-//! [`Alerts`]' contract.
+//! The suite of [`Alerts`].
 
 use super::sentence::Sentence;
 use super::steps::{acquire, alert, step};
 use crate::alert_log::AlertLog;
 use crate::alerts::Alerts;
 
-/// Tries [`Alerts`]' contract, on what is written through the same value's [`AlertLog`].
+/// Tests the contract of [`Alerts`]. The suite writes the alerts through the [`AlertLog`] of the
+/// same value.
 ///
 /// # Panics
 ///
-/// With the sentence that does not hold.
+/// Panics with the sentence of the contract that does not hold.
 pub async fn alerts<L: AlertLog>(fresh: impl AsyncFn() -> L) {
     alerts_come_newest_first(&fresh().await).await;
     pages_are_complete_and_repeat_nothing(&fresh().await).await;
 }
 
-/// Ids of a page, with their numbers.
+/// Returns the numbers and the ids of a page.
 async fn page(says: Sentence, log: &dyn Alerts, before: Option<u64>, limit: usize) -> Vec<(u64, String)> {
     let page = says.ok("alerts", log.alerts(before, limit).await);
     page.into_iter().map(|(number, alert)| (number, alert.id)).collect()
 }
 
 async fn alerts_come_newest_first(log: &impl AlertLog) {
-    let says = Sentence("alerts come in the order in which they were written, newest first");
+    let says =
+        Sentence("alerts come in the order in which they were written, newest first, each with a number");
     says.equal("alerts at first", says.ok("alerts", log.alerts(None, 9).await), vec![]);
     let lease = acquire(says, log).await;
     says.ok("step", log.step(&lease, &step(1, &["z", "a"])).await);
@@ -43,13 +45,13 @@ async fn pages_are_complete_and_repeat_nothing(log: &impl AlertLog) {
             let next = page(says, log, paged.last().map(|(number, _)| *number), size).await;
             says.holds(
                 next.len() <= size,
-                format_args!("a page of {} where {size} were asked for", next.len()),
+                format_args!("a page has {} alerts, but the limit is {size}", next.len()),
             );
             if next.is_empty() {
                 break;
             }
             if paged.is_empty() {
-                // A reader between two pages already has the newest alerts: later ones are on no page.
+                // The reader already has the newest alerts, so no page contains the later ones.
                 let number = 1 + size as u64;
                 says.ok("step", log.step(&lease, &step(number, &[&format!("later {number}")])).await);
             }

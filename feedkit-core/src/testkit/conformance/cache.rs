@@ -11,18 +11,18 @@ use crate::AnswerCache;
 const LONG: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_millis(50);
 
-/// Tries [`AnswerCache`]'s contract, with caches that have room for a hundred small answers. A cache that goes by the
-/// system's clock must not be tried with tokio's paused.
+/// Tests the contract of [`AnswerCache`] with caches that have room for a hundred small answers. Do
+/// not pause tokio's clock if the cache uses the system clock.
 ///
 /// # Panics
 ///
-/// With the sentence that does not hold.
+/// Panics with the sentence of the contract that does not hold.
 pub async fn answer_cache<C: AnswerCache>(fresh: impl AsyncFn() -> C) {
     let cache = fresh().await;
-    let says = Sentence("get gives nothing where nothing was put");
+    let says = Sentence("get returns nothing where nothing was put");
     says.equal("answer", says.ok("get", cache.get("a").await), None);
 
-    let says = Sentence("get gives the bytes that were last put under this very key");
+    let says = Sentence("get returns the bytes of the last put under exactly this key");
     let long_key = |end: &str| format!("{}{end}", "k".repeat(511));
     let answers: Vec<(String, Bytes)> = vec![
         ("a".into(), Bytes::from_static(b"{\"a\":1}")),
@@ -46,7 +46,7 @@ pub async fn answer_cache<C: AnswerCache>(fresh: impl AsyncFn() -> C) {
     );
     says.equal("another key", says.ok("get", cache.get("A").await).as_ref(), Some(&answers[1].1));
 
-    let says = Sentence("get never gives an answer once its time is over");
+    let says = Sentence("get never returns an answer after its time to live has passed");
     let cache = fresh().await;
     says.ok("put", cache.put("new", Bytes::from_static(b"1"), SHORT).await);
     says.ok("put", cache.put("shortened", Bytes::from_static(b"1"), LONG).await);
@@ -57,10 +57,10 @@ pub async fn answer_cache<C: AnswerCache>(fresh: impl AsyncFn() -> C) {
                 sleep(SHORT / 5).await;
             }
         };
-        says.ends("waiting for an answer to go", over).await;
+        says.ends("waiting for an answer to expire", over).await;
     }
 
-    let says = Sentence("an answer that was put again is kept for its new time");
+    let says = Sentence("an answer that was put again has the new time to live");
     says.ok("put", cache.put("prolonged", Bytes::from_static(b"1"), SHORT).await);
     says.ok("put", cache.put("prolonged", Bytes::from_static(b"2"), LONG).await);
     sleep(2 * SHORT).await;

@@ -1,4 +1,4 @@
-//! Events that are committed, to be asked for.
+//! Commits events that a suite then queries.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::effect::LoggedEvent;
 use crate::history::History;
 use crate::{Offset, Partition};
 
-/// Commits events as one batch after what is there.
+/// Commits events as one batch after the stored position.
 pub(super) async fn commit(says: Sentence, store: &impl History, events: Vec<LoggedEvent>) {
     let claim = says.ok("claim", store.claim(Partition(0), "group").await);
     let from = claim.position;
@@ -16,7 +16,7 @@ pub(super) async fn commit(says: Sentence, store: &impl History, events: Vec<Log
     says.ok("commit", store.commit(Arc::new(batch(claim.epoch, from, to, events))).await);
 }
 
-/// Events at successive offsets.
+/// Creates events at successive offsets.
 pub(super) fn events(from: Offset, list: &[(&str, &str, &str)]) -> Vec<LoggedEvent> {
     (from..).zip(list).map(|(offset, (u, p, k))| event(offset, u, p, k)).collect()
 }

@@ -1,4 +1,4 @@
-//! [`CounterStore`]'s contract.
+//! The suite of [`CounterStore`].
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use crate::{ErrorKind, Partition, Positions};
 const HISTORY: u128 = 17;
 const P0: Partition = Partition(0);
 
-/// Tries [`CounterStore`]'s contract. The stores must be made with [`Trending::default`]. The suite
-/// [`counts`](super::counts) tries the contract beneath it.
+/// Tests the contract of [`CounterStore`]. Create the stores with [`Trending::default`]. The suite
+/// [`counts`](super::counts) tests its supertrait.
 ///
 /// # Panics
 ///
-/// With the sentence that does not hold.
+/// Panics with the sentence of the contract that does not hold.
 pub async fn counters<S: CounterStore>(fresh: impl AsyncFn() -> S) {
     a_chunk_is_applied_in_order_and_once(&fresh().await).await;
     chunks_inside_an_entry_go_on_where_they_stopped(&fresh().await).await;
@@ -65,21 +65,21 @@ fn at_entry(position: u64) -> Option<Fence> {
 }
 
 async fn a_chunk_is_applied_in_order_and_once(store: &impl CounterStore) {
-    let says = Sentence("the fence of a partition is `None` while nothing of it was ever counted");
+    let says = Sentence("the fence of a partition is `None` if nothing of the partition was ever counted");
     says.equal("fence", fence(says, store, P0).await, None);
 
     let first = only(&entry(0, 5, &[("a", "p", "like"), ("b", "p", "like")]));
     let second = only(&entry(5, 9, &[("c", "p", "like"), ("a", "p", "unlike"), ("d", "p", "like")]));
-    let says = Sentence("of a later chunk it changes nothing (Gap)");
+    let says = Sentence("a later chunk changes nothing (Gap)");
     let outcome = apply(says, store, &second).await;
     says.holds(
         matches!(outcome, ChunkOutcome::Gap(None)),
-        format_args!("a store with no fence gives {outcome:?}"),
+        format_args!("a store without a fence gives {outcome:?}"),
     );
     says.equal("likes", likes(says, store, "p").await, 0);
     says.equal("fence", fence(says, store, P0).await, None);
 
-    let says = Sentence("apply of the next chunk changes all its counters and moves the fence, in one step");
+    let says = Sentence("apply of the next chunk changes its counters and moves the fence, in one step");
     says.equal("outcome", apply(says, store, &first).await, ChunkOutcome::Applied);
     says.equal("likes", likes(says, store, "p").await, 2);
     says.equal("fence", fence(says, store, P0).await, at_entry(5));
@@ -87,14 +87,14 @@ async fn a_chunk_is_applied_in_order_and_once(store: &impl CounterStore) {
     says.equal("likes", likes(says, store, "p").await, 3);
     says.equal("fence", fence(says, store, P0).await, at_entry(9));
 
-    let says = Sentence("of an earlier chunk it changes nothing (Skipped)");
+    let says = Sentence("an earlier chunk changes nothing (Skipped)");
     for chunk in [&first, &second] {
         says.equal("outcome", apply(says, store, chunk).await, ChunkOutcome::Skipped);
         says.equal("likes", likes(says, store, "p").await, 3);
         says.equal("fence", fence(says, store, P0).await, at_entry(9));
     }
 
-    let says = Sentence("of a later chunk it changes nothing (Gap), and says where the partition stands");
+    let says = Sentence("a later chunk changes nothing (Gap), and the outcome contains the fence");
     let later = only(&entry(12, 14, &[("e", "p", "like")]));
     says.equal("outcome", apply(says, store, &later).await, ChunkOutcome::Gap(at_entry(9)));
     says.equal("likes", likes(says, store, "p").await, 3);
@@ -106,7 +106,7 @@ async fn a_chunk_is_applied_in_order_and_once(store: &impl CounterStore) {
 }
 
 async fn chunks_inside_an_entry_go_on_where_they_stopped(store: &impl CounterStore) {
-    let says = Sentence("each partition has a fence: the next chunk that it wants");
+    let says = Sentence("each partition has a fence, which names the next chunk that the store wants");
     let names: Vec<_> = (0..2 * MAX_CHUNK + 1).map(|i| format!("p{i:05}")).collect();
     let effects: Vec<_> = names.iter().map(|p| ("a", p.as_str(), "like")).collect();
     let chunks = chunked(&entry(0, 5000, &effects));
@@ -129,7 +129,7 @@ async fn chunks_inside_an_entry_go_on_where_they_stopped(store: &impl CounterSto
 }
 
 async fn partitions_have_fences_of_their_own(store: &impl CounterStore) {
-    let says = Sentence("each partition has a fence of its own");
+    let says = Sentence("each partition has its own fence");
     let of = |partition, user: &str| {
         let entry = JournalEntry { partition, ..(*entry(0, 5, &[(user, "p", "like")])).clone() };
         only(&Arc::new(entry))
@@ -142,7 +142,7 @@ async fn partitions_have_fences_of_their_own(store: &impl CounterStore) {
 }
 
 async fn applies_at_once_count_once(store: &impl CounterStore) {
-    let says = Sentence("a chunk that is applied twice at once is counted once");
+    let says = Sentence("a chunk that is applied twice at the same time is counted once");
     for i in 0..20 {
         let chunk = only(&entry(i, i + 1, &[("a", "p", "comment")]));
         let (a, b) = tokio::join!(store.apply(&chunk), store.apply(&chunk));
@@ -154,7 +154,7 @@ async fn applies_at_once_count_once(store: &impl CounterStore) {
 }
 
 async fn another_incarnation_is_refused(store: &impl CounterStore) {
-    let says = Sentence("a chunk of another incarnation of the history is refused as a gap");
+    let says = Sentence("the outcome is a gap if the chunk belongs to another incarnation of the history");
     let next = entry(5, 9, &[("b", "p", "like")]);
     says.equal("outcome", apply(says, store, &only(&entry(0, 5, &[]))).await, ChunkOutcome::Applied);
     for (foreign, what) in [(&next, "the next"), (&entry(0, 5, &[("c", "p", "like")]), "an earlier")] {
@@ -169,7 +169,7 @@ async fn another_incarnation_is_refused(store: &impl CounterStore) {
 }
 
 async fn nothing_is_read_or_applied_during_a_rebuild(store: &impl CounterStore) {
-    let says = Sentence("every chunk is refused as a gap while a rebuild runs");
+    let says = Sentence("the outcome of every chunk is a gap while a rebuild is running");
     let first = only(&entry(0, 5, &[("a", "p", "like")]));
     let next = only(&entry(5, 9, &[("b", "p", "like")]));
     apply(says, store, &first).await;
@@ -178,13 +178,13 @@ async fn nothing_is_read_or_applied_during_a_rebuild(store: &impl CounterStore) 
         let outcome = apply(says, store, chunk).await;
         says.holds(matches!(outcome, ChunkOutcome::Gap(_)), format_args!("it gives {outcome:?}"));
     }
-    let says = Sentence("the fence is `None` while a rebuild has not been finished");
+    let says = Sentence("the fence is `None` if a rebuild is not finished");
     says.equal("fence", fence(says, store, P0).await, None);
     let says = Sentence("reads fail as retriable during a rebuild");
     says.fails("posts", store.posts(&[post("p")]).await, ErrorKind::Retriable);
     says.fails("top", store.top(5).await, ErrorKind::Retriable);
     says.fails("trending", store.trending(at(0), 5).await, ErrorKind::Retriable);
-    let says = Sentence("begin_rebuild forgets all counts and fences");
+    let says = Sentence("begin_rebuild deletes all counts and fences");
     says.ok("finish_rebuild", store.finish_rebuild(token, &Positions::new(), HISTORY).await);
     says.equal("likes", likes(says, store, "p").await, 0);
     says.holds(says.ok("top", store.top(5).await).is_empty(), "top lists something");
@@ -200,7 +200,9 @@ fn totals(name: &str, likes: i64, comments: i64) -> PostTotals {
 }
 
 async fn a_rebuild_forgets_loads_and_sets_fences(store: &impl CounterStore) {
-    let says = Sentence("after finish_rebuild the totals are those loaded, complete as of the positions");
+    let says = Sentence(
+        "after finish_rebuild the counts are the loaded totals, which include all effects up to the positions",
+    );
     apply(says, store, &only(&entry(0, 5, &[("a", "old", "like"), ("a", "p", "like")]))).await;
     let token = says.ok("begin_rebuild", store.begin_rebuild().await);
     says.ok("load", store.load(token, &[totals("p", 7, 2)]).await);
@@ -233,7 +235,7 @@ async fn a_rebuild_forgets_loads_and_sets_fences(store: &impl CounterStore) {
         matches!(outcome, ChunkOutcome::Gap(_)),
         format_args!("another incarnation gives {outcome:?}"),
     );
-    let says = Sentence("after a rebuild a partition that is not named stands at 0");
+    let says = Sentence("after a rebuild a partition without a position starts at 0");
     let other = JournalEntry { partition: Partition(3), ..(*entry(0, 5, &[("c", "p", "like")])).clone() };
     says.equal("its first entry", apply(says, store, &only(&Arc::new(other))).await, ChunkOutcome::Applied);
     says.equal("likes", likes(says, store, "p").await, 9);
@@ -241,7 +243,7 @@ async fn a_rebuild_forgets_loads_and_sets_fences(store: &impl CounterStore) {
 
 async fn a_rebuild_begun_anew_replaces_the_one_before(store: &impl CounterStore) {
     let says = Sentence(
-        "a rebuild that is begun anew replaces the one before; the older token is refused as fenced",
+        "a second begin_rebuild replaces the running rebuild, and calls with the older token fail as fenced",
     );
     let old = says.ok("begin_rebuild", store.begin_rebuild().await);
     says.ok("load", store.load(old, &[totals("old", 5, 0)]).await);
@@ -256,18 +258,18 @@ async fn a_rebuild_begun_anew_replaces_the_one_before(store: &impl CounterStore)
     says.equal("likes", likes(says, store, "p").await, 3);
     says.equal("likes loaded before", likes(says, store, "old").await, 0);
     let unknown = RebuildToken(new.0.wrapping_add(1));
-    says.fails("a token never given", store.load(unknown, &[]).await, ErrorKind::Fenced);
+    says.fails("a token that was never issued", store.load(unknown, &[]).await, ErrorKind::Fenced);
 }
 
 async fn a_dropped_apply_has_happened_or_not(store: &impl CounterStore) {
-    let says = Sentence("a dropped apply has happened or not, whole; ask for the fence");
+    let says = Sentence("a dropped apply has happened or not, as a whole, and the fence tells which");
     for i in 0..20 {
         let chunk = only(&entry(i, i + 1, &[("a", "p", "like"), ("a", "q", "comment")]));
         drop_half_way(store.apply(&chunk)).await;
         let before = fence(says, store, P0).await.map_or(0, |f| f.position);
         says.holds(
             before == i || before == i + 1,
-            format_args!("the fence stands at {before}, not {i} or the next"),
+            format_args!("the fence is at {before}, not at {i} or the next offset"),
         );
         let again = apply(says, store, &chunk).await;
         says.holds(

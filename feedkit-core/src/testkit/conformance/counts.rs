@@ -1,4 +1,4 @@
-//! [`Counts`]' contract.
+//! The suite of [`Counts`].
 
 use async_trait::async_trait;
 
@@ -13,14 +13,14 @@ use crate::trending::Trending;
 
 const HISTORY: u128 = 17;
 
-/// Counts to be tried, and the way in which effects get into them. Every [`CounterStore`] is one: it applies the chunks
-/// of an entry.
+/// Counts to be tested, and a way to add effects to them. Every [`CounterStore`] is a harness: it
+/// applies the chunks of an entry.
 #[async_trait]
 pub trait CountsHarness: Send + Sync {
     /// The counts.
     fn counts(&self) -> &dyn Counts;
 
-    /// Counts an entry of partition 0. Each begins where the last one ended.
+    /// Counts an entry of partition 0. Each entry begins where the previous one ended.
     async fn count(&self, entry: &JournalEntry);
 }
 
@@ -31,19 +31,19 @@ impl<S: CounterStore> CountsHarness for S {
     }
 
     async fn count(&self, entry: &JournalEntry) {
-        let says = Sentence("entries that follow on each other are applied");
+        let says = Sentence("entries that follow each other are applied");
         for chunk in chunks(entry, HISTORY, &Trending::default()) {
             says.ok("apply", self.apply(&chunk).await);
         }
     }
 }
 
-/// Tries [`Counts`]' contract, on what the harness counts, with likes that count once for each user and
-/// [`Trending::default`].
+/// Tests the contract of [`Counts`] on what the harness counts. A like counts once per user, and
+/// scores use [`Trending::default`].
 ///
 /// # Panics
 ///
-/// With the sentence that does not hold.
+/// Panics with the sentence of the contract that does not hold.
 pub async fn counts<H: CountsHarness>(fresh: impl AsyncFn() -> H) {
     nothing_is_counted_at_first(&fresh().await).await;
     lists_are_in_order(&fresh().await).await;
@@ -52,7 +52,7 @@ pub async fn counts<H: CountsHarness>(fresh: impl AsyncFn() -> H) {
 
 async fn nothing_is_counted_at_first(harness: &impl CountsHarness) {
     let says =
-        Sentence("a post that was never counted has no counts, and posts with no likes are in no list");
+        Sentence("a post that was never counted has no counts, and lists contain no posts without likes");
     let store = harness.counts();
     let nothing = PostView::new(post("p"), None, []);
     says.equal("posts", says.ok("posts", store.posts(&[post("p")]).await), vec![nothing]);
@@ -64,7 +64,7 @@ async fn nothing_is_counted_at_first(harness: &impl CountsHarness) {
 async fn lists_are_in_order(harness: &impl CountsHarness) {
     let store = harness.counts();
     let says = Sentence(
-        "ties in lists are ordered by the bytes of the post's id, ascending; posts with no likes are in no list",
+        "posts with equal scores are ordered by the bytes of their ids, ascending, and lists contain no posts without likes",
     );
     let effects = [
         ("a", "b", "like"),
@@ -103,7 +103,7 @@ async fn lists_are_in_order(harness: &impl CountsHarness) {
         names(says.ok("trending", store.trending(at(60), 2).await)),
         trending[..2].to_vec(),
     );
-    let says = Sentence("trending scores are as of the time asked");
+    let says = Sentence("trending scores are those at the requested time");
     let score = async |seconds| says.ok("trending", store.trending(at(seconds), 1).await)[0].score;
     let (now, later) = (score(60).await, score(60 + 6 * 3600).await);
     says.holds((now / later - 2.0).abs() < 1e-9, format_args!("{now}, and a half-life later {later}"));
@@ -111,14 +111,14 @@ async fn lists_are_in_order(harness: &impl CountsHarness) {
 
 async fn authors_and_kinds_are_kept(harness: &impl CountsHarness) {
     let store = harness.counts();
-    let says = Sentence("counts are kept by post and kind, and the author where an entry published the post");
+    let says = Sentence("posts returns counts by kind, and the author if an entry published the post");
     let effects = [("w", "p", "post"), ("a", "p", "share"), ("b", "p", "share"), ("a", "p", "comment")];
     harness.count(&entry(0, 9, &effects)).await;
     harness.count(&entry(9, 10, &[("c", "p", "like")])).await;
     let counts = [("comment", 1), ("like", 1), ("share", 2)].map(|(k, n)| (k.to_owned(), n));
     let expected = PostView::new(post("p"), Some(user("w")), counts);
     says.equal("post", says.ok("posts", store.posts(&[post("p")]).await), vec![expected]);
-    let says = Sentence("posts come in the order asked for; one never counted has no counts");
+    let says = Sentence("posts returns one view for each requested post, in the same order");
     let asked: Vec<PostId> = ["z", "p", "a", "p"].map(post).to_vec();
     let got: Vec<_> =
         says.ok("posts", store.posts(&asked).await).into_iter().map(|v| (v.post_id, v.likes)).collect();

@@ -14,25 +14,25 @@ use crate::{ErrorKind, Offset, Partition};
 
 const P0: Partition = Partition(0);
 
-/// What the suite of followers needs of one.
+/// What the suite of followers needs.
 #[async_trait]
 pub trait FollowerHarness: Send + Sync {
     /// The follower.
     type Follower: Follower;
 
-    /// A follower that follows nothing yet.
+    /// Creates a follower that has applied nothing yet.
     async fn fresh(&self) -> Self::Follower;
 
-    /// Net counts by post and kind, as far as the follower's position goes; those that come to nothing are left
-    /// out.
+    /// Returns the net counts by post and kind, up to the follower's position. Counts of zero are
+    /// left out.
     async fn counts(&self, follower: &Self::Follower) -> BTreeMap<(String, String), i64>;
 }
 
-/// Tries [`Follower`]'s contract. The follower's rebuild may fail, as most can only do.
+/// Tests the contract of [`Follower`]. The rebuild may fail, because most followers cannot rebuild.
 ///
 /// # Panics
 ///
-/// With the sentence that does not hold.
+/// Panics with the sentence of the contract that does not hold.
 pub async fn follower<H: FollowerHarness>(harness: &H) {
     entries_are_applied_once_and_in_order(harness).await;
     a_run_that_begins_too_late_is_a_gap(harness).await;
@@ -48,7 +48,7 @@ async fn position<F: Follower>(says: Sentence, follower: &F) -> Offset {
     }
 }
 
-/// Lets the follower write down what it holds, until its position is there.
+/// Ticks the follower until it has stored its buffer and its position is `offset`.
 async fn stored<F: Follower>(says: Sentence, follower: &F, offset: Offset) {
     for _ in 0..10 {
         if position(says, follower).await == offset {
@@ -64,7 +64,9 @@ fn of(list: &[(&str, &str, i64)]) -> BTreeMap<(String, String), i64> {
 }
 
 async fn entries_are_applied_once_and_in_order<H: FollowerHarness>(harness: &H) {
-    let says = Sentence("apply is handed a contiguous run of entries, and returns the next offset it wants");
+    let says = Sentence(
+        "apply receives a contiguous run of entries, and returns the next offset that the follower wants",
+    );
     let follower = harness.fresh().await;
     says.equal("position at first", position(says, &follower).await, 0);
     let one = entry(0, 10, &[("a", "p", "like"), ("b", "p", "like"), ("a", "q", "comment")]);
@@ -76,11 +78,11 @@ async fn entries_are_applied_once_and_in_order<H: FollowerHarness>(harness: &H) 
     let expected = of(&[("p", "like", 2), ("q", "comment", 1)]);
     says.equal("counts", harness.counts(&follower).await, expected.clone());
 
-    let says = Sentence("entries that lie before the follower's position are passed over");
+    let says = Sentence("the follower skips entries that lie before its position");
     let next = says.ok("apply", follower.apply(P0, &[one.clone(), two.clone()]).await);
     says.equal("the next offset", next, 20);
     says.equal("counts", harness.counts(&follower).await, expected);
-    let says = Sentence("of a run that begins before the follower's position only the rest is applied");
+    let says = Sentence("the follower skips the part of a run that lies before its position");
     let next = says.ok("apply", follower.apply(P0, &[two, three, four]).await);
     says.equal("the next offset", next, 40);
     stored(says, &follower, 40).await;
@@ -90,7 +92,8 @@ async fn entries_are_applied_once_and_in_order<H: FollowerHarness>(harness: &H) 
 }
 
 async fn a_run_that_begins_too_late_is_a_gap<H: FollowerHarness>(harness: &H) {
-    let says = Sentence("if the run begins after its position it changes nothing and fails as a gap");
+    let says =
+        Sentence("if the run begins after the follower's position, apply changes nothing and fails as a gap");
     let follower = harness.fresh().await;
     let (one, late) = (entry(0, 10, &[("a", "p", "like")]), entry(11, 20, &[("b", "p", "like")]));
     says.fails("apply at first", follower.apply(P0, std::slice::from_ref(&late)).await, ErrorKind::Gap);
@@ -103,14 +106,15 @@ async fn a_run_that_begins_too_late_is_a_gap<H: FollowerHarness>(harness: &H) {
 }
 
 async fn two_processes_apply_once<H: FollowerHarness>(harness: &H) {
-    let says =
-        Sentence("two processes may call apply with the same entries at once: the effects are there once");
+    let says = Sentence(
+        "two processes may call apply with the same entries at the same time, and each effect is applied once",
+    );
     let follower = harness.fresh().await;
     for i in 0..10 {
         let entries = [entry(2 * i, 2 * i + 1, &[("a", "p", "comment")]), entry(2 * i + 1, 2 * i + 2, &[])];
         let (a, b) = tokio::join!(follower.apply(P0, &entries), follower.apply(P0, &entries));
         for outcome in [a, b] {
-            // The one that comes too late may find the position moved under it.
+            // The position may have moved before the second call stores it.
             if let Err(error) = &outcome {
                 let lost = matches!(error.kind(), ErrorKind::Gap | ErrorKind::Fenced | ErrorKind::Retriable);
                 says.holds(lost, format_args!("{error:?}"));
@@ -136,7 +140,9 @@ async fn a_dropped_apply_is_stored_or_not<H: FollowerHarness>(harness: &H) {
 }
 
 async fn a_rebuild_stands_for_all_entries<H: FollowerHarness>(harness: &H) {
-    let says = Sentence("after rebuild it is as if it had applied all entries up to the history's positions");
+    let says = Sentence(
+        "after rebuild the follower is in the state that it would have after applying all entries up to the history's positions",
+    );
     let follower = harness.fresh().await;
     says.ok("apply", follower.apply(P0, &[entry(0, 3, &[("z", "other", "like")])]).await);
     let history = MemoryHistory::new();

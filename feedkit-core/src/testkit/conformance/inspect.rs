@@ -1,4 +1,4 @@
-//! [`Inspect`]'s contract.
+//! The suite of [`Inspect`].
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use crate::Partition;
 use crate::history::History;
 use crate::inspect::Inspect;
 
-/// Tests the contract of [`Inspect`]. Each call of `fresh` returns a [`History`] to commit events to, and the inspection
-/// of it. A like counts once per user.
+/// Tests the contract of [`Inspect`]. Each call of `fresh` returns a [`History`] to commit events
+/// to, and the inspection of it. A like counts once per user.
 ///
 /// # Panics
 ///
@@ -24,14 +24,14 @@ pub async fn inspect<H: History, I: Inspect>(fresh: impl AsyncFn() -> (H, I)) {
 }
 
 async fn an_empty_history_is_in_order(inspect: &impl Inspect) {
-    let says = Sentence("an empty history has rejected nothing, and nothing in it differs");
+    let says = Sentence("an empty history has no rejected records and no differences");
     says.holds(says.ok("rejected", inspect.rejected(None, 5).await).is_empty(), "records were rejected");
     says.equal("differences", says.ok("verify", inspect.verify().await).difference_count, 0);
 }
 
 async fn rejected_records_are_paged(history: &impl History, inspect: &impl Inspect) {
     let says = Sentence(
-        "rejected records come by partition and offset, those after the cursor, with place, reason and bytes",
+        "rejected records are ordered by partition and offset, start after the cursor, and have place, reason and bytes",
     );
     for partition in [Partition(1), Partition(0)] {
         let claim = says.ok("claim", history.claim(partition, "group").await);
@@ -66,7 +66,9 @@ async fn rejected_records_are_paged(history: &impl History, inspect: &impl Inspe
 }
 
 async fn verification_finds_nothing(history: &impl History, inspect: &impl Inspect) {
-    let says = Sentence("verify recounts everything from the raw events, and finds nothing if all is well");
+    let says = Sentence(
+        "verify counts everything again from the raw events, and finds no differences if the totals are correct",
+    );
     let list = [
         ("a", "p", "like"),
         ("b", "p", "like"),

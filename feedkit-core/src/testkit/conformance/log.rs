@@ -1,4 +1,4 @@
-//! What the suites of sinks and sources need of a log.
+//! What the suites of sinks and sources need from a log.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,81 +12,82 @@ use crate::sink::NewRecord;
 use crate::source::{Record, Resume, SourceEvent};
 use crate::{EventSink, EventSource, Offset, Partition, SystemClock};
 
-/// One fresh, empty log of several partitions, with its writing and reading ends, and what can be done to it.
+/// One new, empty log with several partitions. The suites write to it, read from it, and damage it.
 ///
-/// What a backend cannot be made to do answers `false`; the sentences about it are then not tried.
+/// A method returns `false` if the backend cannot do what the method asks for. The suites then skip
+/// the sentences about it.
 #[async_trait]
 pub trait LogHarness: Send + Sync {
-    /// How many partitions the log has; at least two.
+    /// The number of partitions of the log. There are at least two.
     fn partitions(&self) -> u32;
 
-    /// The writing end.
+    /// The sink that writes to the log.
     fn sink(&self) -> &dyn EventSink;
 
-    /// A new member of a group.
+    /// Creates a new member of a group.
     async fn member(&self, group: &str) -> Named;
 
-    /// A new broadcast reader.
+    /// Creates a new broadcast reader.
     async fn broadcast(&self) -> Box<dyn EventSource>;
 
-    /// After so long without an event, none is held to be coming.
+    /// How long a suite waits for an event before it concludes that no event will come.
     fn quiet(&self) -> Duration {
         Duration::from_millis(200)
     }
 
-    /// A record that the sink refuses for ever.
+    /// A record that the sink never accepts.
     fn refused(&self) -> Option<NewRecord> {
         None
     }
 
-    /// Closes the log and opens it again, as after a restart of the process.
+    /// Closes the log and opens it again, as a restart of the process does.
     async fn reopen(&mut self) -> bool {
         false
     }
 
-    /// Leaves out some offsets at the partition's end.
+    /// Skips some offsets at the end of the partition.
     async fn skip(&self, partition: Partition) -> bool {
         let _ = partition;
         false
     }
 
-    /// Drops what lies before the offset.
+    /// Drops the records before the offset.
     async fn expire_before(&self, partition: Partition, start: Offset) -> bool {
         let _ = (partition, start);
         false
     }
 
-    /// Drops what lies at or behind the offset.
+    /// Drops the records from the offset on.
     async fn truncate(&self, partition: Partition, to: Offset) -> bool {
         let _ = (partition, to);
         false
     }
 
-    /// Makes the log anew.
+    /// Creates the log again.
     async fn recreate(&self) -> bool {
         false
     }
 
-    /// Declares the member of this name dead, though it runs.
+    /// Removes the member with this name from its group, although it is running.
     async fn expel(&self, member: &str) -> bool {
         let _ = member;
         false
     }
 }
 
-/// A member of a group, with the name that the log knows it by.
+/// A member of a group, with its name in the log.
 pub struct Named {
     /// The name.
     pub name: String,
-    /// The reading end.
+    /// The source that reads for the member.
     pub source: Box<dyn EventSource>,
 }
 
-/// A [`MemoryLog`] of three partitions.
+/// A [`MemoryLog`] with three partitions.
 pub struct MemoryLogHarness(MemoryLog);
 
 impl MemoryLogHarness {
-    /// A fresh log, whose batches are small.
+    /// Creates a new log with small batches.
     pub fn new() -> Self {
         MemoryLogHarness(MemoryLog::with_max_batch(3, SystemClock, 7))
     }
@@ -140,7 +141,7 @@ impl LogHarness for MemoryLogHarness {
     }
 }
 
-/// Keys that go to each of the log's partitions, found by trying.
+/// Finds a key for each partition of the log by trial.
 pub(super) async fn keys(says: Sentence, log: &dyn LogHarness) -> Vec<String> {
     let mut found: BTreeMap<Partition, String> = BTreeMap::new();
     for i in 0..1000 {
@@ -151,10 +152,10 @@ pub(super) async fn keys(says: Sentence, log: &dyn LogHarness) -> Vec<String> {
             return found.into_values().collect();
         }
     }
-    says.broken(format_args!("a thousand keys reach only partitions {:?}", found.keys()))
+    says.broken(format_args!("a thousand keys reach only the partitions {:?}", found.keys()))
 }
 
-/// Sends values under one key; where they lie.
+/// Sends values under one key. Returns their positions.
 pub(super) async fn send(
     says: Sentence,
     log: &dyn LogHarness,
@@ -166,7 +167,7 @@ pub(super) async fn send(
     outcomes.into_iter().map(|outcome| says.ok("sending a record", outcome)).collect()
 }
 
-/// All that the log holds, read from its beginning.
+/// Reads all records of the log from its beginning.
 pub(super) async fn read_all(says: Sentence, log: &dyn LogHarness) -> BTreeMap<Partition, Vec<Record>> {
     let mut source = log.broadcast().await;
     let ends = says.ok("ends", says.ends("ends", source.ends()).await);

@@ -1,8 +1,8 @@
-//! What a backend has to do to implement a contract: one suite for each trait.
+//! Suites that test whether a backend keeps a contract: one suite for each trait.
 //!
-//! A suite is an async function that is handed a way to get fresh, empty instances, tries each sentence of the
-//! trait's contract on one of its own, and panics with the sentence that does not hold. What belongs to an instance
-//! besides itself, such as a temporary directory, is the caller's to keep.
+//! A suite is an async function. Its argument creates new, empty instances. The suite tests each
+//! sentence of the trait's contract on a new instance, and panics with the sentence that does not
+//! hold. If an instance needs anything else, such as a temporary directory, the caller keeps it.
 //!
 //! ```
 //! use feedkit_core::memory::MemoryCounters;

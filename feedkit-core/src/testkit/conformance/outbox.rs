@@ -1,4 +1,4 @@
-//! [`Outbox`]'s contract.
+//! The suite of [`Outbox`].
 
 use super::sentence::{Sentence, drop_half_way};
 use super::steps::{acquire, alert, step, take_over};
@@ -7,18 +7,19 @@ use crate::alert_log::AlertLog;
 use crate::outbox::Outbox;
 use crate::{ErrorKind, Partition, Positions};
 
-/// Tries [`Outbox`]'s contract, on what is written through the same value's [`AlertLog`].
+/// Tests the contract of [`Outbox`]. The suite writes the rows through the [`AlertLog`] of the same
+/// value.
 ///
 /// # Panics
 ///
-/// With the sentence that does not hold.
+/// Panics with the sentence of the contract that does not hold.
 pub async fn outbox<L: AlertLog>(fresh: impl AsyncFn() -> L) {
     the_outbox_is_read_until_marked(&fresh().await).await;
     marks_under_an_older_lease_are_refused(&fresh().await).await;
     a_dropped_mark_is_whole_or_nothing(&fresh().await).await;
 }
 
-/// Everything that the outbox tells, to see whether it has changed.
+/// Describes everything that the outbox returns, to find out whether it has changed.
 async fn see(says: Sentence, outbox: &dyn Outbox) -> String {
     let rows = says.ok("outbox", outbox.outbox(100).await);
     let published = says.ok("published", outbox.published().await);
@@ -26,8 +27,9 @@ async fn see(says: Sentence, outbox: &dyn Outbox) -> String {
 }
 
 async fn the_outbox_is_read_until_marked(log: &impl AlertLog) {
-    let says =
-        Sentence("outbox rows are read in the order in which they were written, until marked as published");
+    let says = Sentence(
+        "rows are returned in the order in which they were written, until they are marked as published",
+    );
     let lease = acquire(says, log).await;
     says.equal("published at first", says.ok("published", log.published().await), Positions::new());
     says.ok("step", log.step(&lease, &step(1, &["z", "a"])).await);
@@ -35,7 +37,7 @@ async fn the_outbox_is_read_until_marked(log: &impl AlertLog) {
     let rows = says.ok("outbox", log.outbox(9).await);
     let ids: Vec<_> = rows.iter().map(|r| r.notification.clone()).collect();
     says.equal("rows", ids, ["z", "a", "m"].map(alert).to_vec());
-    says.holds(rows.is_sorted_by(|a, b| a.seq < b.seq), "their numbers do not ascend");
+    says.holds(rows.is_sorted_by(|a, b| a.seq < b.seq), "their numbers are not in ascending order");
     says.equal("at most two", says.ok("outbox", log.outbox(2).await), rows[..2].to_vec());
     says.equal("again", says.ok("outbox", log.outbox(9).await), rows.clone());
     let positions = Positions::from_iter([(Partition(0), 7), (Partition(2), 1)]);
@@ -61,12 +63,12 @@ async fn marks_under_an_older_lease_are_refused(log: &impl AlertLog) {
     says.fails("mark_published", marked, ErrorKind::Fenced);
     says.equal("outbox", see(says, log).await, before);
     let marked = log.mark_published(&new, rows[0].seq, &positions).await;
-    says.ok("mark_published under the present lease", marked);
+    says.ok("mark_published under the current lease", marked);
     says.equal("rows after the mark", says.ok("outbox", log.outbox(9).await), rows[1..].to_vec());
 }
 
 async fn a_dropped_mark_is_whole_or_nothing(log: &impl AlertLog) {
-    let says = Sentence("a mark is one transaction: dropped, it has been written whole or not at all");
+    let says = Sentence("a mark moves the rows and the positions in one transaction, even if it is dropped");
     for round in 1..=10 {
         let now = 120 * round as i64;
         let lease = take_over(says, log, "one", at(now)).await;
@@ -75,7 +77,7 @@ async fn a_dropped_mark_is_whole_or_nothing(log: &impl AlertLog) {
         let last = rows.last().map_or(0, |row| row.seq);
         let positions = Positions::from_iter([(Partition(0), round)]);
         drop_half_way(log.mark_published(&lease, last, &positions)).await;
-        // Another owner: what is still under way of the mark is refused.
+        // Another owner takes the lease, so that a mark that is still running is refused.
         let lease = take_over(says, log, "two", at(now + 60)).await;
         let left = says.ok("outbox", log.outbox(9).await).len();
         let published = says.ok("published", log.published().await) == positions;

@@ -1,4 +1,4 @@
-//! [`Queries`]' contract.
+//! The suite of [`Queries`].
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,8 @@ use crate::{EventId, Timestamp};
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 
-/// Tests the contract of [`Queries`]. Each call of `fresh` returns a [`History`] to commit events to, and the queries
-/// that answer from it. A like counts once per user, and scores use
+/// Tests the contract of [`Queries`]. Each call of `fresh` returns a [`History`] to commit events
+/// to, and the queries that answer from it. A like counts once per user, and scores use
 /// [`Trending::default`](crate::trending::Trending::default).
 ///
 /// # Panics
@@ -46,27 +46,30 @@ fn counts(list: &[(&str, i64)]) -> BTreeMap<String, i64> {
 }
 
 async fn nobody_has_heard_of_it(queries: &impl Queries) {
-    let says = Sentence("asking about a post or user nobody has heard of is not an error");
+    let says = Sentence("a query about an unknown post or user is not an error");
     let p = post("nobody");
     says.equal("post", says.ok("post", queries.post(&p).await), None);
     says.holds(says.ok("top", queries.top(None, 5).await).is_empty(), "top lists something");
     says.holds(says.ok("top", queries.top(Some(at(0)), 5).await).is_empty(), "top lists something");
     says.holds(says.ok("trending", queries.trending(at(0), 5).await).is_empty(), "trending lists something");
     let activity = queries.activity(&p, Bucket::Hour, Timestamp::EPOCH, Timestamp::MAX).await;
-    says.holds(says.ok("activity", activity).is_empty(), "it has activity");
-    says.holds(says.ok("comments", queries.comments(&p, None, 5).await).is_empty(), "it has comments");
+    says.holds(says.ok("activity", activity).is_empty(), "an unknown post has activity");
+    says.holds(
+        says.ok("comments", queries.comments(&p, None, 5).await).is_empty(),
+        "an unknown post has comments",
+    );
     says.holds(
         says.ok("liked", queries.liked(&user("x"), std::slice::from_ref(&p)).await).is_empty(),
         "somebody likes it",
     );
     says.holds(
         says.ok("liked", queries.liked(&user("x"), &[]).await).is_empty(),
-        "asked for nothing, got something",
+        "an empty query gives a post",
     );
 }
 
 async fn posts_are_answered(history: &impl History, queries: &impl Queries) {
-    let says = Sentence("a post is answered if an event named it with an effect");
+    let says = Sentence("post returns a post if an event with an effect named it");
     let list = [
         ("a", "p", "like"),
         ("b", "p", "like"),
@@ -83,13 +86,19 @@ async fn posts_are_answered(history: &impl History, queries: &impl Queries) {
     let view = async |name| says.ok("post", queries.post(&post(name)).await);
     let all = counts(&[("comment", 1), ("like", 2), ("share", 1)]);
     says.equal("a post", view("p").await, Some(PostView::new(post("p"), Some(user("w")), all)));
-    says.equal("one liked no longer", view("q").await, Some(PostView::new(post("q"), None, [])));
-    says.equal("one that no effect named", view("r").await, None);
-    says.equal("one only published", view("s").await, Some(PostView::new(post("s"), Some(user("w")), [])));
+    says.equal("a post that is no longer liked", view("q").await, Some(PostView::new(post("q"), None, [])));
+    says.equal("a post that no event with an effect named", view("r").await, None);
+    says.equal(
+        "a post that was only published",
+        view("s").await,
+        Some(PostView::new(post("s"), Some(user("w")), [])),
+    );
 }
 
 async fn lists_are_in_order(history: &impl History, queries: &impl Queries) {
-    let says = Sentence("lists of posts are ordered by score, ties by the bytes of the id, ascending");
+    let says = Sentence(
+        "lists are ordered by score, and posts with equal scores by the bytes of their ids, ascending",
+    );
     let list = [
         ("a", "b", "like"),
         ("b", "b", "like"),
@@ -104,7 +113,7 @@ async fn lists_are_in_order(history: &impl History, queries: &impl Queries) {
         ("a", "gone", "like"),
         ("a", "gone", "unlike"),
     ];
-    // All at one time, so that trending has the same ties.
+    // All events have the same time, so that trending has the same equal scores.
     commit(says, history, events(0, &list).into_iter().map(|e| at_time(e, 0)).collect()).await;
     let names = |list: Vec<RankedPost>| {
         list.into_iter().map(|r| (r.post_id.to_string(), r.likes)).collect::<Vec<_>>()
@@ -123,14 +132,15 @@ async fn lists_are_in_order(history: &impl History, queries: &impl Queries) {
     );
     let scores: Vec<_> =
         says.ok("trending", queries.trending(at(6 * HOUR), 9).await).iter().map(|r| r.score).collect();
-    let says = Sentence("trending scores are as of the time asked: a like counts half after the half-life");
+    let says =
+        Sentence("trending scores are those at the requested time: a like counts half after the half-life");
     let near =
         scores.len() == 4 && scores.iter().zip([1.5, 1.0, 1.0, 1.0]).all(|(a, b)| (a - b).abs() < 1e-9);
     says.holds(near, format_args!("{scores:?}"));
 }
 
 async fn windows_count_from_their_hour(history: &impl History, queries: &impl Queries) {
-    let says = Sentence("with `since`, only effects from that hour on count");
+    let says = Sentence("with `since`, only effects from the hour of `since` on count");
     let mut all = events(
         0,
         &[("a", "p", "like"), ("b", "p", "like"), ("c", "p", "like"), ("a", "q", "like"), ("a", "r", "like")],
@@ -155,7 +165,7 @@ async fn windows_count_from_their_hour(history: &impl History, queries: &impl Qu
 
 async fn activity_comes_in_buckets(history: &impl History, queries: &impl Queries) {
     let says =
-        Sentence("activity has the net counts of the buckets that start within `from..to`, oldest first");
+        Sentence("activity returns the net counts in the buckets that start within `from..to`, oldest first");
     let list = [
         ("a", "p", "like"),
         ("b", "p", "like"),
@@ -181,7 +191,7 @@ async fn activity_comes_in_buckets(history: &impl History, queries: &impl Querie
     let days = vec![(at(0), counts(&[("comment", 1), ("like", 1)])), (at(DAY), like(1))];
     says.equal("all days", activity(Bucket::Day, 0, 10 * DAY).await, days.clone());
     says.equal("a span without a bucket's start", activity(Bucket::Day, 1, DAY).await, vec![]);
-    let says = Sentence("empty buckets of activity are left out, and counts that come to nothing");
+    let says = Sentence("empty buckets and counts of zero are left out");
     let undone = vec![event(10, "d", "p", "like"), event(11, "d", "p", "unlike")];
     commit(says, history, undone.into_iter().map(|e| at_time(e, 5 * DAY)).collect()).await;
     says.equal("days", activity(Bucket::Day, 0, 10 * DAY).await, days);
@@ -189,11 +199,11 @@ async fn activity_comes_in_buckets(history: &impl History, queries: &impl Querie
 
 async fn comments_are_paged(history: &impl History, queries: &impl Queries) {
     let says = Sentence(
-        "comments come newest first, of one time by id and then user, descending, those before the cursor",
+        "comments come newest first, and those with equal times by id and then by user, both descending, after the cursor",
     );
     let mut all = events(0, &[("a", "p", "comment"); 25]);
     for (i, logged) in all.iter_mut().enumerate() {
-        // Five a second, and one of them with the id of another's.
+        // Five comments have the same second, and one has the id of another user's comment.
         logged.event.time = at(i as i64 / 5);
         logged.event.id =
             EventId::derived(at(i as i64 / 5), (i as u128).wrapping_mul(0x9e37_79b9_7f4a_7c15 << 64));
@@ -210,7 +220,8 @@ async fn comments_are_paged(history: &impl History, queries: &impl Queries) {
     all.push(event(25, "a", "q", "comment"));
     commit(says, history, all).await;
     says.equal("all", says.ok("comments", queries.comments(&post("p"), None, 100).await), expected.clone());
-    let says = Sentence("lists are complete and repeat nothing when paged by their cursors");
+    let says =
+        Sentence("pages that follow each other by their cursors are complete and contain no item twice");
     for size in [1, 2, 3, 7] {
         let mut paged: Vec<Comment> = Vec::new();
         loop {
@@ -219,7 +230,7 @@ async fn comments_are_paged(history: &impl History, queries: &impl Queries) {
             let page = says.ok("comments", queries.comments(&post("p"), cursor, size).await);
             says.holds(
                 page.len() <= size,
-                format_args!("a page of {} where {size} were asked for", page.len()),
+                format_args!("a page has {} comments, but the limit is {size}", page.len()),
             );
             if page.is_empty() || paged.len() > expected.len() {
                 break;
@@ -231,7 +242,7 @@ async fn comments_are_paged(history: &impl History, queries: &impl Queries) {
 }
 
 async fn likes_are_known(history: &impl History, queries: &impl Queries) {
-    let says = Sentence("liked gives those of the posts that the user likes, in the order given");
+    let says = Sentence("liked returns the given posts that the user likes, in the given order");
     let list = [
         ("a", "p", "like"),
         ("a", "q", "like"),

@@ -10,7 +10,7 @@ use crate::{ErrorKind, Result};
 #[derive(Clone, Copy)]
 pub(super) struct Sentence(pub(super) &'static str);
 
-/// How long something that must happen may take before it is held to be hanging.
+/// How long something that must happen may take before the suite reports that it hangs.
 const HANGING: Duration = Duration::from_secs(60);
 
 impl Sentence {
@@ -33,7 +33,7 @@ impl Sentence {
         }
     }
 
-    /// The value of a call that must succeed.
+    /// Returns the value of a call that must succeed.
     #[track_caller]
     pub(super) fn ok<T>(self, what: &str, result: Result<T>) -> T {
         match result {
@@ -42,7 +42,7 @@ impl Sentence {
         }
     }
 
-    /// A call that must fail, and how.
+    /// Checks that a call fails with this kind of error.
     #[track_caller]
     pub(super) fn fails<T: Debug>(self, what: &str, result: Result<T>, kind: ErrorKind) {
         match result {
@@ -51,7 +51,7 @@ impl Sentence {
         }
     }
 
-    /// What must come to an end.
+    /// Waits for a future that must end.
     pub(super) async fn ends<T>(self, what: &str, future: impl Future<Output = T>) -> T {
         match tokio::time::timeout(HANGING, future).await {
             Ok(value) => value,

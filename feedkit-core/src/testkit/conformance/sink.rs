@@ -10,11 +10,12 @@ use crate::sink::NewRecord;
 use crate::source::Record;
 use crate::{ErrorKind, Partition, Position, Result};
 
-/// Tries [`EventSink`](crate::EventSink)'s contract; what was taken is read back through the same log's sources.
+/// Tests the contract of [`EventSink`](crate::EventSink). The suite reads the records back through
+/// the sources of the same log.
 ///
 /// # Panics
 ///
-/// With the sentence that does not hold.
+/// Panics with the sentence of the contract that does not hold.
 pub async fn sink<L: LogHarness>(fresh: impl AsyncFn() -> L) {
     outcomes_say_where_each_record_lies(&fresh().await).await;
     equal_keys_keep_their_order(&fresh().await).await;
@@ -35,7 +36,7 @@ async fn send_batch(says: Sentence, log: &impl LogHarness, batch: Vec<NewRecord>
     says.ends("send", log.sink().send(batch)).await
 }
 
-/// The record that an outcome acknowledges.
+/// Returns the record that an outcome acknowledges.
 fn acknowledged<'r>(
     says: Sentence,
     held: &'r BTreeMap<Partition, Vec<Record>>,
@@ -43,20 +44,20 @@ fn acknowledged<'r>(
 ) -> &'r Record {
     let position = match outcome {
         Ok(position) => *position,
-        Err(error) => says.broken(format_args!("a record is not taken: {error:?}")),
+        Err(error) => says.broken(format_args!("a record was not written: {error:?}")),
     };
     let found = held
         .get(&position.partition)
         .and_then(|records| records.iter().find(|r| r.offset + 1 == position.offset));
     match found {
         Some(record) => record,
-        None => says.broken(format_args!("no record lies just before {position}")),
+        None => says.broken(format_args!("there is no record just before {position}")),
     }
 }
 
 async fn outcomes_say_where_each_record_lies(log: &impl LogHarness) {
     let says = Sentence(
-        "send gives exactly one outcome for each record, in the batch's order; its position lies just after the record",
+        "send returns exactly one outcome for each record, in the order of the batch, with the position just after the record",
     );
     let batch: Vec<_> = (0..200)
         .map(|i| record((i % 5 != 0).then(|| format!("user-{}", i % 23)).as_deref(), &format!("value {i}")))
@@ -75,8 +76,9 @@ async fn outcomes_say_where_each_record_lies(log: &impl LogHarness) {
 }
 
 async fn equal_keys_keep_their_order(log: &impl LogHarness) {
-    let says =
-        Sentence("records of equal keys go to one partition; those of one batch keep their order there");
+    let says = Sentence(
+        "records with equal keys go to one partition, and those of one batch keep their order there",
+    );
     for round in 0..3 {
         let batch: Vec<_> =
             (0..90).map(|i| record(Some(&format!("user-{}", i % 9)), &format!("{round} {i:03}"))).collect();
@@ -88,13 +90,16 @@ async fn equal_keys_keep_their_order(log: &impl LogHarness) {
     let mut homes: BTreeMap<Bytes, Partition> = BTreeMap::new();
     let mut last: BTreeMap<Bytes, Bytes> = BTreeMap::new();
     for (partition, found) in held.iter().flat_map(|(p, records)| records.iter().map(move |r| (*p, r))) {
-        let Some(key) = found.key.clone() else { says.broken("a key is lost") };
+        let Some(key) = found.key.clone() else { says.broken("a record lost its key") };
         let home = *homes.entry(key.clone()).or_insert(partition);
-        says.holds(home == partition, format_args!("{key:?} lies in partitions {home} and {partition}"));
+        says.holds(
+            home == partition,
+            format_args!("the key {key:?} is in the partitions {home} and {partition}"),
+        );
         if let Some(before) = last.insert(key.clone(), found.value.clone()) {
             says.holds(
                 before < found.value,
-                format_args!("of {key:?}, {before:?} lies before {:?}", found.value),
+                format_args!("under the key {key:?}, {before:?} comes before {:?}", found.value),
             );
         }
     }
@@ -102,7 +107,7 @@ async fn equal_keys_keep_their_order(log: &impl LogHarness) {
 }
 
 async fn an_empty_batch_touches_nothing(log: &impl LogHarness) {
-    let says = Sentence("an empty batch gives an empty result and touches nothing");
+    let says = Sentence("an empty batch gives an empty result and changes nothing");
     send(says, log, "a", &["1"]).await;
     let before = read_all(says, log).await;
     says.equal("outcomes", send_batch(says, log, Vec::new()).await.len(), 0);
@@ -110,7 +115,7 @@ async fn an_empty_batch_touches_nothing(log: &impl LogHarness) {
 }
 
 async fn records_come_back_as_they_were(log: &impl LogHarness) {
-    let says = Sentence("a record comes back with the bytes that were sent");
+    let says = Sentence("a record is read back with the bytes that were sent");
     let values: Vec<Bytes> = vec![
         Bytes::from_static(b"\0\xff\xfe"),
         Bytes::from(vec![b'x'; 100_000]),
@@ -131,8 +136,9 @@ async fn records_come_back_as_they_were(log: &impl LogHarness) {
 }
 
 async fn sends_at_once_all_have_their_outcomes(log: &impl LogHarness) {
-    let says =
-        Sentence("sends that run at once each give their own outcomes; flush waits until all have one");
+    let says = Sentence(
+        "calls of send at the same time each return their own outcomes, and flush waits until every record has one",
+    );
     let batch = |name: &str| (0..50).map(|i| record(Some("k"), &format!("{name}{i:02}"))).collect::<Vec<_>>();
     let (one, two, three) = (batch("a"), batch("b"), batch("c"));
     let sent = async {
@@ -160,8 +166,9 @@ async fn sends_at_once_all_have_their_outcomes(log: &impl LogHarness) {
 }
 
 async fn a_dropped_send_takes_whole_records(log: &impl LogHarness) {
-    let says =
-        Sentence("dropping the future leaves every record of the batch uncertain; none is taken in part");
+    let says = Sentence(
+        "if the future is dropped, the outcome of every record is uncertain, and no record is written in part",
+    );
     let value = |i: usize| format!("{i:02}").repeat(500);
     for round in 0..10 {
         let batch = (0..5).map(|i| record(Some("k"), &value(round * 5 + i))).collect();
@@ -171,13 +178,13 @@ async fn a_dropped_send_takes_whole_records(log: &impl LogHarness) {
     let mut seen = std::collections::BTreeSet::new();
     for found in read_all(says, log).await.into_values().flatten() {
         let whole = (0..50).any(|i| found.value == value(i));
-        says.holds(whole, format_args!("{} bytes that nobody sent", found.value.len()));
-        says.holds(seen.insert(found.value), "a record is there twice");
+        says.holds(whole, format_args!("a record of {} bytes that was not sent", found.value.len()));
+        says.holds(seen.insert(found.value), "a record was written twice");
     }
 }
 
 async fn a_refused_record_does_not_keep_others_out(log: &impl LogHarness) {
-    let says = Sentence("one record's error does not keep the others from being taken");
+    let says = Sentence("the error of one record does not keep the others from being written");
     let Some(refused) = log.refused() else { return };
     let batch = vec![record(Some("a"), "1"), refused, record(Some("a"), "2")];
     let outcomes = send_batch(says, log, batch).await;
@@ -186,7 +193,7 @@ async fn a_refused_record_does_not_keep_others_out(log: &impl LogHarness) {
     says.equal("the first", &acknowledged(says, &held, &outcomes[0]).value[..], b"1");
     says.equal("the last", &acknowledged(says, &held, &outcomes[2]).value[..], b"2");
     let kind = outcomes[1].as_ref().map_err(crate::Error::kind).copied();
-    says.equal("the one refused", kind, Err(ErrorKind::Invalid));
+    says.equal("the refused record", kind, Err(ErrorKind::Invalid));
     says.equal("records held", held.values().map(Vec::len).sum::<usize>(), 2);
 }
 
@@ -199,7 +206,7 @@ async fn what_was_acknowledged_survives(log: &mut impl LogHarness) {
     }
     says.equal("log", read_all(says, log).await, before.clone());
     let position = send(says, log, "a", &["4"]).await[0];
-    let says = Sentence("no position is given twice");
+    let says = Sentence("every position is acknowledged once");
     let last = before[&position.partition].last().map(|r| r.offset + 1);
     says.holds(Some(position.offset) > last, format_args!("{position} after {last:?}"));
 }

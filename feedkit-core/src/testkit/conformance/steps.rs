@@ -1,4 +1,4 @@
-//! Steps of the alert follower, and the lease to write them under.
+//! Steps of the alert follower, and the lease that writing them needs.
 
 use std::time::Duration;
 
@@ -40,14 +40,14 @@ pub(super) fn step(number: u64, alerts: &[&str]) -> AlertStep {
 pub(super) async fn acquire(says: Sentence, log: &impl AlertLog) -> Lease {
     match says.ok("acquire", log.acquire("one", at(0), TTL).await) {
         Some(lease) => lease,
-        None => says.broken("the lease is free, and is not given"),
+        None => says.broken("the lease is free, but it is not given"),
     }
 }
 
-/// Takes the lease of another owner, which has run out.
+/// Takes over the lease of another owner, which has expired.
 pub(super) async fn take_over(says: Sentence, log: &impl AlertLog, owner: &str, now: Timestamp) -> Lease {
     match says.ok("acquire", log.acquire(owner, now, TTL).await) {
         Some(lease) => lease,
-        None => says.broken("a lease that has run out is not given"),
+        None => says.broken("a lease that has expired is not given"),
     }
 }

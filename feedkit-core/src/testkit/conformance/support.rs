@@ -1,4 +1,4 @@
-//! Events, batches and entries for trying backends out.
+//! Events, batches and entries for tests of backends.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::journal::JournalEntry;
 use crate::source::{Record, RecordMark};
 use crate::{Epoch, Event, EventId, EventKind, Offset, Partition, PostId, Timestamp, UserId};
 
-/// The incarnation of the log that batches made here belong to.
+/// The incarnation of the log that the batches of [`batch`] belong to.
 pub const LOG: u128 = 0x5eed;
 
-/// A time at the start of an hour, from which the times made here are counted.
+/// The start of an hour. The times of this module are relative to it.
 pub const START: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
 /// The time this many seconds after [`START`].
@@ -22,33 +22,33 @@ pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(START.as_millis() + 1000 * seconds)
 }
 
-/// A user of this name.
+/// Creates a user with this name.
 ///
 /// # Panics
 ///
-/// If the name is not valid.
+/// Panics if the name is not valid.
 pub fn user(name: &str) -> UserId {
-    UserId::new(name).expect("a test names users rightly")
+    UserId::new(name).expect("tests use valid names of users")
 }
 
-/// A post of this name.
+/// Creates a post with this name.
 ///
 /// # Panics
 ///
-/// If the name is not valid.
+/// Panics if the name is not valid.
 pub fn post(name: &str) -> PostId {
-    PostId::new(name).expect("a test names posts rightly")
+    PostId::new(name).expect("tests use valid names of posts")
 }
 
-/// An event at this offset, as many seconds after [`START`] as its offset says, with an id of its own.
+/// Creates an event with a unique id. Its time is [`START`] plus one second per offset.
 ///
 /// # Panics
 ///
-/// If a name is not valid.
+/// Panics if a name is not valid.
 pub fn event(offset: Offset, user_name: &str, post_name: &str, kind: &str) -> LoggedEvent {
-    let kind = EventKind::new(kind).expect("a test names kinds rightly");
+    let kind = EventKind::new(kind).expect("tests use valid names of kinds");
     let time = at(offset as i64);
-    // Different events at one offset, as of several partitions, must not be repeats of each other.
+    // Events at the same offset of different partitions must have different ids.
     let seed = xxhash_rust::xxh3::xxh3_128(format!("{offset} {user_name} {post_name} {kind}").as_bytes());
     let text = (kind == EventKind::Comment).then(|| format!("text {offset}"));
     let event = Event {
@@ -64,7 +64,7 @@ pub fn event(offset: Offset, user_name: &str, post_name: &str, kind: &str) -> Lo
     LoggedEvent { offset, event }
 }
 
-/// Shares one store that is both written to and asked, for suites that take the two apart.
+/// Shares one store, for suites that need one value to write to and one to query.
 pub fn shared<T>(store: T) -> (Arc<T>, Arc<T>) {
     let store = Arc::new(store);
     (Arc::clone(&store), store)
@@ -77,7 +77,7 @@ pub fn rejected(offset: Offset) -> Rejected {
     Rejected::new(&record, InvalidEvent::of("userId", "is missing"))
 }
 
-/// A batch of partition 0 under this epoch.
+/// Creates a batch of partition 0 under this epoch.
 pub fn batch(epoch: Epoch, from: Offset, to: Offset, events: Vec<LoggedEvent>) -> CommitBatch {
     let last = RecordMark { offset: to.saturating_sub(1), time: at(to as i64), hash: to };
     CommitBatch {
@@ -94,11 +94,12 @@ pub fn batch(epoch: Epoch, from: Offset, to: Offset, events: Vec<LoggedEvent>) -
     }
 }
 
-/// An entry of partition 0 with an effect for each user, post and kind, at successive offsets from `from` on.
+/// Creates an entry of partition 0. It has an effect for each triple of user, post and kind, at
+/// successive offsets from `from` on.
 ///
 /// # Panics
 ///
-/// If a name is not valid.
+/// Panics if a name is not valid.
 pub fn entry(from: Offset, to: Offset, effects: &[(&str, &str, &str)]) -> Arc<JournalEntry> {
     let effects: Vec<Effect> = (from..)
         .zip(effects)

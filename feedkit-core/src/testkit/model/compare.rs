@@ -1,4 +1,4 @@
-//! What a backend's answers have against the model, in words.
+//! Describes where the answers of a backend differ from the model.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,12 +9,13 @@ use crate::queries::{Bucket, CommentCursor, PostView, RankedPost};
 use crate::trending::{Score, Trending};
 use crate::{Counts, EventKind, History, Inspect, PostId, Queries, Result, Timestamp, UserId};
 
-/// More differences than anyone reads.
+/// Maximum number of differences to report.
 const ENOUGH: usize = 50;
 
 impl Model {
-    /// Compares all that can be asked of a history: posts, lists, activity, comments, likes, rejected records and
-    /// the history's own verification. Nothing comes back when all is well, and at most fifty differences.
+    /// Compares every answer of a history: posts, lists, activity, comments, likes, rejected
+    /// records, and the history's own verification. Returns at most fifty differences. The result
+    /// is empty if there are none.
     pub async fn compare_queries<H: Queries + Inspect>(&self, history: &H) -> Result<Vec<String>> {
         let mut found = self.compare_answers(history).await?;
         found.extend(self.compare_inspection(history).await?);
@@ -22,7 +23,7 @@ impl Model {
         Ok(found)
     }
 
-    /// Compares what users ask.
+    /// Compares the answers for users.
     async fn compare_answers(&self, queries: &dyn Queries) -> Result<Vec<String>> {
         let mut found = Vec::new();
         compare_top(self, "top", queries.top(None, self.posts.len() + 10).await?, &mut found);
@@ -57,7 +58,7 @@ impl Model {
         Ok(found)
     }
 
-    /// Compares what operators ask.
+    /// Compares the answers for operators.
     async fn compare_inspection(&self, history: &dyn Inspect) -> Result<Vec<String>> {
         let mut found = Vec::new();
         let mut rejected = Vec::new();
@@ -75,7 +76,7 @@ impl Model {
         Ok(found)
     }
 
-    /// Compares the journal, from its beginning, effect by effect, and that it has no holes.
+    /// Compares the journal effect by effect from its beginning, and checks that it has no holes.
     pub async fn compare_journal(&self, history: &dyn History) -> Result<Vec<String>> {
         let mut found = Vec::new();
         let positions = history.positions().await?;
@@ -104,7 +105,7 @@ impl Model {
                 at = last;
                 effects.extend(entries.iter().flat_map(|e| e.effects.iter().cloned()));
             }
-            // Which partition's `post` came first is not the model's to say.
+            // The model cannot know which partition committed its `post` first.
             effects.iter().filter(|e| e.kind == EventKind::Post).for_each(|e| {
                 *authored.entry(e.post.clone()).or_default() += 1;
             });
@@ -133,7 +134,7 @@ impl Model {
         Ok(found)
     }
 
-    /// Compares counts and lists; trending scores at `now` to a billionth.
+    /// Compares counts and lists. Trending scores at `now` may differ by a billionth.
     pub async fn compare_counters(
         &self,
         counters: &dyn Counts,
@@ -170,7 +171,7 @@ impl Model {
         Ok(found)
     }
 
-    /// Each post's trending score.
+    /// The trending score of each post.
     pub fn scores(&self, trending: &Trending) -> BTreeMap<PostId, Score> {
         let mut scores: BTreeMap<PostId, Score> = BTreeMap::new();
         for effect in self.effects() {
@@ -181,7 +182,7 @@ impl Model {
         scores
     }
 
-    /// The posts that each user has ever liked, by user.
+    /// The posts that each user has ever liked or unliked.
     fn touched(&self) -> BTreeMap<&UserId, Vec<PostId>> {
         let mut touched: BTreeMap<&UserId, BTreeSet<&PostId>> = BTreeMap::new();
         for effect in self.effects().filter(|effect| effect.kind == EventKind::Like) {

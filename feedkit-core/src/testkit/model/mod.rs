@@ -10,46 +10,47 @@ use crate::history::CommitCounts;
 use crate::source::Record;
 use crate::{Event, EventId, EventKind, Offset, Partition, PostId, Timestamp, UserId};
 
-/// What a log's records come to, worked out one at a time in the plainest way.
+/// Computes the expected result of a log's records, one record at a time and in the simplest way.
 ///
-/// Partitions may be fed in any order, each from its beginning in the order of its offsets. Where the outcome
-/// depends on which partition was committed first (who of two users in two partitions published a post), the
-/// model keeps all that could be: see [`ModelPost::authors`].
+/// Partitions may be fed in any order, each from its beginning in the order of its offsets.
+/// Sometimes the result depends on which partition was committed first, for example if two users in
+/// two partitions publish the same post. The model then keeps all possible results: see
+/// [`ModelPost::authors`].
 pub struct Model {
     codec: Box<dyn Codec>,
     log: u128,
     policy: LikePolicy,
     known: HashSet<(EventId, UserId)>,
-    /// What became of the records.
+    /// How many records had which outcome.
     pub counts: CommitCounts,
-    /// Posts that an effect named.
+    /// The posts that an effect named.
     pub posts: BTreeMap<PostId, ModelPost>,
-    /// Likes that stand: who likes a post.
+    /// The users who like each post now.
     pub likes: BTreeMap<PostId, BTreeSet<UserId>>,
-    /// Records that are no events.
+    /// The records that are not valid events.
     pub rejected: BTreeSet<(Partition, Offset)>,
-    /// Effects by partition, in the order of offsets. The effects of kind `post` are those of the order in which
-    /// the model was fed.
+    /// The effects by partition, in the order of offsets. Which effects of kind `post` there are
+    /// depends on the order in which the model was fed.
     pub effects: BTreeMap<Partition, Vec<Effect>>,
-    /// How far each partition was fed.
+    /// The next offset to feed for each partition.
     pub positions: crate::Positions,
 }
 
-/// What the model knows of one post.
+/// What the model knows about one post.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ModelPost {
     /// Counts by kind.
     pub counts: BTreeMap<String, i64>,
     /// Net counts by UTC hour and kind.
     pub hours: BTreeMap<Timestamp, BTreeMap<String, i64>>,
-    /// Who may be the author: the first of each partition to publish the post.
+    /// The possible authors: in each partition, the first user who published the post.
     pub authors: BTreeMap<Partition, UserId>,
     /// Comments by time, id and user, with their text.
     pub comments: BTreeMap<(Timestamp, EventId, UserId), Option<String>>,
 }
 
 impl Model {
-    /// A model of what is read from log `log` with `codec`.
+    /// Creates an empty model. It decodes the records of the log `log` with `codec`.
     pub fn new(codec: impl Codec, log: u128) -> Self {
         Model {
             codec: Box::new(codec),
@@ -65,17 +66,17 @@ impl Model {
         }
     }
 
-    /// Counts likes as `policy` says.
+    /// Sets how likes are counted.
     pub fn with_like_policy(mut self, policy: LikePolicy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// Takes the next record of a partition in.
+    /// Adds the next record of a partition.
     ///
     /// # Panics
     ///
-    /// When the record lies before one that was fed.
+    /// Panics if the record lies before one that was fed.
     pub fn feed(&mut self, partition: Partition, record: &Record) {
         assert!(record.offset >= self.positions.of(partition), "records of {partition} are fed in order");
         self.positions.set(partition, record.offset + 1);
@@ -95,12 +96,13 @@ impl Model {
         }
     }
 
-    /// All effects, over all partitions.
+    /// The effects of all partitions.
     pub fn effects(&self) -> impl Iterator<Item = &Effect> {
         self.effects.values().flatten()
     }
 
-    /// Likes that stand, by post: most likes first, equal ones by the post's id; posts with none are left out.
+    /// Posts and their current likes. The post with the most likes comes first, and posts with
+    /// equal likes are ordered by id. Posts without likes are left out.
     pub fn top(&self) -> Vec<(PostId, i64)> {
         let likes = |post: &ModelPost| post.counts.get("like").copied().unwrap_or(0);
         let mut top: Vec<_> =

@@ -1,4 +1,4 @@
-//! What a commit does, and what it refuses.
+//! Commits: their effects, and the batches that are refused.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(super) async fn a_commit_moves_the_position_and_writes_its_entry(history: &i
     says.equal("position", (now.position, now.log, now.last), (10, Some(LOG), with_rejected.last));
     says.equal("positions", says.ok("positions", history.positions().await).of(P0), 10);
 
-    let says = Sentence("commit writes one journal entry also when nothing had an effect");
+    let says = Sentence("commit writes one journal entry, even if no event had an effect");
     let mut empty = batch(claimed.epoch, 10, 25, vec![]);
     (empty.last, empty.at_end) = (None, false);
     let done = commit(says, history, empty).await;
@@ -36,16 +36,15 @@ pub(super) async fn a_commit_moves_the_position_and_writes_its_entry(history: &i
     let spans: Vec<_> = entries.iter().map(|e| (e.from, e.to, e.at_end, e.effects.len())).collect();
     says.equal("journal", spans, vec![(0, 10, true, 2), (10, 25, false, 0)]);
     let claimed_now = says.ok("claimed", history.claimed(P0).await);
-    let says = Sentence("the last record committed is remembered over a batch that has none");
+    let says = Sentence("the last committed record stays known after a batch without records");
     says.equal("last", claimed_now.last, with_rejected.last);
-    let says = Sentence("a claim finds the position where the last commit left it");
+    let says = Sentence("claim returns the position of the last commit");
     says.equal("position", claim(says, history).await.position, 25);
 }
 
 pub(super) async fn a_batch_that_does_not_follow_is_refused(history: &impl History) {
-    let says = Sentence(
-        "a batch whose `from` is not the stored position is refused as a gap, and has changed nothing",
-    );
+    let says =
+        Sentence("a batch whose `from` is not the stored position fails as a gap, and changes nothing");
     let claimed = filled(says, history, vec![vec![event(0, "a", "p", "like")]]).await;
     let before = see(says, history).await;
     for (from, to) in [(0, 10), (9, 20), (11, 20)] {
@@ -55,14 +54,14 @@ pub(super) async fn a_batch_that_does_not_follow_is_refused(history: &impl Histo
         says.fails(&what, history.commit(Arc::new(astray)).await, ErrorKind::Gap);
         says.equal("history", &see(says, history).await, &before);
     }
-    let says = Sentence("a refused batch's events are not kept: they are no repeats later");
+    let says = Sentence("the events of a refused batch are not stored: sent later, they are not duplicates");
     let done = commit(says, history, batch(claimed.epoch, 10, 20, vec![event(19, "b", "p", "like")])).await;
     says.equal("counts", (done.counts.accepted, done.counts.effects), (1, 1));
 }
 
 pub(super) async fn repeats_change_nothing(history: &impl History) {
     let says =
-        Sentence("an event whose (id, user) is kept already changes nothing and counts as a duplicate");
+        Sentence("an event whose (id, user) is already stored changes nothing and counts as a duplicate");
     let first = event(0, "a", "p", "comment");
     let repeat = |offset, kind: &str| {
         let mut repeat = event(offset, "a", "q", kind);
@@ -82,12 +81,12 @@ pub(super) async fn repeats_change_nothing(history: &impl History) {
     let posts: Vec<_> = totals(says, history).await.1.into_iter().map(|t| t.post).collect();
     says.equal("posts with an effect", posts, vec![post("p")]);
 
-    let says = Sentence("identity is (id, user): one user cannot block another's");
+    let says = Sentence("events are identified by (id, user): one user cannot block an id for another user");
     let mut others = event(20, "b", "q", "comment");
     others.event.id = first.event.id;
     let done = commit(says, history, batch(claimed.epoch, 20, 30, vec![others.clone()])).await;
     says.equal("counts", (done.counts.accepted, done.counts.duplicates), (1, 0));
-    let says = Sentence("an event without effect is kept too: its repeat is a duplicate");
+    let says = Sentence("an event without an effect is stored too: its repeat is a duplicate");
     let idle = event(30, "z", "p", "unlike");
     let done = commit(says, history, batch(claimed.epoch, 30, 40, vec![idle.clone()])).await;
     says.equal("counts", (done.counts.accepted, done.counts.effects), (1, 0));
@@ -97,9 +96,11 @@ pub(super) async fn repeats_change_nothing(history: &impl History) {
 }
 
 pub(super) async fn effects_are_those_of_one_event_at_a_time(history: &impl History) {
-    let says = Sentence("effects are those of one event at a time in the order of offsets");
+    let says = Sentence(
+        "the effects are the same as if the events were applied one at a time in the order of their offsets",
+    );
     let claimed = claim(says, history).await;
-    // Each event with whether it has an effect.
+    // Each event, and whether it has an effect.
     let steps = [
         ("a", "p", "like", true),
         ("a", "p", "like", false),
@@ -143,14 +144,15 @@ pub(super) async fn effects_are_those_of_one_event_at_a_time(history: &impl Hist
     says.equal("likes", liked(says, history).await, pairs(&[("q", 2)]));
     let (_, totals) = totals(says, history).await;
     let authors: Vec<_> = totals.iter().map(|t| (t.post.to_string(), t.author.clone())).collect();
-    let says = Sentence("a post sets the post's author, the first committed one stands");
+    let says = Sentence("an event `post` sets the author of the post, and later ones do not change it");
     let expected = [("p", Some("c")), ("q", None), ("r", Some("b"))];
     says.equal("authors", authors, expected.map(|(p, a)| (p.to_owned(), a.map(user))).to_vec());
 }
 
 pub(super) async fn two_processes_commit_once(history: &impl History) {
-    let says =
-        Sentence("of two commits of the same batch at once one is made, the other is refused as a gap");
+    let says = Sentence(
+        "if the same batch is committed twice at the same time, one commit succeeds and the other fails as a gap",
+    );
     let claimed = claim(says, history).await;
     for i in 0..10 {
         let one = Arc::new(batch(claimed.epoch, i, i + 1, vec![event(i, "a", &format!("p{i}"), "like")]));
@@ -163,13 +165,14 @@ pub(super) async fn two_processes_commit_once(history: &impl History) {
 }
 
 pub(super) async fn a_dropped_commit_is_whole_or_nothing(history: &impl History) {
-    let says =
-        Sentence("a dropped commit is uncertain, and claimed settles it: all of it is there, or nothing");
+    let says = Sentence(
+        "the outcome of a dropped commit is uncertain: claimed tells whether all of it is stored, or nothing",
+    );
     for i in 0..10 {
         let epoch = claim(says, history).await.epoch;
         let one = batch(epoch, i, i + 1, vec![event(i, "a", &format!("p{i}"), "like")]);
         drop_half_way(history.commit(Arc::new(one.clone()))).await;
-        // It may still be running somewhere: claiming anew puts an end to it.
+        // The commit may still be running. A new claim ends it.
         let now = claim(says, history).await;
         says.holds(
             now.position == i || now.position == i + 1,

@@ -18,11 +18,11 @@ use crate::{ErrorKind, Offset, Partition, Positions};
 
 const P0: Partition = Partition(0);
 
-/// Tries [`History`]'s contract, with likes that count once for each user.
+/// Tests the contract of [`History`]. A like counts once per user.
 ///
 /// # Panics
 ///
-/// With the sentence that does not hold.
+/// Panics with the sentence of the contract that does not hold.
 pub async fn history<H: History>(fresh: impl AsyncFn() -> H) {
     claims_raise_the_epoch(&fresh().await).await;
     an_older_epoch_is_refused(&fresh().await).await;
@@ -57,7 +57,7 @@ async fn filled(says: Sentence, history: &impl History, batches: Vec<Vec<LoggedE
     claimed
 }
 
-/// All that a history tells of itself, to see whether it has changed.
+/// Everything that a history shows of itself, to find out whether it has changed.
 #[derive(Debug, PartialEq)]
 struct Seen {
     claim: Claim,
@@ -78,7 +78,7 @@ async fn see(says: Sentence, history: &impl History) -> Seen {
 async fn journal(says: Sentence, history: &impl History, from: Offset) -> Vec<Arc<JournalEntry>> {
     match says.ok("journal", history.journal(P0, from, usize::MAX).await) {
         JournalRead::Entries(entries) => entries,
-        JournalRead::Expired(start) => says.broken(format_args!("the journal begins at {start} already")),
+        JournalRead::Expired(start) => says.broken(format_args!("the journal already begins at {start}")),
     }
 }
 
@@ -87,7 +87,7 @@ async fn totals(says: Sentence, history: &impl History) -> (Positions, Vec<PostT
     let mut totals = Vec::new();
     loop {
         let portion = says.ok("reading a snapshot", snapshot.next(2).await);
-        says.holds(portion.len() <= 2, "a portion is larger than asked for");
+        says.holds(portion.len() <= 2, "a portion exceeds the limit");
         if portion.is_empty() {
             return (snapshot.positions().clone(), totals);
         }
@@ -95,7 +95,7 @@ async fn totals(says: Sentence, history: &impl History) -> (Positions, Vec<PostT
     }
 }
 
-/// Posts and their likes, as a snapshot has them.
+/// Returns the posts and their likes in a snapshot.
 async fn liked(says: Sentence, history: &impl History) -> Vec<(String, i64)> {
     let likes = |t: &PostTotals| t.counts.iter().find(|(k, _)| k == "like").map_or(0, |(_, n)| *n);
     let (_, totals) = totals(says, history).await;
@@ -107,7 +107,7 @@ fn pairs(expected: &[(&str, i64)]) -> Vec<(String, i64)> {
 }
 
 async fn claims_raise_the_epoch(history: &impl History) {
-    let says = Sentence("claim raises the partition's epoch; claimed changes nothing");
+    let says = Sentence("claim increases the epoch of the partition, and claimed changes nothing");
     says.equal("claimed before", says.ok("claimed", history.claimed(P0).await), Claim::default());
     let first = claim(says, history).await;
     says.equal("position at first", (first.position, first.log, first.last), (0, None, None));
@@ -115,33 +115,36 @@ async fn claims_raise_the_epoch(history: &impl History) {
     says.equal("claimed again", says.ok("claimed", history.claimed(P0).await), first);
     let second = claim(says, history).await;
     says.holds(first.epoch >= 1 && second.epoch > first.epoch, format_args!("{first:?}, then {second:?}"));
-    let says = Sentence("positions holds every partition that was ever claimed");
+    let says = Sentence("positions contains every partition that was ever claimed");
     says.ok("claim", history.claim(Partition(4), "group").await);
     let positions = Positions::from_iter([(P0, 0), (Partition(4), 0)]);
     says.equal("positions", says.ok("positions", history.positions().await), positions);
 }
 
 async fn an_older_epoch_is_refused(history: &impl History) {
-    let says = Sentence("a commit with an older epoch is refused as fenced, and has changed nothing");
+    let says = Sentence("a commit with an older epoch fails as fenced, and changes nothing");
     let old = filled(says, history, vec![vec![event(0, "a", "p", "like")]]).await;
     let new = claim(says, history).await;
     let before = see(says, history).await;
     let stale = batch(old.epoch, 10, 20, vec![event(10, "b", "p", "like")]);
     says.fails("the commit", history.commit(Arc::new(stale.clone())).await, ErrorKind::Fenced);
     says.equal("history", &see(says, history).await, &before);
-    // Also where the position would not fit: who is fenced must learn that.
+    // The commit also fails as fenced if its position does not match: a fenced process must learn
+    // that it is fenced.
     let astray = batch(old.epoch, 0, 10, vec![event(0, "b", "p", "like")]);
-    says.fails("a commit astray", history.commit(Arc::new(astray)).await, ErrorKind::Fenced);
-    let says = Sentence("a commit with an epoch that was never given is refused as fenced");
+    says.fails("a commit at another position", history.commit(Arc::new(astray)).await, ErrorKind::Fenced);
+    let says = Sentence("a commit with an epoch that was never given fails as fenced");
     let future = CommitBatch { epoch: new.epoch + 1, ..stale.clone() };
     says.fails("the commit", history.commit(Arc::new(future)).await, ErrorKind::Fenced);
     says.equal("history", &see(says, history).await, &before);
-    let says = Sentence("a commit with the present epoch is accepted");
+    let says = Sentence("a commit with the current epoch is accepted");
     commit(says, history, CommitBatch { epoch: new.epoch, ..stale }).await;
 }
 
 async fn another_group_is_refused(history: &impl History) {
-    let says = Sentence("a history belongs to the group that claimed first; another is refused as invalid");
+    let says = Sentence(
+        "a history belongs to the first group that claims a partition, and claim fails as invalid for any other group",
+    );
     let first = claim(says, history).await;
     says.fails("claim by another group", history.claim(P0, "other").await, ErrorKind::Invalid);
     says.fails("claim of another partition", history.claim(Partition(1), "other").await, ErrorKind::Invalid);

@@ -1,4 +1,4 @@
-//! What is read back, and what retention and gaps leave of it.
+//! Reads: the journal, snapshots, and what remains after retention and gaps.
 
 use std::time::Duration;
 
@@ -15,17 +15,18 @@ pub(super) async fn the_journal_is_read_in_order(history: &impl History) {
     };
     let all = vec![(0, 10), (10, 20), (20, 30), (30, 40)];
     says.equal("all", spans(0, usize::MAX).await, all.clone());
-    let says = Sentence("the first entry contains or begins at the offset asked for");
+    let says = Sentence("the first entry contains the requested offset or begins at it");
     says.equal("from 10", spans(10, usize::MAX).await, all[1..].to_vec());
     says.equal("from 15", spans(15, usize::MAX).await, all[1..].to_vec());
     says.equal("from 39", spans(39, usize::MAX).await, all[3..].to_vec());
-    let says = Sentence("no entries when the offset is the partition's position");
+    let says = Sentence("there are no entries if the offset is the position of the partition");
     says.equal("from the end", spans(40, usize::MAX).await, vec![]);
     let nothing = says.ok("journal", history.journal(Partition(9), 0, 10).await);
     let empty = matches!(&nothing, JournalRead::Entries(entries) if entries.is_empty());
-    says.holds(empty, format_args!("a partition never claimed gives {nothing:?}"));
-    let says =
-        Sentence("journal returns at least one entry if there is any, then as many as fit max_effects");
+    says.holds(empty, format_args!("a partition that was never claimed gives {nothing:?}"));
+    let says = Sentence(
+        "journal returns at least one entry if there is one, and no further entry that would exceed max_effects",
+    );
     says.equal("one effect at most", spans(0, 1).await, all[..1].to_vec());
     says.equal("no effect at most", spans(0, 0).await, all[..1].to_vec());
     let fitting = spans(0, 4).await;
@@ -33,11 +34,11 @@ pub(super) async fn the_journal_is_read_in_order(history: &impl History) {
         fitting.len() >= 2 && all.starts_with(&fitting),
         format_args!("four effects at most: {fitting:?}"),
     );
-    says.holds(fitting.len() <= 3, format_args!("six effects where four were asked for: {fitting:?}"));
+    says.holds(fitting.len() <= 3, format_args!("six effects, but the limit is four: {fitting:?}"));
 }
 
 pub(super) async fn a_snapshot_holds_exactly_what_its_positions_say(history: &impl History) {
-    let says = Sentence("a snapshot's totals are those of exactly the effects up to its positions");
+    let says = Sentence("the totals of a snapshot include exactly the effects up to its positions");
     let first = vec![
         event(0, "a", "p", "like"),
         event(1, "b", "p", "like"),
@@ -50,7 +51,8 @@ pub(super) async fn a_snapshot_holds_exactly_what_its_positions_say(history: &im
     let portion = says.ok("reading a snapshot", snapshot.next(1).await);
     let second =
         vec![event(10, "c", "p", "like"), event(11, "a", "q", "unlike"), event(12, "c", "z", "like")];
-    // A store may make the writer wait for the snapshot's end; it is given up then, and made again below.
+    // A store may make the writer wait until the snapshot ends. The commit is then dropped, and
+    // repeated below.
     let write = history.commit(Arc::new(batch(claimed.epoch, 10, 20, second.clone())));
     let written = tokio::time::timeout(Duration::from_secs(2), write).await;
     let mut seen = portion;
@@ -70,7 +72,7 @@ pub(super) async fn a_snapshot_holds_exactly_what_its_positions_say(history: &im
     let expected = [("p", of("like", 2)), ("q", of("like", 1)), ("r", of("comment", 1)), ("s", vec![])];
     says.equal("totals", counts, expected.map(|(p, c)| (p.to_owned(), c)).to_vec());
     drop(snapshot);
-    let says = Sentence("a snapshot taken after a commit holds its effects");
+    let says = Sentence("a snapshot after a commit includes its effects");
     if let Ok(outcome) = written {
         says.ok("commit", outcome);
     }
@@ -83,7 +85,7 @@ pub(super) async fn a_snapshot_holds_exactly_what_its_positions_say(history: &im
 }
 
 pub(super) async fn retention_keeps_what_is_needed(history: &impl History) {
-    let says = Sentence("the journal is kept for the followers noted");
+    let says = Sentence("retention keeps the journal for registered followers");
     let like = |offset| vec![event(offset, "a", &format!("p{offset}"), "like")];
     filled(says, history, vec![like(0), like(10), like(20), like(30)]).await;
     says.ok("note_follower", history.note_follower("slow", P0, 12).await);
@@ -94,7 +96,7 @@ pub(super) async fn retention_keeps_what_is_needed(history: &impl History) {
     let entries = journal(says, history, 12).await;
     says.holds(entries[0].from <= 12 && entries[0].to > 12, format_args!("it begins at {}", entries[0].from));
     says.equal("the end", entries.last().map(|e| e.to), Some(40));
-    let says = Sentence("a journal that no longer reaches back says where it begins");
+    let says = Sentence("a journal that no longer holds the offset tells where it begins");
     match says.ok("journal", history.journal(P0, 0, usize::MAX).await) {
         JournalRead::Entries(entries) => says.equal("the start", entries[0].from, 0),
         JournalRead::Expired(start) => {
@@ -102,7 +104,7 @@ pub(super) async fn retention_keeps_what_is_needed(history: &impl History) {
             says.equal("the first entry there", entries.first().map(|e| e.from), Some(start));
         }
     }
-    let says = Sentence("retention of raw events keeps totals, likes and authors");
+    let says = Sentence("retention drops raw events, and keeps totals, likes and authors");
     let before = totals(says, history).await;
     let policy = RetentionPolicy { events: Duration::ZERO, journal: century, follower_silence: century };
     says.ok("retain", history.retain(&policy, at(3 * 365 * 86_400)).await);
@@ -110,18 +112,18 @@ pub(super) async fn retention_keeps_what_is_needed(history: &impl History) {
     let epoch = claim(says, history).await.epoch;
     let again = event(40, "a", "p10", "like");
     let done = commit(says, history, batch(epoch, 40, 50, vec![again])).await;
-    says.equal("effects of a like that stands", done.counts.effects, 0);
+    says.equal("effects of a like that already counts", done.counts.effects, 0);
 }
 
 pub(super) async fn a_gap_is_accepted(history: &impl History) {
-    let says = Sentence("accept_gap moves the partition to the offset, in the log named");
+    let says = Sentence("accept_gap moves the partition to the offset in the given log");
     let claimed = filled(says, history, vec![vec![event(0, "a", "p", "like")]]).await;
     says.ok("accept_gap", history.accept_gap(P0, LOG, 50, at(60)).await);
     let now = says.ok("claimed", history.claimed(P0).await);
     says.equal("position", (now.position, now.log, now.last), (50, Some(LOG), None));
     says.equal("positions", says.ok("positions", history.positions().await).of(P0), 50);
     let says =
-        Sentence("every move of a position has its journal entry: the journal stays contiguous over a gap");
+        Sentence("every move of a position has its journal entry: the journal stays contiguous across a gap");
     let epoch = says.ok("claimed", history.claimed(P0).await).epoch.max(claimed.epoch);
     commit(says, history, batch(epoch, 50, 60, vec![event(50, "b", "p", "like")])).await;
     let mut next = 0;
@@ -131,7 +133,7 @@ pub(super) async fn a_gap_is_accepted(history: &impl History) {
     }
     says.equal("the journal's end", next, 60);
 
-    let says = Sentence("the offset may lie before the present position when the log was made anew");
+    let says = Sentence("the offset may be lower than the current position if the log was created again");
     says.ok("accept_gap", history.accept_gap(P0, LOG + 1, 5, at(70)).await);
     let now = claim(says, history).await;
     says.equal("position", (now.position, now.log), (5, Some(LOG + 1)));
@@ -141,7 +143,8 @@ pub(super) async fn a_gap_is_accepted(history: &impl History) {
 }
 
 pub(super) async fn an_incarnation_stays(history: &impl History, other: &impl History) {
-    let says = Sentence("an incarnation stays as it is, and differs from another history's");
+    let says =
+        Sentence("the incarnation of a history does not change, and differs from that of another history");
     let first = says.ok("incarnation", history.incarnation().await);
     filled(says, history, vec![vec![event(0, "a", "p", "like")]]).await;
     says.equal("incarnation", says.ok("incarnation", history.incarnation().await), first);

@@ -1,4 +1,4 @@
-//! What a source makes of a log that does not hold what is to be read.
+//! Logs that do not hold the records to be read.
 
 use super::*;
 
@@ -10,11 +10,12 @@ async fn gap_at(says: Sentence, log: &dyn LogHarness, partition: Partition, resu
     reader
         .until(says, "waiting for the gap", |r| !r.gaps.is_empty() || r.records.contains_key(&partition))
         .await;
-    says.holds(!reader.gaps.is_empty(), "records are yielded, and no gap");
+    says.holds(!reader.gaps.is_empty(), "records are yielded instead of a gap");
     let gap = reader.gaps[0].clone();
     says.equal("gap", (gap.partition, gap.wanted), (partition, resume.offset));
-    let says =
-        Sentence("a gap is reported once, and nothing of the partition follows until it is assigned again");
+    let says = Sentence(
+        "the source yields a gap once, and nothing of the partition follows until it is assigned again",
+    );
     send(says, log, "a", &["after the gap"]).await;
     reader.settle(says).await;
     says.equal("gaps", reader.gaps.len(), 1);
@@ -23,7 +24,8 @@ async fn gap_at(says: Sentence, log: &dyn LogHarness, partition: Partition, resu
 }
 
 pub(super) async fn an_expired_offset_is_a_gap(log: &impl LogHarness) {
-    let says = Sentence("a log that no longer holds the offset to resume at is reported as Gap: expired");
+    let says =
+        Sentence("if the log no longer holds the offset to resume from, the source yields Gap: expired");
     let (partition, end) = fill(says, log, "a", 20).await;
     let (start, before) = (end - 8, end - 9);
     if !log.expire_before(partition, start).await {
@@ -32,7 +34,7 @@ pub(super) async fn an_expired_offset_is_a_gap(log: &impl LogHarness) {
     let gap = gap_at(says, log, partition, Resume { offset: before, ..Resume::default() }).await;
     says.equal("reason", gap.reason, GapReason::Expired);
     says.equal("what the log holds", (gap.start, gap.end), (start, end));
-    let says = Sentence("resuming at the first offset that the log holds is no gap");
+    let says = Sentence("resuming from the first offset that the log holds causes no gap");
     let mut reader = Reader::broadcast(log).await;
     reader.until_assigned(says).await;
     reader.answer(says, partition, Resume { offset: start, ..Resume::default() });
@@ -41,13 +43,13 @@ pub(super) async fn an_expired_offset_is_a_gap(log: &impl LogHarness) {
 }
 
 pub(super) async fn a_truncated_log_is_a_gap(log: &impl LogHarness) {
-    let says = Sentence("a log that ends before the offset to resume at is reported as Gap: truncated");
+    let says = Sentence("if the log ends before the offset to resume from, the source yields Gap: truncated");
     let (partition, end) = fill(says, log, "a", 20).await;
     let gap = gap_at(says, log, partition, Resume { offset: end + 1, ..Resume::default() }).await;
     says.equal("reason", gap.reason, GapReason::Truncated);
     says.equal("what the log holds", gap.end, end);
 
-    let says = Sentence("a log whose record just before is another is reported as Gap: recreated");
+    let says = Sentence("if the record just before the offset differs, the source yields Gap: recreated");
     let mut reader = Reader::broadcast(log).await;
     reader.settle(says).await;
     let mark = reader.records[&partition][10].mark();
@@ -64,7 +66,7 @@ pub(super) async fn a_truncated_log_is_a_gap(log: &impl LogHarness) {
 }
 
 pub(super) async fn a_log_made_anew_is_a_gap(log: &impl LogHarness) {
-    let says = Sentence("a log of another incarnation is reported as Gap: recreated");
+    let says = Sentence("if the incarnation of the log differs, the source yields Gap: recreated");
     let (partition, _) = fill(says, log, "a", 20).await;
     let incarnation = {
         let mut reader = Reader::broadcast(log).await;
@@ -84,7 +86,7 @@ pub(super) async fn a_log_made_anew_is_a_gap(log: &impl LogHarness) {
 }
 
 pub(super) async fn records_lost_under_way_are_a_gap(log: &impl LogHarness) {
-    let says = Sentence("records are never silently passed over");
+    let says = Sentence("the source never skips records silently");
     let (partition, end) = fill(says, log, "a", 20).await;
     let mut reader = Reader::broadcast(log).await;
     reader.settle(says).await;
@@ -94,7 +96,7 @@ pub(super) async fn records_lost_under_way_are_a_gap(log: &impl LogHarness) {
         return;
     }
     reader.source.resume(partition);
-    // A source may have read ahead what is now gone; then it yields it.
+    // A source may have read ahead records that the log has dropped since. It then yields them.
     let enough = |r: &Reader<'_>| !r.gaps.is_empty() || r.values(partition).len() >= 40;
     reader.until(says, "waiting for the gap", enough).await;
     if let Some(gap) = reader.gaps.first() {

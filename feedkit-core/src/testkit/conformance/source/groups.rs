@@ -1,4 +1,4 @@
-//! How the members of a group share partitions out.
+//! How the members of a group share the partitions.
 
 use super::*;
 
@@ -17,9 +17,8 @@ async fn settle_both(says: Sentence, one: &mut Reader<'_>, two: &mut Reader<'_>)
 }
 
 pub(super) async fn a_revoked_partition_waits_for_its_guard(log: &impl LogHarness) {
-    let says = Sentence(
-        "a revoked partition is given to no other member before the guard that came with it is dropped",
-    );
+    let says =
+        Sentence("no other member gets a revoked partition before the guard of the revocation is dropped");
     let keys = keys(says, log).await;
     let mut one = Reader::new(log, log.member("g").await.source);
     one.until_assigned(says).await;
@@ -29,27 +28,27 @@ pub(super) async fn a_revoked_partition_waits_for_its_guard(log: &impl LogHarnes
     let taken: BTreeSet<_> = one.revoked.iter().flat_map(|(p, _)| p).copied().collect();
     says.holds(
         !taken.is_empty() && (taken.len() as u32) < log.partitions(),
-        format_args!("{taken:?} are revoked"),
+        format_args!("the revoked partitions are {taken:?}"),
     );
     says.equal("held by the other meanwhile", two.held(), BTreeSet::new());
-    let says_nothing = Sentence("after Revoked nothing more of those partitions is yielded");
+    let says_nothing = Sentence("after Revoked the source yields nothing more of those partitions");
     for key in &keys {
         fill(says, log, key, 10).await;
     }
     settle_both(says_nothing, &mut one, &mut two).await;
     says.equal("held by the other while the guard is held", two.held(), BTreeSet::new());
-    // A clone holds as much as the guard itself.
+    // A clone delays the revocation like the guard itself.
     let clones: Vec<_> = one.revoked.drain(..).map(|(_, guard)| guard.clone()).collect();
     settle_both(says, &mut one, &mut two).await;
     says.equal("held by the other while a clone is held", two.held(), BTreeSet::new());
     drop(clones);
-    two.until(says, "the other is assigned them", |r| r.held().len() >= taken.len()).await;
+    two.until(says, "waiting until the other is assigned them", |r| r.held().len() >= taken.len()).await;
     says.equal("held by the other", two.held(), taken.clone());
     settle_both(says, &mut one, &mut two).await;
-    let says = Sentence("the members of a group share the partitions out among themselves");
+    let says = Sentence("the members of a group share the partitions among themselves");
     says.equal("held by both", one.held().intersection(&two.held()).count(), 0);
     says.equal("held by either", (one.held().len() + two.held().len()) as u32, log.partitions());
-    let says = Sentence("still_held says whether a partition is ours");
+    let says = Sentence("still_held tells whether a partition is still assigned to this reader");
     for partition in (0..log.partitions()).map(Partition) {
         let held = says.ok("still_held", one.source.still_held(partition).await);
         says.equal("held by the first", held, one.held().contains(&partition));
@@ -74,12 +73,13 @@ pub(super) async fn a_reader_that_leaves_makes_room(log: &impl LogHarness) {
     let says = Sentence("groups do not take each other's partitions");
     says.equal("another group's", other_group.held().len() as u32, log.partitions());
     let lost = (other_group.revoked.len(), other_group.lost.len());
-    says.equal("revoked or lost of another group", lost, (0, 0));
+    says.equal("partitions revoked or lost by another group", lost, (0, 0));
 }
 
 pub(super) async fn a_lost_partition_is_silent(log: &impl LogHarness) {
-    let says =
-        Sentence("after Lost nothing more of those partitions is yielded until they are assigned again");
+    let says = Sentence(
+        "after Lost the source yields nothing more of those partitions until they are assigned again",
+    );
     let keys = keys(says, log).await;
     for key in &keys {
         fill(says, log, key, 20).await;
@@ -94,7 +94,7 @@ pub(super) async fn a_lost_partition_is_silent(log: &impl LogHarness) {
         return;
     }
     let says_held =
-        Sentence("still_held says that a partition is no longer ours, asked after a fresh heartbeat");
+        Sentence("still_held sends a heartbeat before it tells that a partition is no longer assigned");
     says_held.equal("held", says_held.ok("still_held", one.source.still_held(Partition(0)).await), false);
     let mut two = Reader::new(log, log.member("g").await.source);
     two.until_assigned(says).await;
@@ -102,7 +102,7 @@ pub(super) async fn a_lost_partition_is_silent(log: &impl LogHarness) {
     one.until(says, "learning of the loss", |r| !r.lost.is_empty()).await;
     says.equal("records after the loss", one.count(), before);
     says.equal("partitions lost", one.lost.iter().copied().collect::<BTreeSet<_>>(), held);
-    says.equal("revoked in good order", one.revoked.len(), 0);
+    says.equal("partitions revoked", one.revoked.len(), 0);
     for key in &keys {
         fill(says, log, key, 5).await;
     }

@@ -14,11 +14,11 @@ use crate::testkit::conformance::log::{LogHarness, Named, keys, send};
 use crate::testkit::conformance::sentence::Sentence;
 use crate::{EventSource, Offset, Partition, Positions};
 
-/// Tries [`EventSource`]'s contract, of members of groups and of broadcast readers.
+/// Tests the contract of [`EventSource`] on members of groups and on broadcast readers.
 ///
 /// # Panics
 ///
-/// With the sentence that does not hold.
+/// Panics with the sentence of the contract that does not hold.
 pub async fn source<L: LogHarness>(fresh: impl AsyncFn() -> L) {
     nothing_comes_before_the_answer(&fresh().await).await;
     an_assignment_without_an_answer_is_not_read(&fresh().await).await;
@@ -36,7 +36,8 @@ pub async fn source<L: LogHarness>(fresh: impl AsyncFn() -> L) {
     records_lost_under_way_are_a_gap(&fresh().await).await;
 }
 
-/// Sends `count` numbered values under `key`; which partition has them, and the offset after the last.
+/// Sends `count` numbered values under `key`. Returns their partition, and the offset after the
+/// last.
 async fn fill(says: Sentence, log: &dyn LogHarness, key: &str, count: usize) -> (Partition, Offset) {
     let values: Vec<_> = (0..count).map(|i| format!("{key} {i:03}")).collect();
     let values: Vec<_> = values.iter().map(String::as_str).collect();
@@ -50,7 +51,7 @@ async fn ends(says: Sentence, source: &mut dyn EventSource) -> Positions {
 
 async fn nothing_comes_before_the_answer(log: &impl LogHarness) {
     let says = Sentence(
-        "the first event of a partition is Assigned; nothing else of it is yielded before resume has been answered",
+        "the first event of a partition is Assigned, and the source yields nothing else of it until the reader has answered",
     );
     for key in keys(says, log).await {
         fill(says, log, &key, 20).await;
@@ -60,23 +61,24 @@ async fn nothing_comes_before_the_answer(log: &impl LogHarness) {
         let mut reader = Reader::new(log, source);
         reader.until_assigned(says).await;
         reader.listen(says).await;
-        says.equal("records read unasked", reader.count(), 0);
-        let says = Sentence("reading begins at the offset answered");
+        says.equal("records read before the answer", reader.count(), 0);
+        let says = Sentence("reading starts at the offset of the answer");
         let partition = Partition(1);
         reader.answer(says, partition, Resume { offset: 12, ..Resume::default() });
         reader.until(says, "reading", |r| r.ended.contains(&partition)).await;
         let first = reader.records[&partition].first().map(|r| r.offset);
         says.equal("the first record", first, Some(12));
-        let says = Sentence("nothing is yielded of a partition that was not answered, though another was");
+        let says =
+            Sentence("the source yields nothing of a partition without an answer, even if another has one");
         reader.listen(says).await;
         says.equal("partitions read", reader.records.keys().copied().collect::<Vec<_>>(), vec![partition]);
         let incarnations: BTreeSet<_> = reader.assigned.values().map(|a| a.log).collect();
-        says.equal("incarnations told", incarnations.len(), 1);
+        says.equal("incarnations of the log", incarnations.len(), 1);
     }
 }
 
 async fn an_assignment_without_an_answer_is_not_read(log: &impl LogHarness) {
-    let says = Sentence("an assignment that is dropped without an answer is not read");
+    let says = Sentence("the source does not read a partition whose assignment is dropped without an answer");
     let (partition, _) = fill(says, log, "a", 5).await;
     let mut reader = Reader::broadcast(log).await;
     reader.until_assigned(says).await;
@@ -89,25 +91,28 @@ async fn an_assignment_without_an_answer_is_not_read(log: &impl LogHarness) {
 
 async fn batches_are_contiguous(log: &impl LogHarness) {
     let says =
-        Sentence("the batches of a partition are contiguous, and hold all its records in ascending order");
+        Sentence("the batches of a partition are contiguous, and contain all its records in ascending order");
     let (partition, end) = fill(says, log, "a", 60).await;
     let mut reader = Reader::broadcast(log).await;
     reader.settle(says).await;
     let expected: Vec<_> = (0..60).map(|i| format!("a {i:03}")).collect();
     says.equal("values", reader.values(partition), expected.clone());
-    let says_end = Sentence("at_end says that the log held nothing more of the partition when this was read");
+    let says_end = Sentence(
+        "at_end tells that the log held no further records of the partition when the batch was read",
+    );
     says_end.holds(reader.ended.contains(&partition), "the last batch is not at the end");
     says_end.equal("read up to", reader.at.get(&partition).copied(), Some(end));
-    let says_ends = Sentence("ends gives the next offset to be written of every partition of the log");
+    let says_ends =
+        Sentence("ends returns the offset of the next record to be written for every partition of the log");
     let found = ends(says_ends, &mut *reader.source).await;
     says_ends.equal("end", found.of(partition), end);
     says_ends.equal("partitions", found.iter().count() as u32, log.partitions());
-    // What comes later follows on.
+    // Later records continue where the first ones ended.
     fill(says, log, "a", 30).await;
     reader.until(says, "reading on", |r| r.count() >= 90).await;
     says.equal("values later", reader.values(partition)[60..].to_vec(), expected[..30].to_vec());
     says_ends.equal("end later", ends(says_ends, &mut *reader.source).await.of(partition), end + 30);
-    let says = Sentence("resuming with the mark of the record just before is no gap");
+    let says = Sentence("resuming with the mark of the record just before the offset causes no gap");
     let records = reader.records[&partition].clone();
     let mut again = Reader::broadcast(log).await;
     again.until_assigned(says).await;
@@ -118,7 +123,7 @@ async fn batches_are_contiguous(log: &impl LogHarness) {
     again.until(says, "reading", |r| r.ended.contains(&partition) || !r.gaps.is_empty()).await;
     says.equal("gaps", again.gaps, vec![]);
     says.equal("records", &again.records[&partition], &records[42..].to_vec());
-    let says = Sentence("resuming at the end waits for what comes");
+    let says = Sentence("after resuming from the end the source waits for new records");
     let mut waiting = Reader::broadcast(log).await;
     waiting.until_assigned(says).await;
     waiting.answer(says, partition, Resume { offset: end + 30, ..Resume::default() });
@@ -130,7 +135,7 @@ async fn batches_are_contiguous(log: &impl LogHarness) {
 }
 
 async fn holes_are_moved_over(log: &impl LogHarness) {
-    let says = Sentence("offsets may be missing (holes), and the batch moves over them");
+    let says = Sentence("offsets may be missing, and the batch skips such holes");
     let (partition, _) = fill(says, log, "a", 5).await;
     if !log.skip(partition).await {
         return;
@@ -156,7 +161,7 @@ async fn holes_are_moved_over(log: &impl LogHarness) {
 }
 
 async fn a_paused_partition_is_silent(log: &impl LogHarness) {
-    let says = Sentence("nothing of a paused partition is yielded until it is resumed");
+    let says = Sentence("the source yields nothing of a paused partition until it is resumed");
     let keys = keys(says, log).await;
     let (paused, _) = fill(says, log, &keys[0], 10).await;
     let (other, _) = fill(says, log, &keys[1], 10).await;
@@ -176,19 +181,19 @@ async fn a_paused_partition_is_silent(log: &impl LogHarness) {
     reader.listen(says).await;
     says.equal("records of it", reader.values(paused).len(), before);
     reader.source.resume(paused);
-    let says = Sentence("a resumed partition goes on where it was");
+    let says = Sentence("a resumed partition continues where it was paused");
     reader.until(says, "reading", |r| r.values(paused).len() >= before + 30).await;
     let expected: Vec<_> = (0..30).map(|i| format!("{} {i:03}", keys[0])).collect();
     says.equal("values", reader.values(paused)[before..].to_vec(), expected);
-    // Paused in the midst of what is there to be read.
+    // The partition is now paused while it has more records to read.
     fill(says, log, &keys[0], 200).await;
     let before = reader.count();
     reader.until(says, "reading", |r| r.count() > before).await;
     reader.source.pause(paused);
     let (seen, at_end) = (reader.values(paused).len(), reader.ended.contains(&paused));
     reader.listen(says).await;
-    let says = Sentence("nothing more of a partition is yielded once it is paused");
-    says.holds(at_end || reader.values(paused).len() == seen, "more of it is yielded");
+    let says = Sentence("the source yields nothing more of a partition after pause");
+    says.holds(at_end || reader.values(paused).len() == seen, "more records are yielded");
     reader.source.resume(paused);
     reader.settle(says).await;
     let all: Vec<_> = (0..200).map(|i| format!("{} {i:03}", keys[0])).collect();
@@ -202,7 +207,7 @@ async fn a_dropped_next_loses_nothing(log: &impl LogHarness) {
     let mut reader = Reader::broadcast(log).await;
     for round in 0..40 {
         send(says, log, &keys[round % keys.len()], &[&format!("{round}")]).await;
-        // Polled a few times without letting it wait, then dropped.
+        // Polls the future a few times without waiting, then drops it.
         for _ in 0..3 {
             let mut next = Box::pin(reader.source.next());
             let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(next.as_mut().poll(cx))).await;

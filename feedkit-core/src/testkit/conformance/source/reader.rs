@@ -1,4 +1,4 @@
-//! A source being tried.
+//! A source under test.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,12 +7,12 @@ use crate::testkit::conformance::log::LogHarness;
 use crate::testkit::conformance::sentence::Sentence;
 use crate::{EventSource, Offset, Partition};
 
-/// A source being tried, and what it has told.
+/// A source under test, and the events that it has yielded.
 pub(super) struct Reader<'l> {
     pub(super) log: &'l dyn LogHarness,
     pub(super) source: Box<dyn EventSource>,
     pub(super) assigned: BTreeMap<Partition, Assigned>,
-    /// Partitions that have been answered, and how far they are.
+    /// The partitions whose assignments were answered, and the next offset of each.
     pub(super) at: BTreeMap<Partition, Offset>,
     pub(super) records: BTreeMap<Partition, Vec<Record>>,
     pub(super) ended: BTreeSet<Partition>,
@@ -40,7 +40,7 @@ impl<'l> Reader<'l> {
         Reader::new(log, log.broadcast().await)
     }
 
-    /// Notes an event, and that it may come at all.
+    /// Records an event, and checks that the contract allows it now.
     pub(super) fn note(&mut self, says: Sentence, event: SourceEvent) {
         match event {
             SourceEvent::Assigned(assigned) => {
@@ -61,7 +61,10 @@ impl<'l> Reader<'l> {
             }
             SourceEvent::Gap(gap) => {
                 let known = self.at.remove(&gap.partition).is_some();
-                says.holds(known, format_args!("a gap of {} that is not read", gap.partition));
+                says.holds(
+                    known,
+                    format_args!("a gap of partition {}, which is not being read", gap.partition),
+                );
                 self.gaps.push(gap);
             }
         }
@@ -97,7 +100,7 @@ impl<'l> Reader<'l> {
         self.at.keys().chain(self.assigned.keys()).copied().collect()
     }
 
-    /// Answers all assignments from the beginning.
+    /// Answers all assignments with the beginning of the partition.
     pub(super) fn answer_all(&mut self) {
         for (partition, assigned) in std::mem::take(&mut self.assigned) {
             self.at.insert(partition, 0);
@@ -113,7 +116,7 @@ impl<'l> Reader<'l> {
         assigned.resume(resume);
     }
 
-    /// Takes events until `enough`.
+    /// Takes events until `enough` returns true.
     pub(super) async fn until(&mut self, says: Sentence, what: &str, enough: impl Fn(&Self) -> bool) {
         while !enough(self) {
             let event = says.ends(what, self.source.next()).await;
@@ -127,7 +130,8 @@ impl<'l> Reader<'l> {
         self.until(says, "waiting for all partitions", |r| r.held().len() == all).await;
     }
 
-    /// Answers everything from the beginning, and takes events until there are no more.
+    /// Answers every assignment with the beginning of the partition, and takes events until no more
+    /// come.
     pub(super) async fn settle(&mut self, says: Sentence) {
         loop {
             self.answer_all();
@@ -141,7 +145,7 @@ impl<'l> Reader<'l> {
         }
     }
 
-    /// Takes events, answering nothing, until there are no more.
+    /// Takes events without answering assignments until no more come.
     pub(super) async fn listen(&mut self, says: Sentence) {
         while let Ok(event) = tokio::time::timeout(self.log.quiet(), self.source.next()).await {
             let event = says.ok("next", event);
@@ -149,7 +153,7 @@ impl<'l> Reader<'l> {
         }
     }
 
-    /// The values read of a partition.
+    /// The values that were read from a partition.
     pub(super) fn values(&self, partition: Partition) -> Vec<String> {
         let of = |r: &Record| String::from_utf8_lossy(&r.value).into_owned();
         self.records.get(&partition).into_iter().flatten().map(of).collect()
