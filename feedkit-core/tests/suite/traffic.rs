@@ -88,7 +88,8 @@ fn rates_are_those_asked_for() {
     let in_hour = |i: &TrafficItem, h: u64| i.time.since(start).as_secs() / 3600 == h;
     let near = |got: f64, wanted: f64| assert!((got / wanted - 1.0).abs() < 0.15, "{got} for {wanted}");
 
-    // A quarter of the mean at the start, seven quarters twelve hours later; the half of the day between has the mean.
+    // A quarter of the mean at the start, seven quarters twelve hours later; the half of the day
+    // between has the mean.
     near(count(&|i| matches!(i.label, Label::Ordinary | Label::Repeat | Label::Malformed)), 1.2 * 43_200.0);
     near(count(&|i| in_hour(i, 0) && i.label == Label::Ordinary), 0.26 * 1.2 * 0.93 * 3600.0);
     // Ten times the rate altogether: nine times come from the farm.

@@ -13,17 +13,17 @@ use super::faults::faults;
 faults! {
     /// The faults of a [`MutantLimiter`].
     LimiterFault {
-        /// Takes a part of a cost that it refuses.
+        /// Takes part of a cost that it refuses.
         TakesPart,
-        /// Has one allowance for all keys.
+        /// Has one limit for all keys.
         OneKey,
-        /// Gives a time to wait for what will never be allowed.
+        /// Returns a time to wait for a cost that will never be allowed.
         PromisesTheImpossible,
-        /// Gives no time to wait.
+        /// Returns no time to wait.
         NoTimeToWait,
         /// Allows everything.
         AllowsAll,
-        /// Takes one, whatever the cost.
+        /// Takes one, regardless of the cost.
         IgnoresCost,
     }
 }
@@ -35,7 +35,7 @@ pub(crate) struct MutantLimiter {
 }
 
 impl MutantLimiter {
-    /// A limiter with this fault, that allows `limit` an hour.
+    /// Creates a limiter with this fault. It allows `limit` per hour.
     pub(crate) fn new(limit: NonZeroU32, fault: LimiterFault) -> Result<Self> {
         Ok(MutantLimiter { inner: LocalRateLimiter::new(limit, Duration::from_secs(3600))?, fault })
     }
@@ -70,9 +70,9 @@ faults! {
     TokenFault {
         /// Accepts a token that has expired.
         BelievesExpired,
-        /// Accepts a token by its beginning.
+        /// Accepts a token that only begins like a valid one.
         BelievesPrefix,
-        /// Accepts a token in any case.
+        /// Accepts a token in upper or lower case.
         BelievesAnyCase,
         /// Forgets the roles.
         ForgetsRoles,
@@ -87,7 +87,7 @@ pub(crate) struct MutantTokens {
 }
 
 impl MutantTokens {
-    /// A verifier with this fault, that knows one token.
+    /// Creates a verifier with this fault. It knows one token.
     pub(crate) fn new(good: &str, identity: Identity, fault: TokenFault) -> Self {
         MutantTokens { good: good.to_owned(), inner: StaticTokens::new([(good.to_owned(), identity)]), fault }
     }

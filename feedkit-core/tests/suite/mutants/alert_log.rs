@@ -23,7 +23,7 @@ faults! {
         LOG {
             /// Gives the lease to anyone.
             GivesLeaseTwice,
-            /// Keeps a lease for ever.
+            /// Never lets a lease expire.
             LeaseNeverRunsOut,
             /// Gives every owner the same epoch.
             EpochStays,
@@ -31,11 +31,11 @@ faults! {
             AcceptsStaleSteps,
             /// Writes snapshots under an older lease.
             AcceptsStaleSnapshots,
-            /// Does not prolong the lease.
+            /// Does not extend the lease.
             RenewsNothing,
             /// Does not give the lease back.
             ReleasesNothing,
-            /// Takes steps of any number.
+            /// Accepts steps of any number.
             AcceptsAnyNumber,
             /// Forgets the last step.
             LosesStep,
@@ -43,17 +43,17 @@ faults! {
             StepsBackwards,
             /// Forgets the watermarks.
             ForgetsWatermarks,
-            /// Keeps an alert twice.
+            /// Stores an alert twice.
             KeepsAlertTwice,
-            /// Keeps the later of two alerts of one id.
+            /// Keeps the later of two alerts with the same id.
             LastAlertWins,
             /// Recovers steps that the snapshot includes.
             KeepsOldSteps,
             /// Forgets the steps after a snapshot.
             SnapshotDropsAllSteps,
-            /// Keeps the first piece of a state.
+            /// Stores only the first piece of a state.
             KeepsFirstPiece,
-            /// Keeps a snapshot as far as it came before an error.
+            /// Stores the part of a snapshot that came before an error.
             KeepsBrokenSnapshots,
             /// Forgets exact states.
             LosesExactStates,
@@ -72,9 +72,9 @@ faults! {
             MarksAll,
             /// Publishes the newest first.
             OutboxBackwards,
-            /// Forgets where the notifications' log stood.
+            /// Forgets the positions in the notifications' log.
             ForgetsPublished,
-            /// Gives more rows than were asked for.
+            /// Returns more rows than the limit.
             OutboxWithoutLimit,
             /// Marks the rows and the positions in two transactions.
             MarkInTwo,
@@ -83,9 +83,9 @@ faults! {
         ALERTS {
             /// Lists the oldest alerts first.
             AlertsBackwards,
-            /// Begins a page of alerts with the last one seen.
+            /// Begins a page of alerts with the last one of the previous page.
             AlertsRepeat,
-            /// Gives more alerts than were asked for.
+            /// Returns more alerts than the limit.
             AlertsWithoutLimit,
         }
     }
@@ -109,11 +109,11 @@ struct Seen {
     latest: Vec<Notification>,
 }
 
-/// Makes an id that was raised before look like another.
+/// Changes an id that was raised before, so that it looks new.
 const AGAIN: char = '\u{1}';
 
 impl MutantAlertLog {
-    /// An alert log with this fault.
+    /// Creates an alert log with this fault.
     pub(crate) fn new(fault: AlertLogFault) -> Self {
         let seen = Seen { next_step: 1, ..Seen::default() };
         MutantAlertLog { inner: MemoryAlertLog::new(), fault, seen: Mutex::new(seen) }
@@ -127,7 +127,7 @@ impl MutantAlertLog {
         self.seen.lock()
     }
 
-    /// The lease to write under: the present one, where this fault takes any.
+    /// The lease to write under. With the fault that accepts any lease, it is the current one.
     fn lease(&self, lease: &Lease, lax: AlertLogFault) -> Lease {
         let takes_any = self.is(lax) || self.is(AlertLogFault::EpochStays);
         self.seen().lease.clone().filter(|_| takes_any).unwrap_or_else(|| lease.clone())
@@ -202,7 +202,7 @@ impl AlertLog for MutantAlertLog {
         }
         let lease = self.lease(lease, AlertLogFault::AcceptsStaleSteps);
         if self.is(AlertLogFault::StepInTwo) {
-            // The alerts come in a second transaction, which cannot be told from none if it does not come.
+            // The alerts are written in a second transaction, which a dropped call may never reach.
             let alerts = std::mem::take(&mut step.alerts);
             self.inner.step(&lease, &step).await?;
             tokio::task::yield_now().await;

@@ -14,27 +14,27 @@ use super::faults::faults;
 faults! {
     /// The faults of a [`MutantRule`].
     RuleFault {
-        /// Numbers its alerts itself.
+        /// Counts its alerts in their ids.
         CountsIds,
         /// Remembers something outside of its state.
         HiddenState,
         /// Does not save all of its state.
         SavesTooLittle,
-        /// Looks at another key than it said.
+        /// Uses another key than the one that it returned.
         FickleKey,
         /// Raises the same alert again and again.
         RaisesAgain,
     }
 }
 
-/// Tells of every tenth like of a post, with one fault.
+/// Raises an alert for every tenth like of a post, with one fault.
 pub(crate) struct MutantRule {
     fault: Option<RuleFault>,
     calls: AtomicU64,
     likes: AtomicU64,
 }
 
-/// How many likes a post has.
+/// The number of likes of a post.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Likes {
     saved: u64,
@@ -43,7 +43,7 @@ pub(crate) struct Likes {
 }
 
 impl MutantRule {
-    /// A rule with this fault, or a right one.
+    /// Creates a rule with this fault, or a correct one.
     pub(crate) fn new(fault: Option<RuleFault>) -> Self {
         MutantRule { fault, calls: AtomicU64::new(0), likes: AtomicU64::new(0) }
     }

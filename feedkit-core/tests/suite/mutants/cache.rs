@@ -15,17 +15,17 @@ use super::faults::faults;
 faults! {
     /// The faults of a [`MutantCache`].
     CacheFault {
-        /// Keeps answers for ever.
+        /// Never drops an answer.
         IgnoresTime,
         /// Keeps the first answer put under a key.
         KeepsFirst,
-        /// Keeps the time of the first answer put under a key.
+        /// Keeps the time to live of the first answer put under a key.
         KeepsFirstTime,
-        /// Tells keys apart by their first hundred bytes.
+        /// Compares only the first hundred bytes of keys.
         CutsKeys,
-        /// Does not tell upper and lower case apart.
+        /// Does not distinguish upper and lower case.
         FoldsCase,
-        /// Takes an empty answer for none.
+        /// Treats an empty answer as missing.
         LosesEmpty,
     }
 }
@@ -37,7 +37,7 @@ pub(crate) struct MutantCache {
 }
 
 impl MutantCache {
-    /// A cache with this fault.
+    /// Creates a cache with this fault.
     pub(crate) fn new(fault: CacheFault) -> Self {
         MutantCache { answers: Mutex::default(), fault }
     }

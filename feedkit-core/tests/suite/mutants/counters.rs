@@ -20,15 +20,15 @@ faults! {
         STORE {
             /// Counts each chunk twice.
             AppliesTwice,
-            /// Counts a chunk again that lies earlier in the entry being counted.
+            /// Counts a chunk again if it lies earlier in the current entry.
             IgnoresChunkNumber,
             /// Counts any earlier chunk again.
             CountsEarlierChunks,
-            /// Counts a chunk that lies further ahead.
+            /// Counts a later chunk.
             JumpsGaps,
             /// Counts chunks of another incarnation.
             IgnoresIncarnation,
-            /// Leaves out a chunk's last change.
+            /// Leaves out the last change of a chunk.
             LosesDelta,
             /// Has one fence for all partitions.
             OneFence,
@@ -36,32 +36,32 @@ faults! {
             FenceFirst,
             /// Counts before it moves the fence.
             CountsFirst,
-            /// Answers reads during a rebuild.
+            /// Answers queries during a rebuild.
             ReadsDuringRebuild,
-            /// Takes chunks during a rebuild.
+            /// Accepts chunks during a rebuild.
             AppliesDuringRebuild,
             /// Shows the old fence during a rebuild.
             FenceSurvivesRebuild,
-            /// Keeps old counts over a rebuild.
+            /// Keeps old counts across a rebuild.
             CountsSurviveRebuild,
-            /// Takes the token of a rebuild that was replaced.
+            /// Accepts the token of a rebuild that was replaced.
             TakesOldToken,
             /// Loses the scores when it is rebuilt.
             LoadsNoScores,
         }
         /// Faults that break [`Counts`].
         COUNTS {
-            /// Orders ties the other way round.
+            /// Orders posts with equal scores by descending ids.
             ReversesTies,
             /// Lists posts that have no likes.
             ListsWithoutLikes,
-            /// Gives more than asked for.
+            /// Returns more posts than the limit.
             IgnoresLimit,
             /// Forgets authors.
             ForgetsAuthors,
-            /// Leaves posts out that it does not know.
+            /// Leaves out unknown posts.
             LeavesOutUnknown,
-            /// Trends as of another time.
+            /// Computes trending scores for another time.
             TrendsInThePast,
         }
     }
@@ -85,7 +85,7 @@ struct Seen {
 }
 
 impl MutantCounters {
-    /// Counters with this fault.
+    /// Creates counters with this fault.
     pub(crate) fn new(fault: CounterFault) -> Self {
         MutantCounters { inner: MemoryCounters::default(), fault, seen: Mutex::default() }
     }

@@ -1,12 +1,12 @@
 //! Enums of faults.
 
-/// Declares an enum of faults. It also declares the list `ALL`, or a list of faults for each suite that must reject
-/// them.
+/// Declares an enum of faults. It also declares the list `ALL`, or a list of faults for each suite
+/// that must reject them.
 macro_rules! faults {
     ($(#[$doc:meta])* $name:ident { $($(#[$fault_doc:meta])* $fault:ident,)* }) => {
         $crate::mutants::faults::faults! {
             $(#[$doc])* $name {
-                /// All of them.
+                /// All faults.
                 ALL { $($(#[$fault_doc])* $fault,)* }
             }
         }

@@ -17,21 +17,21 @@ use super::faults::faults;
 faults! {
     /// The faults of a [`MutantFollower`].
     FollowerFault {
-        /// Counts what it has been given before.
+        /// Counts entries that it has received before.
         CountsAgain,
-        /// Passes a run over when any of it was given before.
+        /// Skips a whole run if it has received a part of it before.
         SkipsTooMuch,
-        /// Goes on where something is missing.
+        /// Accepts a run after a gap.
         JumpsGaps,
         /// Stores its position before it counts.
         PositionFirst,
         /// Counts before it stores its position.
         CountsFirst,
-        /// Wants an offset that it has behind it.
+        /// Returns an offset that it has already applied.
         WantsTooEarly,
-        /// Forgets its position when it is rebuilt.
+        /// Forgets its position at a rebuild.
         RebuildForgetsPosition,
-        /// Keeps its old counts when it is rebuilt.
+        /// Keeps its old counts at a rebuild.
         RebuildKeepsCounts,
     }
 }
@@ -40,17 +40,17 @@ faults! {
 pub(crate) struct MutantFollower {
     inner: Tally,
     fault: FollowerFault,
-    /// What is counted besides.
+    /// Additional counts.
     more: Mutex<BTreeMap<(String, String), i64>>,
 }
 
 impl MutantFollower {
-    /// A follower with this fault.
+    /// Creates a follower with this fault.
     pub(crate) fn new(fault: FollowerFault) -> Self {
         MutantFollower { inner: Tally::new(), fault, more: Mutex::default() }
     }
 
-    /// Net counts by post and kind; those that come to nothing are left out.
+    /// Net counts by post and kind, without counts of zero.
     pub(crate) fn counts(&self) -> BTreeMap<(String, String), i64> {
         let mut counts = self.inner.counts();
         let more = self.more.lock();

@@ -19,33 +19,33 @@ use super::faults::faults;
 faults! {
     /// The faults of a [`MutantHistory`].
     HistoryFault {
-        /// Commits under an epoch that is over.
+        /// Accepts a commit with an older epoch.
         AcceptsOldEpoch,
-        /// Commits under an epoch that was never given.
+        /// Accepts a commit with an epoch that was never given.
         AcceptsFutureEpoch,
-        /// Keeps the epoch at a claim.
+        /// Does not increase the epoch at a claim.
         EpochStays,
-        /// Raises the epoch when it is only asked.
+        /// Increases the epoch when `claimed` is called.
         AskingClaims,
-        /// Serves any consumer group.
+        /// Accepts any consumer group.
         AcceptsAnyGroup,
         /// Writes no journal entry for a batch without effects.
         SkipsEmptyEntries,
-        /// Counts a like of somebody who likes the post already.
+        /// Counts a like of a user who already likes the post.
         CountsRepeatedLikes,
-        /// Keeps an event again whose identity it has.
+        /// Stores an event again although its id and user are stored.
         KeepsRepeats,
-        /// Takes another user's event of the same id for a repeat.
+        /// Treats an event of another user with the same id as a duplicate.
         IdentityById,
-        /// Moves the position on an error.
+        /// Moves the position although the commit fails.
         MovesOnError,
-        /// Takes a batch that begins further ahead.
+        /// Accepts a batch that begins after the stored position.
         JumpsGaps,
-        /// Takes a batch again that it has committed.
+        /// Accepts a batch that it has already committed.
         TakesItTwice,
-        /// Keeps events first, and moves the position in a second transaction.
+        /// Stores the events first, and moves the position in a second transaction.
         CommitsInTwo,
-        /// Does not count the rejected.
+        /// Does not count rejected records.
         MiscountsRejected,
         /// Forgets whether the log was at its end.
         ForgetsAtEnd,
@@ -55,23 +55,23 @@ faults! {
         ForgetsLog,
         /// Reads the journal backwards.
         JournalBackwards,
-        /// Reads the journal always from its beginning.
+        /// Always reads the journal from its beginning.
         JournalFromStart,
         /// Reads more of the journal than fits.
         JournalUnlimited,
         /// Reads nothing of the journal when the first entry does not fit.
         JournalStarves,
-        /// Says in a snapshot that it is further than it is.
+        /// Returns a snapshot with positions that are too high.
         SnapshotAhead,
-        /// Leaves a post out of a snapshot.
+        /// Leaves out a post in a snapshot.
         SnapshotLosesPost,
         /// Forgets authors in a snapshot.
         SnapshotLosesAuthors,
         /// Drops journal entries that a follower needs.
         DropsNeededJournal,
-        /// Has another incarnation each time.
+        /// Returns another incarnation at each call.
         IncarnationChanges,
-        /// Accepts a gap without moving.
+        /// Accepts a gap without moving the position.
         GapMovesNothing,
     }
 }
@@ -83,12 +83,12 @@ pub(crate) struct MutantHistory {
     ids: Mutex<HashSet<EventId>>,
     made: AtomicU64,
     retained: AtomicBool,
-    /// The position as it was before a commit that is under way in two steps.
+    /// The position before a commit that runs in two steps.
     stale: Mutex<Option<Claim>>,
 }
 
 impl MutantHistory {
-    /// A history with this fault.
+    /// Creates a history with this fault.
     pub(crate) fn new(fault: HistoryFault) -> Self {
         let likes = match fault {
             HistoryFault::CountsRepeatedLikes => LikePolicy::Every,
@@ -116,7 +116,7 @@ impl MutantHistory {
         u128::from(self.made.fetch_add(1, Ordering::SeqCst))
     }
 
-    /// Removes events whose ids were seen; how many.
+    /// Removes events whose ids were seen. Returns how many.
     fn remove_known_ids(&self, batch: &mut CommitBatch) -> u64 {
         let mut ids = self.ids.lock();
         let before = batch.events.len();

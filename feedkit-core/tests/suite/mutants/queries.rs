@@ -17,39 +17,39 @@ faults! {
     QueryFault {
         /// Faults that break [`Queries`].
         QUERIES {
-            /// Fails about a post that nobody has heard of.
+            /// Fails for an unknown post.
             UnknownPostFails,
-            /// Knows no post without counts.
+            /// Leaves out posts without counts.
             ForgetsIdlePosts,
             /// Forgets authors.
             ForgetsAuthors,
-            /// Orders ties the other way round.
+            /// Orders posts with equal scores by descending ids.
             ReversesTies,
-            /// Gives more than asked for.
+            /// Returns more items than the limit.
             IgnoresLimit,
-            /// Ranks over all time when asked for a window.
+            /// Ignores `since`.
             IgnoresSince,
-            /// Leaves the window's first hour out.
+            /// Leaves out the first hour of the window.
             SinceNextHour,
-            /// Trends as of another time.
+            /// Computes trending scores for another time.
             TrendsInThePast,
-            /// Has the bucket at the end too.
+            /// Includes the bucket at the end.
             ActivityToInclusive,
-            /// Has the bucket that only overlaps the start too.
+            /// Includes the bucket that only overlaps the start.
             ActivityFromWithin,
-            /// Has empty buckets.
+            /// Includes empty buckets.
             ActivityWithEmpty,
-            /// Has the newest bucket first.
+            /// Returns the newest bucket first.
             ActivityBackwards,
-            /// Has comments oldest first.
+            /// Returns the oldest comment first.
             CommentsBackwards,
             /// Pages comments by time alone.
             CommentsByTime,
-            /// Begins a page of comments with the last one seen.
+            /// Begins a page of comments with the last one of the previous page.
             CommentsRepeat,
-            /// Answers likes in an order of its own.
+            /// Returns liked posts in another order than the given one.
             LikedSorted,
-            /// Says that everybody likes what anybody likes.
+            /// Returns the posts that any user likes.
             LikedByAnyone,
         }
         /// Faults that break [`Inspect`].
@@ -58,11 +58,11 @@ faults! {
             RejectedByOffset,
             /// Forgets the rejected bytes.
             RejectedWithoutValue,
-            /// Finds differences where there are none.
+            /// Reports a difference although there is none.
             VerifyCriesWolf,
             /// Forgets the field at fault.
             RejectedWithoutField,
-            /// Recounts nothing.
+            /// Does not count the raw events.
             VerifyLooksAtNothing,
         }
     }
@@ -75,7 +75,7 @@ pub(crate) struct MutantQueries {
 }
 
 impl MutantQueries {
-    /// A correct history, and queries on it that have this fault.
+    /// Creates a correct history, and queries on it with this fault.
     pub(crate) fn with_history(fault: QueryFault) -> (Arc<MemoryHistory>, Self) {
         let inner = Arc::new(MemoryHistory::new());
         (Arc::clone(&inner), MutantQueries { inner, fault })

@@ -230,7 +230,7 @@ fn follower() {
     reject(FollowerFault::ALL, async |fault| conformance::follower(&BrokenTallies(fault)).await);
 }
 
-/// Effects of seeded traffic, in the order of time.
+/// The effects of seeded traffic, ordered by time.
 fn effects() -> Vec<Effect> {
     let config = TrafficOptions::default().count(5_000);
     let mut model = Model::new(JsonCodec::default(), 1);
@@ -294,7 +294,7 @@ fn alert_rules_that_take_too_much() {
     });
 }
 
-/// A codec whose events have another id each time.
+/// A codec that gives events another id at each call.
 struct Fickle(std::sync::atomic::AtomicU64);
 
 impl Codec for Fickle {

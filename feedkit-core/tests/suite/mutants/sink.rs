@@ -14,23 +14,23 @@ faults! {
     SinkFault {
         /// Writes a batch in the opposite order.
         Reorders,
-        /// Gives an outcome too few.
+        /// Returns one outcome too few.
         LosesOutcome,
-        /// Gives the outcomes in the opposite order.
+        /// Returns the outcomes in the opposite order.
         OutcomesReversed,
-        /// Acknowledges the record's own offset instead of the next.
+        /// Acknowledges the offset of the record instead of the next one.
         PositionOfRecord,
         /// Acknowledges a record that it did not write.
         LosesRecord,
         /// Writes a record twice.
         WritesTwice,
-        /// Spreads records of one key.
+        /// Writes records with the same key to several partitions.
         IgnoresKeys,
         /// Changes long records.
         CutsValues,
         /// Writes something for an empty batch.
         EmptyBatchWrites,
-        /// Takes only valid text.
+        /// Accepts only valid text.
         ChangesBytes,
         /// Writes a record in parts.
         WritesInParts,
@@ -44,7 +44,7 @@ pub(crate) struct MutantSink {
 }
 
 impl MutantSink {
-    /// A sink with this fault, that writes to `log`.
+    /// Creates a sink with this fault. It writes to `log`.
     pub(crate) fn new(log: MemoryLog, fault: SinkFault) -> Self {
         MutantSink { inner: log, fault }
     }
@@ -56,7 +56,7 @@ impl EventSink for MutantSink {
         match self.fault {
             SinkFault::Reorders => batch.reverse(),
             SinkFault::IgnoresKeys => {
-                // Keys still come back, but decide nothing.
+                // The records keep their keys, but the keys do not determine the partition.
                 let mut outcomes = Vec::new();
                 for record in batch {
                     let partition = feedkit_core::Partition(outcomes.len() as u32 / 2 % 3);

@@ -14,15 +14,15 @@ use super::faults::faults;
 faults! {
     /// The faults of a [`MutantSource`].
     SourceFault {
-        /// Reads before it was told where from.
+        /// Reads before the assignment is answered.
         ReadsUnanswered,
-        /// Reads from the beginning, wherever it is to resume.
+        /// Reads from the beginning, regardless of the answer.
         IgnoresOffset,
-        /// Does not look at the last record known.
+        /// Does not compare the last known record.
         IgnoresMark,
-        /// Does not look at the log's incarnation.
+        /// Does not compare the incarnation of the log.
         IgnoresIncarnation,
-        /// Reads where nobody answered.
+        /// Reads a partition whose assignment was dropped without an answer.
         ReadsUnwanted,
         /// Leaves holes between batches.
         LeavesHoles,
@@ -30,31 +30,31 @@ faults! {
         LosesRecord,
         /// Yields records in the opposite order.
         RecordsBackwards,
-        /// Never says that it is at the end.
+        /// Never reports the end of a partition.
         NeverAtEnd,
-        /// Says an end that is not.
+        /// Reports a wrong end of the log.
         EndsShort,
-        /// Yields a batch of what was revoked.
+        /// Yields a batch of a revoked partition.
         YieldsAfterRevoke,
         /// Does not wait for guards.
         DropsGuards,
-        /// Does not tell of losses.
+        /// Does not report lost partitions.
         HidesLoss,
-        /// Holds everything for ever.
+        /// Claims to hold every partition.
         HoldsForEver,
-        /// Holds nothing.
+        /// Claims to hold no partition.
         HoldsNothing,
-        /// Says nothing of gaps.
+        /// Does not report gaps.
         HidesGaps,
-        /// Tells of a gap twice.
+        /// Reports a gap twice.
         GapTwice,
-        /// Mistakes the reason of a gap.
+        /// Reports a wrong reason of a gap.
         MistakesGaps,
-        /// Reads on though paused.
+        /// Yields records of a paused partition.
         IgnoresPause,
-        /// Stays paused.
+        /// Does not resume a paused partition.
         IgnoresResume,
-        /// Pauses what is not assigned.
+        /// Pauses a partition that is not assigned.
         PausesUnassigned,
         /// Loses an event when `next` is dropped.
         LosesOnCancel,
@@ -65,15 +65,16 @@ faults! {
 pub(crate) struct MutantSource {
     inner: MemoryReader,
     fault: SourceFault,
-    /// Assignments not passed on yet, with the answers that are waited for.
+    /// The assignments of the inner source that are not answered yet, with the receivers of the
+    /// answers.
     asked: Vec<(Assigned, oneshot::Receiver<Resume>)>,
-    /// What comes before anything else.
+    /// The events to yield before any other.
     first: VecDeque<SourceEvent>,
     paused: Vec<Partition>,
 }
 
 impl MutantSource {
-    /// A source with this fault, that reads as `reader` does.
+    /// Creates a source with this fault. Otherwise it reads like `reader`.
     pub(crate) fn new(reader: MemoryReader, fault: SourceFault) -> Self {
         MutantSource { inner: reader, fault, asked: Vec::new(), first: VecDeque::new(), paused: Vec::new() }
     }
@@ -82,7 +83,7 @@ impl MutantSource {
         self.fault == fault
     }
 
-    /// Passes answers on that have come, changed as the fault wants it.
+    /// Passes on the answers that have arrived, changed by the fault.
     fn pass_on(&mut self) {
         let mut waiting = Vec::new();
         for (assigned, mut answer) in std::mem::take(&mut self.asked) {
