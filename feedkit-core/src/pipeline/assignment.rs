@@ -12,11 +12,11 @@ use crate::{Error, Offset, Partition, Positions, Result};
 
 /// What a worker asks of the loop that owns the source.
 pub(super) enum Request {
-    /// Reads the partition again: the inbox has room.
+    /// Resume the partition, because the inbox has room again.
     Resume(Partition),
-    /// Asks whether the partition is still assigned to this pipeline.
+    /// Ask whether the partition is still assigned to this pipeline.
     StillHeld(Partition, oneshot::Sender<Result<bool>>),
-    /// Asks where all partitions of the log end now.
+    /// Ask for the current end of every partition of the log.
     Ends(oneshot::Sender<Result<Positions>>),
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Assignment {
 }
 
 impl Assignment {
-    /// Claims the partition, however long that takes.
+    /// Claims the partition. Tries again until it succeeds.
     pub(super) async fn claim(&self) -> Result<Claim> {
         let partition = self.place.partition;
         let mut waits = self.shared.config.backoff.waits();
@@ -52,7 +52,7 @@ impl Assignment {
         }
     }
 
-    /// Where all partitions of the log end now.
+    /// The current end of every partition of the log.
     pub(super) async fn ends(&self) -> Result<Positions> {
         self.ask(Request::Ends).await?
     }
@@ -63,7 +63,7 @@ impl Assignment {
         self.ask(|reply| Request::StillHeld(self.place.partition, reply)).await
     }
 
-    /// Has the partition read again. If the loop has ended, this worker ends too.
+    /// Asks the loop to resume the partition. If the loop has ended, this worker ends too.
     pub(super) fn resume(&self) {
         let _ = self.requests.send(Request::Resume(self.place.partition));
     }
@@ -93,7 +93,7 @@ impl Assignment {
         }
     }
 
-    /// Shows that the partition is at work, and stands at `position`.
+    /// Shows that the partition is running, and that its position is `position`.
     pub(super) fn running(&self, position: Offset) {
         self.shared.show(self.place.partition, |status| {
             status.position = position;
@@ -101,7 +101,7 @@ impl Assignment {
         });
     }
 
-    /// Shows that the partition waits for older ones. Whether that is new.
+    /// Shows that the partition waits for older ones. Returns whether this is a change.
     pub(super) fn waiting(&self) -> bool {
         let mut is_new = false;
         self.shared.show(self.place.partition, |status| {
@@ -111,7 +111,7 @@ impl Assignment {
         is_new
     }
 
-    /// Shows a failure that is going to be tried again.
+    /// Shows a failure. The call will be repeated.
     pub(super) fn trouble(&self, error: &Error) {
         tracing::warn!(partition = self.place.partition.0, %error, "trying again");
         self.shared.show(self.place.partition, |status| status.go_on(PartitionState::Retrying(error.into())));

@@ -1,4 +1,4 @@
-//! Putting a pipeline together.
+//! Building a pipeline.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::shared::Shared;
 use super::status::PipelineStatus;
 use crate::{Clock, Codec, EventSource, Follower, History, JsonCodec, SystemClock};
 
-/// Puts a [`Pipeline`] together.
+/// Builds a [`Pipeline`].
 pub struct PipelineBuilder {
     source: Box<dyn EventSource>,
     history: Arc<dyn History>,
@@ -22,7 +22,7 @@ pub struct PipelineBuilder {
 }
 
 impl Pipeline {
-    /// Begins with what every pipeline needs.
+    /// Starts with the parts that every pipeline needs.
     pub fn builder(source: impl EventSource + 'static, history: Arc<dyn History>) -> PipelineBuilder {
         PipelineBuilder {
             source: Box::new(source),
@@ -36,7 +36,8 @@ impl Pipeline {
 }
 
 impl PipelineBuilder {
-    /// Adds a follower. [`build`](PipelineBuilder::build) refuses two followers of one name.
+    /// Adds a follower. Each follower needs a different name, which
+    /// [`build`](PipelineBuilder::build) checks.
     pub fn follower(mut self, follower: impl Follower) -> Self {
         self.followers.push(Arc::new(follower));
         self
@@ -48,7 +49,7 @@ impl PipelineBuilder {
         self
     }
 
-    /// Takes the time from `clock` instead of the system.
+    /// Uses `clock` instead of the system clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
@@ -60,11 +61,12 @@ impl PipelineBuilder {
         self
     }
 
-    /// The pipeline, ready to run.
+    /// Creates the pipeline, ready to run.
     ///
     /// # Panics
     ///
-    /// When two followers have one name: the pipeline could not tell their positions apart.
+    /// Panics if two followers have the same name, because their positions would be stored under
+    /// the same name.
     pub fn build(self) -> Pipeline {
         let mut status = PipelineStatus::default();
         for follower in &self.followers {

@@ -1,4 +1,4 @@
-//! Committing a batch until it is settled: committed, or no longer ours.
+//! Commits a batch, until it is committed or belongs to another process.
 
 use std::sync::Arc;
 
@@ -10,19 +10,20 @@ use crate::failpoint::{self, stage};
 use crate::history::{Claim, CommitBatch, CommitCounts, Committed, History, JournalRead, Rejected};
 use crate::{Error, ErrorKind, JsonCodec, Offset, Result, Timestamp};
 
-/// Commits `batch`, and tries again while that may help. Calls `trouble` for each failed attempt.
+/// Commits `batch`, and tries again as long as the error may pass. Calls `trouble` for each failed
+/// attempt.
 ///
-/// A batch that the history cannot store is halved until the record at fault is alone. That record
-/// is rejected. So the result is one entry or several, in order.
+/// If the history cannot store a batch, the batch is halved until the record at fault is alone.
+/// That record is rejected. The result is therefore one entry or several, in order.
 ///
 /// # Errors
 ///
-/// `Fenced` and `Gap`: the partition stands elsewhere, or belongs to another process. Any other
+/// `Fenced` and `Gap`: the partition has another position, or belongs to another process. Any other
 /// error needs a person.
 ///
 /// # Cancellation
 ///
-/// Commits that are settled stay. The rest is as after a crash.
+/// Finished commits stay. The outcome of a running commit is uncertain, as after a crash.
 pub(super) async fn commit(
     history: &dyn History,
     batch: Arc<CommitBatch>,
@@ -30,7 +31,7 @@ pub(super) async fn commit(
     mut trouble: impl FnMut(&Error),
 ) -> Result<Vec<Committed>> {
     let mut done = Vec::with_capacity(1);
-    // A stack of the batches that are not committed yet, the first one on top.
+    // A stack of the batches that are not committed yet. The next one is on top.
     let mut todo = vec![batch];
     let mut waits = backoff.waits();
     while let Some(batch) = todo.pop() {
@@ -97,7 +98,7 @@ async fn settled(history: &dyn History, batch: &CommitBatch) -> Result<Option<Co
                     ))
                 })?;
             let counts = CommitCounts {
-                // It is no longer known which of them were repeats.
+                // The journal does not tell which of the events were duplicates.
                 accepted: batch.events.len() as u64,
                 duplicates: 0,
                 rejected: batch.rejected.len() as u64,
@@ -111,7 +112,7 @@ async fn settled(history: &dyn History, batch: &CommitBatch) -> Result<Option<Co
     }
 }
 
-/// The rest of a batch after another claim, whose position lies in the batch.
+/// The rest of a batch after a new claim whose position lies inside the batch.
 pub(super) fn rest(batch: &CommitBatch, claim: &Claim, now: Timestamp) -> CommitBatch {
     CommitBatch { epoch: claim.epoch, now, ..part(batch, claim.position, batch.to) }
 }
@@ -131,8 +132,8 @@ fn part(batch: &CommitBatch, from: Offset, to: Offset) -> CommitBatch {
 }
 
 /// Halves a batch that cannot be stored. A single event becomes a rejected record. A single
-/// rejected record is kept without its value. If the history cannot store even that, no record is
-/// at fault.
+/// rejected record is stored without its value. If the history cannot store even that, the record
+/// is not at fault.
 fn split(batch: &CommitBatch, error: &Error) -> Result<Vec<CommitBatch>> {
     let CommitBatch { from, to, .. } = *batch;
     let mut offsets: Vec<_> = batch.events.iter().map(|e| e.offset).collect();

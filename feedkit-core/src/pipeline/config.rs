@@ -11,18 +11,18 @@ use crate::history::RetentionPolicy;
 pub struct PipelineConfig {
     /// The consumer group. A history belongs to one group.
     pub group: String,
-    /// Maximum records in one commit. A batch that the source yields larger is not split.
+    /// Maximum records in one commit. If the source yields a larger batch, the batch is not split.
     pub max_batch: usize,
-    /// Maximum commits under way at once over all partitions, from decoding to the history's
-    /// answer; at least one. Records that come meanwhile wait as they were read, and then go into
-    /// one commit. A limit above what the history can do side by side only takes memory. With a
-    /// limit too low, the history idles while commits wait for its disk or the network.
+    /// Maximum commits at the same time over all partitions, from decoding to the history's answer.
+    /// At least one. Records that arrive meanwhile wait undecoded, and then go into one commit. If
+    /// the limit is higher than the history can process at the same time, it only costs memory. If
+    /// it is too low, the history is idle while commits wait for the disk or the network.
     pub max_commits: usize,
     /// Whether the log may get more partitions later. Keys then move to other partitions. To keep
-    /// the order of each key, a new partition waits until the older partitions are read up to where
-    /// they ended when its first record was read. The older partitions are those with a commit when
-    /// the new one was claimed. If the new one had no record then, they are those with a commit
-    /// when its first record was read.
+    /// the order of each key, a new partition waits for the older ones. It waits until they are
+    /// read up to the offsets at which they ended when its first record was read. The older
+    /// partitions are those that had a commit when the new one was claimed. If the new one had no
+    /// record then, they are those that had a commit when its first record was read.
     pub partitions_may_grow: bool,
     /// About how many effects to keep in memory for each follower and partition.
     pub feed_effects: usize,
@@ -30,7 +30,7 @@ pub struct PipelineConfig {
     pub backoff: Backoff,
     /// How long a shutdown waits for commits, and then for followers.
     pub shutdown_deadline: Duration,
-    /// What the history drops, and how often it looks. `None` keeps everything.
+    /// What the history drops, and how often it checks. `None` keeps everything.
     pub retention: Option<(RetentionPolicy, Duration)>,
 }
 

@@ -1,4 +1,4 @@
-//! Keeps a counter store in step with the history.
+//! The follower that keeps a counter store up to date with the history.
 
 use std::sync::Arc;
 
@@ -13,23 +13,24 @@ use crate::journal::JournalEntry;
 use crate::trending::Trending;
 use crate::{Error, Offset, Partition, Result};
 
-/// How many posts a rebuild writes at once.
+/// How many posts a rebuild loads at once.
 const LOAD: usize = 1000;
 
-/// Applies the journal to a [`CounterStore`], fenced by position and chunk. Rebuilds the store from
-/// the history when the store has lost its data, or holds the data of another history.
+/// Applies the journal to a [`CounterStore`]. The fence of each partition, a position and a chunk,
+/// ensures that each chunk is counted once. The follower rebuilds the store from the history if the
+/// store has lost its data, or contains the data of another history.
 #[derive(Debug)]
 pub struct CounterFollower<C, H> {
     name: String,
     counters: C,
     history: H,
     trending: Trending,
-    /// The history's incarnation when a position was last asked for.
+    /// The history's incarnation at the last query of a position.
     incarnation: Mutex<Option<u128>>,
 }
 
 impl<C: CounterStore, H: History> CounterFollower<C, H> {
-    /// Follows `history` into `counters`.
+    /// Creates a follower that applies the journal of `history` to `counters`.
     pub fn new(name: impl Into<String>, counters: C, history: H, trending: Trending) -> Self {
         CounterFollower { name: name.into(), counters, history, trending, incarnation: Mutex::default() }
     }
@@ -53,8 +54,8 @@ impl<C: CounterStore, H: History> Follower for CounterFollower<C, H> {
         let rebuild = |why: &str| Ok(FollowerPosition::Rebuild(why.to_owned()));
         let incarnation = self.history.incarnation().await?;
         self.know(incarnation);
-        // Nothing is counted yet. (After an unfinished rebuild the store refuses the first chunk,
-        // which asks for another rebuild.)
+        // Nothing is counted yet. After an unfinished rebuild the store refuses the first chunk,
+        // which causes another rebuild.
         let Some(fence) = self.counters.fence(partition).await? else { return Ok(FollowerPosition::At(0)) };
         if fence.incarnation != incarnation {
             return rebuild("the counts belong to another incarnation of the history");
@@ -66,8 +67,8 @@ impl<C: CounterStore, H: History> Follower for CounterFollower<C, H> {
     }
 
     async fn apply(&self, partition: Partition, entries: &[Arc<JournalEntry>]) -> Result<Offset> {
-        // The history is not asked for every run. When it was replaced, the next look at a position
-        // notices, and the counts are loaded from the new one.
+        // The history is not asked at every run. If it was replaced, the next query of a position
+        // finds out, and the counts are loaded from the new history.
         let known = *self.known();
         let incarnation = match known {
             Some(incarnation) => incarnation,

@@ -18,11 +18,11 @@ use crate::codec::Place;
 use crate::source::{Assigned, RevokeGuard, SourceEvent};
 use crate::{Error, EventSource, Partition, Result};
 
-/// After a failure, how long the source may be silent before it is asked whether it can be read. On
-/// a quiet log nothing else would tell.
+/// How long the source may be silent after a failure before the loop asks whether it can be read.
+/// If the log has no new records, nothing else shows that the source works again.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// Reads the source until `shutdown` is cancelled, or until nothing can go on.
+/// Reads the source until `shutdown` is cancelled, or until the pipeline cannot continue.
 pub(super) async fn dispatch(
     source: &mut dyn EventSource,
     shared: &Arc<Shared>,
@@ -81,7 +81,7 @@ pub(super) async fn dispatch(
             }
         }
     };
-    // A worker that waits for an answer of this loop would not see that it is to end.
+    // A worker that waits for an answer of this loop would not notice that it should end.
     drop(asked);
     dispatcher.finish().await;
     outcome
@@ -161,7 +161,8 @@ impl Dispatcher {
         }
     }
 
-    /// Handles the end of a worker. An error that concerns only its partition stops only that.
+    /// Handles the end of a worker. An error that concerns only its partition stops only that
+    /// partition.
     fn ended(
         &mut self,
         source: &mut dyn EventSource,
@@ -170,7 +171,7 @@ impl Dispatcher {
         let (partition, inbox, outcome) =
             ended.map_err(|e| Error::fatal(format!("a partition's worker failed: {e}")).with_source(e))?;
         let Err(error) = outcome else { return Ok(()) };
-        // Meanwhile the partition may have been assigned anew, to another worker.
+        // The partition may have been assigned again meanwhile, to another worker.
         if self.held.get(&partition).is_some_and(|held| Arc::ptr_eq(&held.inbox, &inbox)) {
             source.pause(partition);
             self.release(partition, None);
@@ -182,7 +183,7 @@ impl Dispatcher {
         Err(error.context(format!("partition {partition}")))
     }
 
-    /// Lets the workers end after the commit under way, and cuts off those that take too long.
+    /// Lets the workers finish their current commits, and aborts those that take too long.
     async fn finish(mut self) {
         for held in self.held.values() {
             held.inbox.close(None);

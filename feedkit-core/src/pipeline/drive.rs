@@ -1,4 +1,5 @@
-//! Drives one follower: from memory when it keeps up, from the journal when it does not.
+//! Drives one follower: with entries from memory if it keeps up, and from the journal if it does
+//! not.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,15 +19,15 @@ use crate::follower::{Follower, FollowerPosition, Scope};
 use crate::history::History;
 use crate::{ErrorKind, Offset, Partition, Result};
 
-/// How often a follower is ticked, a follower on standby is asked again, and commits of other
-/// processes are looked for.
+/// How often to tick a follower, to ask a follower on standby again, and to look for commits of
+/// other processes.
 const TICK: Duration = Duration::from_secs(1);
-/// How often a follower is ticked while it has nothing more to take and has not stored all that it
-/// was handed. It is not ticked after every round: a tick asks where each partition stands, and new
-/// entries wait meanwhile.
+/// How often to tick a follower that has a buffer to store, while there are no further entries. It
+/// is not ticked after every round: a tick asks for the position of each partition, and new entries
+/// wait meanwhile.
 const HELD: Duration = Duration::from_millis(50);
 
-/// How many times a follower may refuse what follows on the position that it gives.
+/// How many times in a row a follower may refuse the entries at the position that it gave.
 const REFUSALS: u32 = 3;
 
 /// How many positions to ask for at once.
@@ -41,18 +42,19 @@ pub(super) struct Driver {
     pub(super) report: Report,
 }
 
-/// Where a follower stands with one partition.
+/// What is known about a follower's position in one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cursor {
-    /// The follower has to be asked.
+    /// The position is unknown. The follower must be asked.
     Unknown,
     At(Offset),
     Standby,
 }
 
 impl Driver {
-    /// Runs until `stop` is cancelled, then catches up with what is committed, and closes the
-    /// follower. An error that stops the follower is shown in the status; it stops nothing else.
+    /// Runs until `stop` is cancelled. Then it applies the rest of the committed entries, and
+    /// closes the follower. The status shows an error that stops the follower. Such an error stops
+    /// nothing else.
     pub(super) async fn run(self, stop: CancellationToken) {
         let _shown = ShowPanic(self.report.clone());
         let mut drive = Drive {
@@ -79,9 +81,9 @@ struct Drive {
     driver: Driver,
     cursors: BTreeMap<Partition, Cursor>,
     waits: Waits,
-    /// Where the follower refused the entries that follow, and how many times in a row.
+    /// Where the follower refused the next entries, and how many times in a row.
     refused: BTreeMap<Partition, (Offset, u32)>,
-    /// When the history was last told where the follower stands.
+    /// When the follower's position was last noted in the history.
     noted: Option<Instant>,
 }
 
@@ -90,8 +92,8 @@ impl Drive {
         let (mut ticked, mut looked) = (Instant::now(), Instant::now());
         loop {
             let stopping = stop.is_cancelled();
-            // Before the round, so that the round hands over what is found. Also while the follower
-            // is busy.
+            // This comes before the round, so that the round hands over what is found, even if the
+            // follower is always busy.
             if self.driver.feed.take_look() || looked.elapsed() >= TICK {
                 self.look_for_foreign_commits().await;
                 looked = Instant::now();
@@ -133,7 +135,7 @@ impl Drive {
         }
     }
 
-    /// How long after a tick the next one is due.
+    /// How long to wait after a tick until the next one.
     fn pace(&self, progress: bool) -> Duration {
         match !progress && self.driver.report.holds() {
             true => HELD,
@@ -141,8 +143,8 @@ impl Drive {
         }
     }
 
-    /// Hands over one run of each partition, all at the same time: while one waits for its store,
-    /// the others go on. Whether there was anything to hand over.
+    /// Hands over one run of entries of each partition, all at the same time. While one waits for
+    /// its store, the others continue. Returns whether there was anything to hand over.
     async fn round(&mut self) -> Result<bool> {
         let (mut progress, mut failed) = (false, None);
         let mut due = Vec::new();
@@ -162,7 +164,7 @@ impl Drive {
         let Driver { follower, feed, history, .. } = &self.driver;
         let turns =
             due.into_iter().map(|(partition, at)| hand_over(&**follower, feed, &**history, partition, at));
-        // The successes come first: a failure may clear all positions.
+        // The successes come first, because a failure may clear all positions.
         let (taken, others): (Vec<_>, Vec<_>) =
             join_all(turns).await.into_iter().partition(|h| matches!(h, Handed::Taken(..)));
         for handed in taken.into_iter().chain(others) {
@@ -175,7 +177,7 @@ impl Drive {
         failed.map_or(Ok(progress), Err)
     }
 
-    /// Draws the consequences of one partition's turn. Whether anything moved.
+    /// Handles the outcome of one partition's turn. Returns whether its position moved.
     async fn settle(&mut self, handed: Handed) -> Result<bool> {
         match handed {
             Handed::Nothing => Ok(false),
@@ -205,9 +207,9 @@ impl Drive {
         }
     }
 
-    /// Whether the follower has now refused [`REFUSALS`] times in a row what follows on the position
-    /// that it gives. A position that moves is no contradiction: another process, or a write that was
-    /// under way, has moved it, and the next look finds where.
+    /// Whether the follower has refused the entries at its own position [`REFUSALS`] times in a row.
+    /// A position that moves is not a contradiction: another process, or a write that was still
+    /// running, has moved it.
     fn contradicts(&mut self, partition: Partition, at: Offset) -> bool {
         let (stands, times) = self.refused.entry(partition).or_insert((at, 0));
         *times = if *stands == at { *times + 1 } else { 1 };
@@ -215,7 +217,7 @@ impl Drive {
         *times >= REFUSALS
     }
 
-    /// Asks the follower where it stands.
+    /// Asks the follower for its position.
     async fn locate(&mut self, partition: Partition) -> Result<Option<Offset>> {
         match self.driver.follower.position(partition).await? {
             FollowerPosition::At(at) => {
@@ -258,12 +260,12 @@ impl Drive {
         Ok(())
     }
 
-    /// Gives the follower time for its own work, and notes what it has stored.
+    /// Ticks the follower, and notes what it has stored.
     async fn tick(&mut self) -> Result<()> {
         if let Err(error) = self.driver.follower.tick().await {
             if error.kind() != ErrorKind::Retriable {
-                // The follower may have lost or stored what it held. It has to be asked where it
-                // stands.
+                // The follower may have lost or stored its buffer. Its position is therefore
+                // unknown.
                 self.cursors.clear();
                 self.driver.feed.wake();
             }
@@ -275,8 +277,9 @@ impl Drive {
             let follower = &follower;
             async move { (partition, cursor, follower.position(partition).await) }
         });
-        // At the same time, as in a round: new entries wait for the slowest answer, not for the sum
-        // of all. The first failure ends it, because the others would wait for the same store.
+        // All partitions are asked at the same time, so that new entries wait only for the slowest
+        // answer. The first failure ends the tick, because the other calls would wait for the same
+        // store.
         let mut answers = stream::iter(asked).buffered(ASKED);
         while let Some((partition, cursor, position)) = answers.next().await {
             match (position?, cursor) {
@@ -287,8 +290,8 @@ impl Drive {
                     }
                 }
                 (FollowerPosition::Standby, Cursor::Standby) => {}
-                // Also a follower that lost what it had stored: it is asked where to go on,
-                // although nothing new came.
+                // The follower may also have lost what it had stored. It is then asked for its
+                // position, although there is nothing new.
                 _ => {
                     self.cursors.insert(partition, Cursor::Unknown);
                     self.driver.feed.wake();
@@ -312,7 +315,7 @@ impl Drive {
     }
 }
 
-/// Whether another attempt, or another look at the position, may help.
+/// Whether another attempt, or another query of the position, may help.
 fn may_mend(kind: ErrorKind) -> bool {
     kind.may_pass() || kind.must_reread()
 }

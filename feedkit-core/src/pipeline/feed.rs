@@ -1,4 +1,4 @@
-//! The journal's newest entries, handed to a follower in memory.
+//! The newest entries of the journal, kept in memory for one follower.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 use crate::journal::JournalEntry;
 use crate::{Offset, Partition, Positions};
 
-/// Entries that one follower has not taken yet. Each partition is bounded: the feed leaves out
-/// entries that find no room, and the follower reads them from the journal.
+/// Entries that one follower has not taken yet. The size is limited per partition. Entries that do
+/// not fit are left out, and the follower reads them from the journal.
 #[derive(Debug)]
 pub(super) struct Feed {
     limit: usize,
@@ -25,11 +25,11 @@ pub(super) struct Feed {
 struct Lane {
     entries: VecDeque<Arc<JournalEntry>>,
     weight: usize,
-    /// The position after the newest entry, taken or not.
+    /// The position after the newest entry, whether or not the follower has taken it.
     end: Offset,
 }
 
-/// What a feed has for a follower that stands at some offset.
+/// What a feed has for a follower at some offset.
 #[derive(Debug)]
 pub(super) enum Next {
     /// A contiguous run that contains or begins at the offset.
@@ -41,7 +41,7 @@ pub(super) enum Next {
 }
 
 impl Feed {
-    /// Keeps about `limit` effects for each partition.
+    /// Creates a feed that keeps about `limit` effects for each partition.
     pub(super) fn new(limit: usize) -> Self {
         Feed { limit, state: Mutex::default(), changed: Notify::new(), look: AtomicBool::new(false) }
     }
@@ -68,7 +68,7 @@ impl Feed {
         }
     }
 
-    /// The entries that follow on `at`, with about `most` effects.
+    /// The entries from `at` on, with about `most` effects.
     pub(super) fn next(&self, partition: Partition, at: Offset, most: usize) -> Next {
         let mut state = self.lock();
         let Some(lane) = state.get_mut(&partition) else { return Next::Nothing };
@@ -108,13 +108,13 @@ impl Feed {
         self.changed.notified().await;
     }
 
-    /// Ends the wait, and asks for a look at the history's positions.
+    /// Ends the wait, and requests that the history's positions are read.
     pub(super) fn look(&self) {
         self.look.store(true, Ordering::Relaxed);
         self.wake();
     }
 
-    /// Whether somebody asked for a look at the history's positions since the last call.
+    /// Whether reading the history's positions was requested since the last call.
     pub(super) fn take_look(&self) -> bool {
         self.look.swap(false, Ordering::Relaxed)
     }

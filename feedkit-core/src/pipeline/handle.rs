@@ -1,4 +1,4 @@
-//! Looking into a pipeline from outside.
+//! Observing a pipeline from outside.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::feed::Feed;
 use super::status::PipelineStatus;
 use crate::{Error, Positions, Result};
 
-/// Looks into a pipeline from outside. Cheap to clone.
+/// Observes a pipeline from outside. A handle is cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PipelineHandle {
     pub(super) status: watch::Receiver<PipelineStatus>,
@@ -16,7 +16,7 @@ pub struct PipelineHandle {
 }
 
 impl PipelineHandle {
-    /// The state now.
+    /// The current state.
     pub fn status(&self) -> PipelineStatus {
         self.status.borrow().clone()
     }
@@ -25,12 +25,12 @@ impl PipelineHandle {
     ///
     /// # Errors
     ///
-    /// [`Fatal`](crate::ErrorKind::Fatal) when that will not happen: the pipeline has ended, or a
+    /// [`Fatal`](crate::ErrorKind::Fatal) if that will not happen: the pipeline has ended, or a
     /// partition of `target` or a follower has stopped.
     ///
     /// # Cancellation
     ///
-    /// Only waits.
+    /// The call only waits.
     pub async fn reached(&self, target: &Positions) -> Result<PipelineStatus> {
         let lost =
             |s: &PipelineStatus| lost(s, target).or_else(|| s.stopped_followers().next().map(Into::into));
@@ -43,19 +43,20 @@ impl PipelineHandle {
         }
     }
 
-    /// Waits until the history has stored everything up to `target`, whatever the followers do.
+    /// Waits until the history has stored everything up to `target`, without waiting for the
+    /// followers.
     ///
     /// # Errors
     ///
-    /// [`Fatal`](crate::ErrorKind::Fatal) when that will not happen: the pipeline has ended, or a
+    /// [`Fatal`](crate::ErrorKind::Fatal) if that will not happen: the pipeline has ended, or a
     /// partition of `target` has stopped.
     ///
     /// # Cancellation
     ///
-    /// Only waits.
+    /// The call only waits.
     pub async fn committed(&self, target: &Positions) -> Result<()> {
         let mut status = self.status.clone();
-        // Many callers wait at once, so nothing is copied while they do.
+        // Many callers may wait at once, so a wait copies nothing.
         let end = status.wait_for(|s| s.has_committed(target) || lost(s, target).is_some()).await;
         let end = end.map_err(|_| ended())?;
         match lost(&end, target) {
@@ -64,19 +65,20 @@ impl PipelineHandle {
         }
     }
 
-    /// Makes followers of all partitions look now, instead of within a second, at what other
-    /// processes committed.
+    /// Makes followers of all partitions look for commits of other processes now, instead of within
+    /// a second.
     pub fn look(&self) {
         self.feeds.iter().for_each(|feed| feed.look());
     }
 
-    /// Waits for the next change of the state; `false` when there will be none.
+    /// Waits for the next change of the state. Returns `false` if the state will not change any
+    /// more.
     pub async fn changed(&mut self) -> bool {
         self.status.changed().await.is_ok()
     }
 }
 
-/// Why the history will never come to `target`, if it will not.
+/// Why the history will never reach `target`, if it will not.
 fn lost(status: &PipelineStatus, target: &Positions) -> Option<Error> {
     status.ended.then(ended).or_else(|| status.stopped_among(target).map(Into::into))
 }

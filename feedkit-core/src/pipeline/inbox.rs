@@ -1,4 +1,4 @@
-//! The queue of batches in front of a partition's worker.
+//! The queue of batches for a partition's worker.
 
 use std::collections::VecDeque;
 
@@ -9,8 +9,9 @@ use crate::source::{Batch, RevokeGuard};
 
 /// A bounded queue of batches between the source's loop and one worker.
 ///
-/// It accepts every batch. [`put`](Inbox::put) says when the partition has to be paused, and
-/// [`take`](Inbox::take) says when it can be resumed. So it holds at most its limit and one batch.
+/// It accepts every batch. [`put`](Inbox::put) tells when to pause the partition, and
+/// [`take`](Inbox::take) tells when to resume it. The queue therefore holds at most its limit and
+/// one more batch.
 #[derive(Debug)]
 pub(super) struct Inbox {
     limit: usize,
@@ -24,27 +25,27 @@ struct State {
     records: usize,
     paused: bool,
     closed: bool,
-    /// Set when no more batches come: the inbox closes when it is empty.
+    /// Set when no more batches will come. The inbox then closes when it is empty.
     last: bool,
-    /// Held for a revoked partition until its worker has ended.
+    /// The guard of a revoked partition, held until the worker has ended.
     guard: Option<RevokeGuard>,
 }
 
-/// What a worker takes at once.
+/// The batches that a worker takes at once.
 pub(super) struct Taken {
     /// A contiguous run of batches, merged into one.
     pub(super) batch: Batch,
-    /// Whether the partition can be read again.
+    /// Whether to resume the partition.
     pub(super) resume: bool,
 }
 
 impl Inbox {
-    /// An inbox that has its partition paused at `limit` records.
+    /// Creates an inbox that pauses its partition at `limit` records.
     pub(super) fn new(limit: usize) -> Self {
         Inbox { limit, state: Mutex::default(), changed: Notify::new() }
     }
 
-    /// Adds a batch. Returns whether the partition has to be paused now.
+    /// Adds a batch. Returns whether to pause the partition now.
     pub(super) fn put(&self, batch: Batch) -> bool {
         let mut state = self.lock();
         state.records += weight(&batch);
@@ -56,13 +57,13 @@ impl Inbox {
         pause
     }
 
-    /// Lets the worker end after the batches that are here: the log may no longer hold them.
+    /// Lets the worker end after the batches in the inbox, because the log may no longer hold them.
     pub(super) fn finish(&self) {
         self.lock().last = true;
         self.changed.notify_one();
     }
 
-    /// Lets the worker end after its current commit. The other batches are dropped, and will be
+    /// Lets the worker end after its current commit. The remaining batches are dropped, and will be
     /// read again.
     pub(super) fn close(&self, guard: Option<RevokeGuard>) {
         let mut state = self.lock();
@@ -78,8 +79,7 @@ impl Inbox {
         self.lock().closed
     }
 
-    /// Waits until a batch is here. Returns `false` when the inbox is closed, or no more batches
-    /// come.
+    /// Waits for a batch. Returns `false` if the inbox is closed, or no more batches will come.
     ///
     /// Cancel-safe.
     pub(super) async fn arrived(&self) -> bool {
@@ -98,8 +98,8 @@ impl Inbox {
         }
     }
 
-    /// The batches that wait, merged into one of about `most` records at most (a batch is not
-    /// split). `None` when the inbox is closed.
+    /// Takes the waiting batches, merged into one of at most about `most` records. A batch is never
+    /// split. Returns `None` if the inbox is closed.
     ///
     /// Cancel-safe.
     pub(super) async fn take(&self, most: usize) -> Option<Taken> {
@@ -146,14 +146,15 @@ impl State {
             batch.at_end = next.at_end;
             batch.records.extend(next.records);
         }
-        // Well below the limit: a pause may cost the source the records that it has prefetched.
+        // The partition resumes only well below the limit, because at each pause the source may
+        // drop the records that it has prefetched.
         let resume = self.paused && self.records <= limit / 2;
         self.paused &= !resume;
         Some(Taken { batch, resume })
     }
 }
 
-/// A batch without records, made of holes only, takes room too.
+/// A batch without records, which consists of a hole, takes room too.
 fn weight(batch: &Batch) -> usize {
     batch.records.len().max(1)
 }

@@ -1,10 +1,10 @@
 //! The pipeline: log → history → followers.
 //!
 //! One worker for each assigned partition decodes records and commits them to the history. A batch
-//! is all that came in while the last commit ran; nothing waits for a batch to fill. The journal
-//! entry of every commit is handed to the followers in memory. A follower that cannot keep up, or
-//! has just started, reads the journal instead. Everything is bounded: a full inbox pauses its
-//! partition at the source, and a full feed falls back to the journal.
+//! contains all records that arrived during the previous commit. No record waits for a batch to
+//! fill. The followers receive the journal entry of every commit from memory. A follower that
+//! cannot keep up, or has just started, reads the journal instead. Every queue is limited. A full
+//! inbox pauses its partition at the source. When a feed is full, the follower reads the journal.
 
 mod assignment;
 mod builder;

@@ -1,12 +1,12 @@
 //! Keeping the order of each key when the log gets more partitions.
 //!
-//! Keys move to a new partition. What a key did before lies in an older partition, and has to be
-//! committed first. So a new partition waits until the older ones are committed up to where they
-//! ended when its first record was read.
+//! Some keys move to a new partition. Their earlier records are in an older partition, and must be
+//! committed first. A new partition therefore waits until the older ones are committed up to the
+//! offsets at which they ended when its first record was read.
 //!
-//! It does not wait before its first record: a writer may notice a new partition later than a
-//! reader. Records that are read meanwhile wait in the inbox, which pauses the partition when it is
-//! full.
+//! It does not wait before its first record, because a writer may notice a new partition later than
+//! a reader. Records that are read meanwhile wait in the inbox, which pauses the partition when it
+//! is full.
 
 use std::time::Duration;
 
@@ -15,14 +15,15 @@ use super::inbox::Inbox;
 use crate::history::Claim;
 use crate::{Partition, Result};
 
-/// How often a new partition looks how far the older ones have come.
+/// How often a new partition checks the positions of the older ones.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The partitions that a new one may have to wait for, as of its claim. `None` while it has no
-/// record: then [`committed_from`] tells when the first record is here.
+/// The partitions that a new one may have to wait for, at the time of its claim. `None` if the new
+/// partition has no record yet. [`committed_from`] then tells when its first record arrives.
 ///
-/// Where a group begins to read an existing log, it claims all partitions before one of them goes
-/// on, so that none waits. A partition that is claimed later waits, but without need.
+/// When a group starts to read an existing log, it claims all partitions before any of them
+/// continues, so that no partition waits. A partition that is claimed later waits, although it need
+/// not.
 pub(super) async fn as_of_claim(assignment: &Assignment) -> Result<Option<Vec<Partition>>> {
     let older = committed_from(assignment).await?;
     let ends = assignment.patiently(|| assignment.ends()).await?;

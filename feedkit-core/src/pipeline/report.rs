@@ -1,4 +1,4 @@
-//! What the pipeline's status shows of one follower.
+//! The part of the pipeline's status that concerns one follower.
 
 use tokio::sync::watch;
 
@@ -23,7 +23,7 @@ impl Report {
         });
     }
 
-    /// Shows a failure that is going to be tried again.
+    /// Shows a failure. The call will be repeated.
     pub(super) fn trouble(&self, error: &Error) {
         tracing::warn!(follower = self.name, %error, "trying again");
         self.show(|status| status.trouble = Some(error.into()));
@@ -34,12 +34,12 @@ impl Report {
         self.show(|status| (status.stopped, status.trouble) = (true, Some(why)));
     }
 
-    /// How far the follower had stored a partition when last asked.
+    /// The follower's stored position in a partition, when it was last asked.
     pub(super) fn durable(&self, partition: Partition) -> Offset {
         self.see(|follower| follower.durable.of(partition)).unwrap_or_default()
     }
 
-    /// Whether the follower has not stored all that it was handed.
+    /// Whether the follower has not yet stored everything that it received.
     pub(super) fn holds(&self) -> bool {
         self.see(|follower| !follower.standby && !follower.durable.covers(&follower.applied))
             .unwrap_or_default()
@@ -50,8 +50,8 @@ impl Report {
     }
 }
 
-/// When dropped in a panic, shows that the follower stopped: it must not look as if it were at
-/// work.
+/// If this is dropped during a panic, it shows that the follower stopped. Otherwise the status
+/// would show a running follower.
 pub(super) struct ShowPanic(pub(super) Report);
 
 impl Drop for ShowPanic {

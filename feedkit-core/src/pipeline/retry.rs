@@ -5,7 +5,7 @@ use std::time::Duration;
 use backon::BackoffBuilder;
 
 /// How long to wait between attempts. The wait doubles from `first` to `most`. Jitter adds up to
-/// the same time again, so that callers that failed together do not come back together.
+/// the same time again, so that callers that failed together do not retry together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     /// The first wait.
@@ -22,7 +22,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// An endless series of waits.
+    /// Starts an endless series of waits.
     pub fn waits(&self) -> Waits {
         let builder = backon::ExponentialBuilder::new()
             .with_min_delay(self.first)

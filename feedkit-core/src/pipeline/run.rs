@@ -43,7 +43,7 @@ use crate::{EventSource, Follower, Result};
 /// # }
 /// ```
 ///
-/// A program that runs more than a pipeline leaves the task to a [`Supervisor`](crate::Supervisor).
+/// If your program runs more than a pipeline, use a [`Supervisor`](crate::Supervisor).
 pub struct Pipeline {
     pub(super) source: Box<dyn EventSource>,
     pub(super) followers: Vec<Arc<dyn Follower>>,
@@ -56,20 +56,20 @@ impl Pipeline {
         PipelineHandle { status: self.shared.status.subscribe(), feeds: self.shared.feeds.clone() }
     }
 
-    /// Runs until `shutdown` is cancelled. Then it stops reading, finishes the commits under way,
-    /// lets the followers catch up with them, and closes the followers. The commits and the
-    /// followers each have [`shutdown_deadline`](super::PipelineConfig::shutdown_deadline) for
-    /// that.
+    /// Runs until `shutdown` is cancelled. Then it stops reading, finishes the running commits,
+    /// lets the followers apply them, and closes the followers. The commits and the followers each
+    /// have [`shutdown_deadline`](super::PipelineConfig::shutdown_deadline) for that.
     ///
     /// # Errors
     ///
-    /// When the pipeline cannot go on: the source has ended, or the history fails for good. A
-    /// partition that stops alone (because of a gap in the log, or because another process claimed
-    /// it) and a follower that stops end nothing. The status shows them.
+    /// Fails if the pipeline cannot continue: the source has ended, or the history has failed with
+    /// an error that does not pass. The pipeline continues if a single partition stops (because of
+    /// a gap in the log, or because another process claimed it) or if a follower stops. The status
+    /// shows both.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future is like a crash: the next start goes on from the stored positions.
+    /// Dropping the future is like a crash: the next start continues from the stored positions.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<()> {
         let shared = Arc::new(self.shared);
         let deadline = shared.config.shutdown_deadline;
@@ -109,7 +109,7 @@ impl Pipeline {
 }
 
 async fn retain(shared: Arc<Shared>, policy: RetentionPolicy, every: Duration, stop: CancellationToken) {
-    // At a start the followers have not yet said where they stand, and may need the journal to
+    // At a start the positions of the followers are not known yet, and they may need the journal to
     // recover.
     let forever = Duration::MAX;
     let mut patient = RetentionPolicy { follower_silence: forever, journal: forever, ..policy.clone() };

@@ -40,9 +40,9 @@ pub enum PartitionState {
     /// The partition is new. It waits until the older partitions are read up to where they ended
     /// when it came.
     Waiting,
-    /// It reads and commits.
+    /// It reads and commits records.
     Running,
-    /// It tries again a call that failed for this reason.
+    /// It repeats a call that failed for this reason.
     Retrying(Trouble),
     /// The partition is no longer assigned to this pipeline.
     Released,
@@ -53,13 +53,13 @@ pub enum PartitionState {
 /// One follower's state.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FollowerStatus {
-    /// What it has been handed.
+    /// The positions up to which it has received entries.
     pub applied: Positions,
-    /// What it had stored when last asked.
+    /// The positions that it had stored when it was last asked.
     pub durable: Positions,
-    /// Whether another process does its work now.
+    /// Whether another process runs this follower now.
     pub standby: bool,
-    /// Why it does not go on: the pipeline tries again, unless the follower has `stopped`.
+    /// Why it does not continue. The pipeline tries again, unless the follower has `stopped`.
     pub trouble: Option<Trouble>,
     /// Whether it stopped for good.
     pub stopped: bool,
@@ -107,7 +107,7 @@ impl fmt::Display for RebuildCause {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Trouble {
-    /// What can be done about it.
+    /// The kind, which tells what a caller can do.
     pub kind: ErrorKind,
     /// What went wrong.
     pub message: String,
@@ -124,7 +124,7 @@ pub enum Stopped {
 }
 
 impl PipelineStatus {
-    /// The history's positions, of the partitions that are assigned to this pipeline.
+    /// The history's positions in the partitions that are assigned to this pipeline.
     pub fn positions(&self) -> Positions {
         self.partitions.iter().map(|(partition, status)| (*partition, status.position)).collect()
     }
@@ -135,8 +135,8 @@ impl PipelineStatus {
         partitions.chain(self.stopped_followers()).collect()
     }
 
-    /// All troubles, one line each. Empty if everything works. The lines are for
-    /// people: use [`stopped`](PipelineStatus::stopped) and the fields to decide something.
+    /// All troubles, one line each. It is empty if everything works. The lines are for people. To
+    /// decide something in code, use [`stopped`](PipelineStatus::stopped) and the fields.
     pub fn troubles(&self) -> Vec<String> {
         let partitions = self.partitions.iter().filter_map(|(partition, status)| match &status.state {
             PartitionState::Retrying(why) => Some(format!("partition {partition} is being retried: {why}")),
@@ -186,8 +186,8 @@ impl PipelineStatus {
 }
 
 impl PartitionStatus {
-    /// Sets another state, unless the partition stopped: that stays to be seen until it is assigned
-    /// anew.
+    /// Sets another state, unless the partition stopped. That state stays visible until the
+    /// partition is assigned again.
     pub(super) fn go_on(&mut self, state: PartitionState) {
         if !matches!(self.state, PartitionState::Stopped(_)) {
             self.state = state;
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(status.stopped(), [Stopped::Partition(Partition(2), gap), alerts]);
         assert_eq!(status.stopped()[0].to_string(), "partition 2 stopped: the server stopped");
         assert_eq!(status.stopped()[0].trouble().kind, ErrorKind::Gap);
-        // Its offset may be another log's.
+        // Its offset may belong to another log.
         let target: Positions = [(Partition(2), 3)].into_iter().collect();
         assert!(!status.has_committed(&target) && status.stopped_among(&target).is_some());
     }

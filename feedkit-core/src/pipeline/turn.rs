@@ -5,7 +5,7 @@ use crate::failpoint::{self, stage};
 use crate::history::JournalRead;
 use crate::{Error, Follower, History, Offset, Partition};
 
-/// About how many effects to hand over at a time, so that partitions take turns.
+/// About how many effects to hand over at once, so that partitions take turns.
 const RUN: usize = 8_000;
 
 /// The outcome of one partition's turn.
@@ -14,15 +14,15 @@ pub(super) enum Handed {
     Nothing,
     /// The follower has taken a run, and wants this offset next.
     Taken(Partition, Offset),
-    /// The journal no longer reaches back to where the follower stands.
+    /// The journal no longer reaches back to the follower's position.
     Expired(String),
-    /// The follower was handed what follows on this offset, and says that it stands elsewhere.
+    /// The follower refused the entries from this offset on, because its position is another one.
     Refused(Partition, Offset, Error),
     /// Nothing was handed over, or the follower cannot take it now.
     Failed(Error),
 }
 
-/// Hands over what follows on `at`: from memory, or from the journal.
+/// Hands over the entries from `at` on, from memory or from the journal.
 pub(super) async fn hand_over(
     follower: &dyn Follower,
     feed: &Feed,

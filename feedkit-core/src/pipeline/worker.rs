@@ -1,5 +1,5 @@
-//! One partition's worker: claims the partition, decodes its records, commits them, and hands the
-//! entries on.
+//! The worker of one partition: claims the partition, decodes its records, commits them, and hands
+//! the entries to the followers.
 
 use std::sync::Arc;
 
@@ -23,15 +23,15 @@ const DECODE_RUN: usize = 512;
 pub(super) struct Worker {
     pub(super) assignment: Assignment,
     pub(super) inbox: Arc<Inbox>,
-    /// Cancelled when another process may own the partition already: the worker stops at once.
+    /// Cancelled when another process may already own the partition. The worker then stops at once.
     pub(super) lost: CancellationToken,
-    /// Cancelled when the partition is to be given back: the worker finishes the commit under way,
-    /// in limited time.
+    /// Cancelled when the partition must be given back. The worker then finishes its current
+    /// commit, in limited time.
     pub(super) closing: CancellationToken,
 }
 
 impl Worker {
-    /// Works until the partition is taken away (`Ok`), or cannot go on.
+    /// Works until the partition is taken away (`Ok`), or the worker cannot continue.
     pub(super) async fn run(self, assigned: Assigned) -> Result<()> {
         let partition = self.assignment.place.partition;
         let (lost, closing) = (self.lost.clone(), self.closing.clone());
@@ -68,8 +68,8 @@ impl Worker {
             older::wait_for(&older, &self.assignment, &self.inbox, &claim).await?;
         }
         while self.inbox.arrived().await {
-            // Before it takes anything: records that come while others commit are committed
-            // together.
+            // The worker waits for its turn before it takes records, so that records that arrive
+            // meanwhile go into one commit.
             let mut turn = tokio::select! {
                 biased;
                 () = self.closing.cancelled() => break,
@@ -86,8 +86,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Commits one batch during the turn that the worker has for it. Returns the claim to go on
-    /// with.
+    /// Commits one batch while the worker holds a permit. Returns the claim to continue with.
     async fn process<'a>(
         &'a self,
         mut claim: Claim,
@@ -98,7 +97,7 @@ impl Worker {
             return Ok(claim);
         }
         let shared = &self.assignment.shared;
-        // The records are dropped here. From here on there is only the commit made from them.
+        // The records are dropped here. From here on only the batch made from them is in memory.
         let mut prepared = Arc::new(self.prepare(&claim, batch).await);
         loop {
             let tried = commit(&*shared.history, Arc::clone(&prepared), shared.config.backoff, |e| {
@@ -111,13 +110,13 @@ impl Worker {
                     return Ok(claim);
                 }
                 Err(error) if error.kind().must_reclaim() => {
-                    // Another worker has the turn meanwhile: to claim again may take as long as the
-                    // new owner lives.
+                    // Another worker may use the permit meanwhile, because the new claim may have
+                    // to wait until the other owner ends.
                     *turn = None;
                     claim = self.reclaim(&error).await?;
                     if claim.position < prepared.from {
-                        // This worker no longer has the records between; only a new assignment
-                        // reads them again.
+                        // This worker no longer has the records between the two offsets. Only a new
+                        // assignment reads them again.
                         return Err(Error::gap(format!(
                             "the history went back to {}, but the log was read up to {}",
                             claim.position, prepared.from
@@ -126,7 +125,8 @@ impl Worker {
                     if prepared.to <= claim.position {
                         return Ok(claim);
                     }
-                    // Fails when the pipeline hands out no turns any more. It goes on without one.
+                    // This fails if the pipeline issues no more permits. The worker then continues
+                    // without one.
                     *turn = shared.commits.acquire().await.ok();
                     prepared = Arc::new(rest(&prepared, &claim, shared.clock.now()));
                 }
@@ -135,7 +135,7 @@ impl Worker {
         }
     }
 
-    /// Hands the entries to the followers, and shows that they are committed.
+    /// Hands the entries to the followers, and shows the new position.
     fn hand_on(&self, prepared: &CommitBatch, committed: &[Committed]) {
         let shared = &self.assignment.shared;
         for one in committed {
@@ -173,7 +173,7 @@ impl Worker {
         }
     }
 
-    /// Decodes a batch into a commit.
+    /// Decodes the records of a batch into a batch to commit.
     async fn prepare(&self, claim: &Claim, batch: Batch) -> CommitBatch {
         let Assignment { shared, place, .. } = &self.assignment;
         let mut events = Vec::with_capacity(batch.records.len());
