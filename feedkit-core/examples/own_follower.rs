@@ -1,4 +1,5 @@
-//! Your own follower: it finds who receives the most likes, and keeps this in a file with its position.
+//! Your own follower: it finds who receives the most likes, and keeps this in a file with its
+//! position.
 //!
 //! `cargo run -p feedkit-core --features testkit --example own_follower`
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
@@ -110,8 +111,8 @@ impl State {
 // [/follower]
 
 impl Leaderboard {
-    /// Runs `work` on a blocking thread. It finishes even if the caller is dropped, and holds the lock until
-    /// then.
+    /// Runs `work` on a blocking thread. It finishes even if the caller is dropped, and holds the
+    /// lock until then.
     async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Board) -> Result<T> + Send + 'static,

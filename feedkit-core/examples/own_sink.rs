@@ -1,5 +1,5 @@
-//! Your own sink: it writes events to a file of JSON lines, and syncs the file before it acknowledges
-//! them. The pipeline then reads that file.
+//! Your own sink: it writes events to a file of JSON lines, and syncs the file before it
+//! acknowledges them. The pipeline then reads that file.
 //!
 //! `cargo run -p feedkit-core --example own_sink`
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
@@ -74,7 +74,8 @@ impl Lines {
 // [/append]
 
 impl JsonLinesSink {
-    /// Opens the file, and cuts off a line that a crash has left unfinished. It was never acknowledged.
+    /// Opens the file, and cuts off a line that a crash has left unfinished. It was never
+    /// acknowledged.
     fn open(path: &Path) -> std::io::Result<Self> {
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let mut held = Vec::new();

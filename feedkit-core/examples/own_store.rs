@@ -1,5 +1,5 @@
-//! Your own counter store, over a key-value store that can write a batch in one step. The conformance
-//! suite checks whether it keeps the contract.
+//! Your own counter store, over a key-value store that can write a batch in one step. The
+//! conformance suite checks whether it keeps the contract.
 //!
 //! `cargo run -p feedkit-core --features testkit --example own_store`
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
@@ -15,8 +15,9 @@ use feedkit_core::trending::{Score, Trending};
 use feedkit_core::{CounterStore, Error, Partition, Positions, PostId, Result, Timestamp, UserId};
 use parking_lot::Mutex;
 
-/// Represents the database: ordered keys, and batches that are written as a whole or not at all. The lock makes
-/// reading the fence and writing the batch one step. A database uses a transaction or a script instead.
+/// Represents the database: ordered keys, and batches that are written as a whole or not at all.
+/// The lock makes reading the fence and writing the batch one step. A database uses a transaction
+/// or a script instead.
 #[derive(Default)]
 struct KeyValue(Mutex<BTreeMap<Key, Value>>);
 

@@ -15,7 +15,7 @@ use crate::{Clock, Error, Offset, Partition, Result};
 pub(super) const PARTITION: Partition = Partition(0);
 /// Maximum number of records per batch.
 const MAX_RECORDS: usize = 20_000;
-/// A batch ends with the line that reaches this size.
+/// Maximum size of a batch in bytes. The line that reaches it is still included.
 const MAX_BYTES: usize = 16 << 20;
 /// Maximum length of a line. The rest of a longer line is skipped.
 const MAX_LINE: usize = 4 << 20;
@@ -28,7 +28,8 @@ pub(super) struct LineFile {
 }
 
 impl LineFile {
-    /// Opens the file at the line to resume from. Checks that the file still contains what the reader knows of it.
+    /// Opens the file at the line to resume from. Checks that the file still contains what the
+    /// reader knows of it.
     pub(super) fn seek(
         path: &Path,
         clock: Arc<dyn Clock>,
@@ -42,7 +43,7 @@ impl LineFile {
             let offset = lines.next;
             let Some(value) = lines.line()? else { break };
             if let Some(known) = resume.last.filter(|known| known.offset == offset) {
-                // A line has no time of its own to compare with the mark's.
+                // A line has no time that could be compared with the time of the mark.
                 mark = Some(Record { offset, time: known.time, key: None, value }.mark());
             }
         }

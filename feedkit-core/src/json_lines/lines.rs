@@ -4,10 +4,12 @@ use std::io::{self, BufRead};
 
 use bytes::Bytes;
 
-/// Maximum length of a replayed line, in bytes. The rest of a longer line is skipped, so that the pipeline rejects it.
+/// Maximum length of a replayed line, in bytes. The rest of a longer line is skipped, so that the
+/// pipeline rejects it.
 const MAX_LINE: usize = 1 << 20;
 
-/// Some programs begin a UTF-8 file with it. It is not part of the first line.
+/// The byte order mark, with which some programs begin a UTF-8 file. It is not part of the first
+/// line.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A line and its number.
@@ -19,8 +21,8 @@ pub(super) struct NumberedLine {
     pub(super) bytes: Bytes,
 }
 
-/// Reads up to `max` lines, numbered from `*next` on, and leaves out blank lines. Also returns how many bytes it read:
-/// 0 at the end of the file.
+/// Reads up to `max` lines, numbered from `*next` on, and leaves out blank lines. Also returns how
+/// many bytes it read: 0 at the end of the file.
 pub(super) fn number_lines(
     reader: &mut dyn BufRead,
     next: &mut u64,
@@ -47,8 +49,8 @@ pub(super) fn number_lines(
     Ok((lines, read))
 }
 
-/// Appends the next line to `line` without its newline. Skips what exceeds `max` bytes. Returns how many bytes it took
-/// from the reader: 0 at the end of the file.
+/// Appends the next line to `line` without its newline. Skips what exceeds `max` bytes. Returns how
+/// many bytes it took from the reader: 0 at the end of the file.
 pub(super) fn read_line(reader: &mut dyn BufRead, line: &mut Vec<u8>, max: usize) -> io::Result<u64> {
     let mut taken = 0;
     loop {

@@ -10,8 +10,8 @@ use crate::sink::NewRecord;
 use crate::wire::{self, UnknownFields};
 use crate::{EventId, Timestamp};
 
-/// How far before the first sighting of a source its lines without a time begin. Each takes one millisecond, and
-/// the lead keeps them out of the future.
+/// How far before the first sighting of a source its lines without a time begin. Each takes one
+/// millisecond, and the lead keeps them out of the future.
 const LEAD: Duration = Duration::from_secs(86_400);
 
 /// The origin of some lines. It determines the ids and times of lines that have none.
@@ -54,7 +54,8 @@ impl Origin {
         (NewRecord { key, value }, time)
     }
 
-    /// An id whose time increases by a millisecond per line, so that the ids are in the order of the lines.
+    /// An id whose time increases by a millisecond per line, so that the ids are in the order of
+    /// the lines.
     fn id(&self, line: &NumberedLine) -> EventId {
         let since = i64::try_from(line.number).unwrap_or(i64::MAX);
         let start = self.first_seen.saturating_sub(LEAD).as_millis();
@@ -67,7 +68,8 @@ impl Origin {
     }
 }
 
-/// The JSON object `json` with the members `added` in front. A member whose value is `null` is removed.
+/// The JSON object `json` with the members `added` in front. A member whose value is `null` is
+/// removed.
 fn with(json: &Bytes, added: &str) -> Bytes {
     let open = json.iter().position(|b| *b == b'{').unwrap_or(0);
     let (head, rest) = json.split_at((open + 1).min(json.len()));

@@ -18,7 +18,7 @@ const CHUNK: usize = 4_000;
 /// How many chunks are read ahead of the one being sent.
 const AHEAD: usize = 2;
 
-/// How fast events are sent.
+/// How fast to send events.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Speed {
     /// As fast as the log accepts them.
@@ -27,19 +27,19 @@ pub enum Speed {
     Times(f64),
 }
 
-/// How far a replay has come.
+/// The progress of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
-    /// How many bytes of the file are sent.
+    /// How many bytes of the file were sent.
     pub bytes: u64,
-    /// How many lines are sent.
+    /// How many lines were sent.
     pub lines: u64,
 }
 
 /// The result of a replay.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Replayed {
-    /// How many lines are sent.
+    /// How many lines were sent.
     pub lines: u64,
     /// The end of each partition that received lines.
     pub positions: Positions,
@@ -67,12 +67,13 @@ impl Replay {
     ///
     /// # Errors
     ///
-    /// Fails if the reader fails, or if the sink fails with an error that will not pass. What was sent stays sent.
-    /// Sending the file again adds only the rest.
+    /// Fails if the reader fails, or if the sink fails with an error that will not pass. The events
+    /// that were sent stay in the log. Sending the file again adds only the rest.
     ///
     /// # Cancellation
     ///
-    /// `shutdown` ends the replay after the current portion. The result is then `Ok` and counts fewer lines.
+    /// `shutdown` ends the replay after the current portion. The result is then `Ok` and counts
+    /// fewer lines.
     pub async fn run(
         &self,
         reader: Box<dyn BufRead + Send>,

@@ -13,13 +13,16 @@ use super::file::{LineFile, PARTITION, count_lines};
 use crate::source::{Assigned, Batch, EventSource, Gap, Resume, SourceEvent};
 use crate::{Clock, Error, Partition, Positions, Result};
 
-/// A file of JSON lines as a log with one partition. A record's offset is the number of its line, from 0.
+/// A file of JSON lines as a log with one partition. A record's offset is the number of its line,
+/// from 0.
 ///
-/// The source skips blank lines, which leave holes between the offsets. A carriage return at the end of a line is not
-/// part of the record. Of a line longer than 4 MiB the source reads only the first 4 MiB, which do not decode as an
-/// event. The file must not change while it is read. At its end the source waits forever.
+/// The source skips blank lines, which leave holes between the offsets. A carriage return at the
+/// end of a line is not part of the record. Of a line longer than 4 MiB the source reads only the
+/// first 4 MiB, which do not decode as an event. The file must not change while it is read. At its
+/// end the source waits forever.
 ///
-/// Tokio's blocking threads read the file. After the source is dropped, a thread finishes at most one batch.
+/// Tokio's blocking threads read the file. After the source is dropped, a thread finishes at most
+/// one batch.
 pub struct JsonLinesSource {
     path: PathBuf,
     log: u128,
@@ -37,14 +40,17 @@ enum State {
     Reading(JoinHandle<Result<(LineFile, Batch)>>),
     Read(LineFile, Batch),
     Ready(LineFile),
-    /// At the end of the file, after a gap, or no longer assigned.
+    /// The source is at the end of the file, or after a gap, or its partition is no longer
+    /// assigned.
     Stopped,
 }
 
 impl JsonLinesSource {
-    /// A source for the file at `path`. Each record's time is the time of `clock` when its line is read.
+    /// Creates a source for the file at `path`. The time of each record is the time of `clock` when
+    /// its line is read.
     ///
-    /// The log's incarnation is a hash of the path as given. The same path is therefore the same log.
+    /// The log's incarnation is a hash of the path as given. The same path is therefore the same
+    /// log.
     pub fn new(path: impl AsRef<Path>, clock: impl Clock) -> Self {
         let path = path.as_ref().to_owned();
         let log = xxh3_128(path.to_string_lossy().as_bytes());
@@ -62,7 +68,8 @@ impl JsonLinesSource {
 impl EventSource for JsonLinesSource {
     async fn next(&mut self) -> Result<SourceEvent> {
         loop {
-            // What this loop awaits stays in the state until it is ready, so that dropping the future loses nothing.
+            // The future that this loop awaits stays in the state until it is ready, so that
+            // dropping the loop loses nothing.
             match &mut self.state {
                 State::New => {
                     let (assigned, answer) = Assigned::new(PARTITION, self.log);

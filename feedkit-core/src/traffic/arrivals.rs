@@ -1,4 +1,4 @@
-//! When things happen: Poisson arrivals whose rate changes with time.
+//! The times of items: Poisson arrivals whose rate changes with time.
 
 use std::f64::consts::TAU;
 
@@ -15,7 +15,7 @@ pub(super) struct Rates<'c> {
     pub(super) zipf_total: f64,
 }
 
-/// Where an item comes from. All of these run at the same time.
+/// A stream of items. All streams run at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     Base,
@@ -121,7 +121,8 @@ impl Viral {
     }
 }
 
-/// The next arrival after `t` of a Poisson process with this rate, found by thinning one with the highest rate.
+/// The next arrival after `t` of a Poisson process with this rate, found by thinning one with the
+/// highest rate.
 pub(super) fn next_arrival(
     rng: &mut ChaCha8Rng,
     mut t: f64,

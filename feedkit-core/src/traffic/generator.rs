@@ -13,10 +13,11 @@ use crate::{EventId, Timestamp};
 /// How many earlier events a repeat or an unlike is drawn from.
 const REMEMBERED: usize = 4096;
 
-/// An iterator over items, in the order of their times. The same options give the same bytes on the same platform.
+/// An iterator over items, in the order of their times. The same options give the same bytes on the
+/// same platform.
 ///
-/// The base traffic, each steady post, each viral post and each farm have random numbers of their own. Adding a farm
-/// therefore changes no other item.
+/// The base traffic, each steady post, each viral post and each farm have separate random numbers.
+/// Adding a farm therefore changes no other item.
 #[derive(Debug)]
 pub struct Traffic {
     options: TrafficOptions,
@@ -44,7 +45,7 @@ pub struct TrafficItem {
     pub key: String,
     /// The line in wire form, without a newline.
     pub value: Bytes,
-    /// When it is sent. The line of a repeat or of a malformed item may contain another time.
+    /// When to send it. The line of a repeat or of a malformed item may contain another time.
     pub time: Timestamp,
     /// Why the generator made it.
     pub label: Label,

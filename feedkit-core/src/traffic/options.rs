@@ -1,10 +1,10 @@
-//! What traffic to make.
+//! Options of the generated traffic.
 
 use std::time::Duration;
 
 use crate::{PostId, Timestamp};
 
-/// What traffic to make.
+/// Options of the generated traffic.
 ///
 /// Start from the default and change what matters. Each method sets the field of the same name.
 ///
@@ -34,7 +34,8 @@ pub struct TrafficOptions {
     pub start: Timestamp,
     /// Mean number of events per second, without those of `steady`, `viral` and `farms`.
     pub rate: f64,
-    /// Whether rates follow a cycle of 24 hours, between a quarter and seven quarters of their mean.
+    /// Whether rates follow a cycle of 24 hours, between a quarter and seven quarters of their
+    /// mean.
     pub daily_rhythm: bool,
     /// The share of likes, from 0 to 1.
     pub likes: f64,
@@ -51,10 +52,10 @@ pub struct TrafficOptions {
     pub without_id: f64,
     /// The share of events without a timestamp.
     pub without_time: f64,
-    /// The share of posts that nobody publishes. Every other post is published before any other event
-    /// refers to it.
+    /// The share of posts that nobody publishes. Every other post is published before any other
+    /// event refers to it.
     pub unpublished: f64,
-    /// Posts that are liked at a rate of their own.
+    /// Posts with their own rate of likes.
     pub steady: Vec<Steady>,
     /// Posts that become popular over hours.
     pub viral: Vec<Viral>,
@@ -137,7 +138,7 @@ impl TrafficOptions {
     }
 }
 
-/// A post that is liked at a rate of its own. Each like comes from another user.
+/// A post with its own rate of likes. Each like comes from another user.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Steady {
     /// The post.
@@ -146,8 +147,8 @@ pub struct Steady {
     pub rate: f64,
 }
 
-/// A post that becomes popular. Its likes double at a steady pace up to a peak, stay there, and fade. Each like
-/// comes from another user.
+/// A post that becomes popular. Its likes double at a steady pace up to a peak, stay there, and
+/// fade. Each like comes from another user.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Viral {
     /// The post.
@@ -167,8 +168,8 @@ pub struct Viral {
 }
 
 impl Viral {
-    /// Starts with a like every 50 s, doubles every hour up to `peak_rate`, stays there for an hour, and halves
-    /// every three hours.
+    /// Starts with a like every 50 s, doubles every hour up to `peak_rate`, stays there for an
+    /// hour, and halves every three hours.
     pub fn new(post: PostId, start: Duration, peak_rate: f64) -> Self {
         let hour = Duration::from_secs(3600);
         Viral { post, start, first_rate: 0.02, doubling: hour, peak_rate, plateau: hour, halving: 3 * hour }
@@ -184,11 +185,12 @@ pub struct Farm {
     pub start: Duration,
     /// How long it lasts.
     pub duration: Duration,
-    /// By how much the farm multiplies the post's own rate of likes. The own rate is the sum of all other likes
-    /// that the options give the post at that time.
+    /// By how much the farm multiplies the post's own rate of likes. The own rate is the sum of all
+    /// other likes that the options give the post at that time.
     pub factor: f64,
-    /// How many accounts there are. They are named `farm-0`, `farm-1`, and so on; all farms share them. Each account
-    /// likes the post once. When all accounts have liked it, each takes its like back, and so on.
+    /// How many accounts there are. They are named `farm-0`, `farm-1`, and so on; all farms share
+    /// them. Each account likes the post once. When all accounts have liked it, each takes its like
+    /// back, and so on.
     pub accounts: u32,
 }
 
