@@ -32,8 +32,8 @@ impl Failure {
     }
 }
 
-/// Turns an outcome into an exit code. Prints to standard error what went wrong, why, and whether it may help to try
-/// again.
+/// Turns an outcome into an exit code. Prints to standard error what went wrong, why, and whether
+/// it may help to try again.
 pub fn exit(program: &str, outcome: Result<ExitCode, Failure>) -> ExitCode {
     match outcome {
         Ok(code) => code,

@@ -20,7 +20,8 @@ crate::settings! {
         /// The address to listen on. With port 0 the system picks a free port.
         listen: std::net::SocketAddr = std::net::SocketAddr::from(([127, 0, 0, 1], 8080)),
         /// Maximum events per minute from one user, and from one client address; 0 means no limit.
-        /// A batch of n events counts as n. A token with the scope `events:write:any` may write a thousand times as many.
+        /// A batch of n events counts as n. A token with the scope `events:write:any` may write a
+        /// thousand times as many.
         rate_limit: u32 = 100,
     }
 }
@@ -32,12 +33,13 @@ crate::settings! {
         max_body_bytes: ByteSize = GatewayOptions::default().max_body_bytes.into(),
         /// Maximum bytes of a batch's body, as sent and after decompression.
         max_batch_bytes: ByteSize = GatewayOptions::default().max_batch_bytes.into(),
-        /// Maximum bytes of all incomplete bodies in memory, without the first 64 KiB of each. Above it, requests get status
-        /// 503.
+        /// Maximum bytes of all incomplete bodies in memory, without the first 64 KiB of each.
+        /// Above it, requests get status 503.
         max_buffered_bytes: ByteSize = GatewayOptions::default().max_buffered_bytes.into(),
         /// Maximum events in one batch.
         max_batch_events: usize = GatewayOptions::default().max_batch_events,
-        /// Maximum events that wait for the log at the same time. Above it, requests get status 503.
+        /// Maximum events that wait for the log at the same time. Above it, requests get status
+        /// 503.
         max_in_flight: usize = GatewayOptions::default().max_in_flight,
         /// How long the head of a request may take to arrive.
         header_timeout: Duration = GatewayOptions::default().header_timeout,
@@ -47,17 +49,20 @@ crate::settings! {
         answer_timeout: Duration = GatewayOptions::default().answer_timeout,
         /// Maximum open connections. Further ones wait to be accepted.
         max_connections: usize = GatewayOptions::default().max_connections,
-        /// Proxies whose `X-Forwarded-For` header is trusted: networks such as 10.0.0.0/8, or addresses.
+        /// Proxies whose `X-Forwarded-For` header is trusted: networks such as 10.0.0.0/8, or
+        /// addresses.
         trusted_proxies: Vec<IpNet> = GatewayOptions::default().trusted_proxies,
         /// Whether reads need a token. (`me`, alerts and sockets always need one.)
         reads_need_token: bool = GatewayOptions::default().reads_need_token,
-        /// Origins, such as `https://feed.example`, from which browsers may open sockets. The server's own is always allowed.
+        /// Origins, such as `https://feed.example`, from which browsers may open sockets. The
+        /// server's own is always allowed.
         origins: Vec<String> = GatewayOptions::default().origins.into_iter().collect(),
         /// How long a request with `after=POSITION` waits until that write is visible.
         after_deadline: Duration = GatewayOptions::default().after_deadline,
         /// How long answers about the past are cached.
         cache_ttl: Duration = GatewayOptions::default().cache_ttl,
-        /// How long a stopping server still accepts connections while it is not ready. Load balancers need that time to notice.
+        /// How long a stopping server still accepts connections while it is not ready. Load
+        /// balancers need that time to notice.
         drain: Duration = GatewayOptions::default().drain,
         /// How long stopping may take in all.
         shutdown_deadline: Duration = GatewayOptions::default().shutdown_deadline,
@@ -69,23 +74,28 @@ crate::settings! {
     pub struct LiveSection in "gateway.live" as "live_" {
         /// How long a client may take to authenticate on a socket.
         auth_timeout: Duration = LiveOptions::default().auth_timeout,
-        /// How often a silent socket is pinged. It is closed if nothing comes from it for twice as long.
+        /// How often a silent socket is pinged. It is closed if nothing comes from it for twice as
+        /// long.
         ping_every: Duration = LiveOptions::default().ping_every,
-        /// Maximum bytes that wait to be sent to one client. Above it, the socket is closed with 4009.
+        /// Maximum bytes that wait to be sent to one client. Above it, the socket is closed with
+        /// 4009.
         max_client_bytes: ByteSize = LiveOptions::default().max_client_bytes.into(),
         /// Maximum bytes of one frame from a client.
         max_frame_bytes: ByteSize = LiveOptions::default().max_frame_bytes.into(),
         /// Maximum channels per client.
         max_channels: usize = LiveOptions::default().max_channels,
-        /// Maximum frames from one client within ten seconds. Above it, the socket is closed with 4029.
+        /// Maximum frames from one client within ten seconds. Above it, the socket is closed with
+        /// 4029.
         max_frames: u32 = LiveOptions::default().max_frames,
         /// Maximum open sockets and streams. Above it, a new one gets 503 or 4029.
         max_clients: usize = LiveOptions::default().max_clients,
         /// Maximum sockets and streams per user. Above it, a new one gets 4029.
         max_clients_of_user: usize = LiveOptions::default().max_clients_of_user,
-        /// How many notifications are kept in memory for recovery. Older ones are read from the log.
+        /// How many notifications are kept in memory for recovery. Older ones are read from the
+        /// log.
         tail: usize = LiveOptions::default().tail,
-        /// Maximum notifications that one recovery reads. If more were missed, `recovered` is false.
+        /// Maximum notifications that one recovery reads. If more were missed, `recovered` is
+        /// false.
         max_recovery: usize = LiveOptions::default().max_recovery,
         /// How often counts that have changed are sent.
         counts_every: Duration = LiveOptions::default().counts_every,
@@ -109,15 +119,18 @@ choice! {
 crate::settings! {
     /// Which tokens are accepted.
     pub struct JwtSection in "jwt" as "jwt_" {
-        /// The only accepted algorithm: `HS256` (a shared secret), `RS256`, `ES256` or `EdDSA` (a public key).
+        /// The only accepted algorithm: `HS256` (a shared secret), `RS256`, `ES256` or `EdDSA` (a
+        /// public key).
         algorithm: Algorithm = Algorithm::Hs256,
-        /// The file with the shared secret of HS256. Its bytes count, without one newline at the end; at least 32 are needed.
+        /// The file with the shared secret of HS256. Its bytes count, without one newline at the
+        /// end; at least 32 are needed.
         secret: Option<Secret> = None,
         /// The file with the public key, in PEM format.
         public_key_file: Option<PathBuf> = None,
         /// The file with several public keys, as a JSON Web Key Set. A token's `kid` selects one.
         jwks_file: Option<PathBuf> = None,
-        /// The URL of such a set, `https://…`. It is fetched again when keys rotate. Only for `feedkit-gateway`.
+        /// The URL of such a set, `https://…`. It is fetched again when keys rotate. Only for
+        /// `feedkit-gateway`.
         jwks_url: Option<String> = None,
         /// The audience that a token's `aud` must name. If this is not set, `aud` is ignored.
         audience: Option<String> = None,
@@ -219,8 +232,8 @@ impl LocalLimits {
         }
     }
 
-    /// Forgets the keys that have their full allowance again. Call it from time to time; otherwise memory grows with every
-    /// key.
+    /// Forgets the keys that have their full allowance again. Call it from time to time; otherwise
+    /// memory grows with every key.
     pub fn forget_idle(&self) {
         for limiter in [&self.user, &self.address, &self.write_any].into_iter().flatten() {
             limiter.forget_idle();
@@ -228,13 +241,13 @@ impl LocalLimits {
     }
 }
 
-/// Verifies tokens as configured, with `secret` if the algorithm is HS256. `fetched` creates the source of keys for a
-/// URL.
+/// Verifies tokens as configured, with `secret` if the algorithm is HS256. `fetched` creates the
+/// source of keys for a URL.
 ///
 /// # Errors
 ///
-/// [`Invalid`](feedkit_core::ErrorKind::Invalid) if a key file cannot be read or does not fit the algorithm. The error
-/// names the setting.
+/// [`Invalid`](feedkit_core::ErrorKind::Invalid) if a key file cannot be read or does not fit the
+/// algorithm. The error names the setting.
 pub fn verifier(
     jwt: &JwtSection,
     secret: Option<&Secret>,

@@ -1,4 +1,5 @@
-//! The parts that the feedkit servers share. Each server only reads its settings, assembles its parts, and runs.
+//! The parts that the feedkit servers share. Each server only reads its settings, assembles its
+//! parts, and runs.
 //!
 //! | module | what is in it |
 //! |---|---|
@@ -14,7 +15,8 @@
 //! | `pipeline` (a feature) | the settings of a pipeline: accepted events, rules, retention |
 //! | `services` (a feature) | Kafka, PostgreSQL and Redis: their settings, and how they are opened |
 //!
-//! This crate is for programs, not a library for others: it reads the environment and may end the process.
+//! This crate is for programs, not a library for others: it reads the environment and may end the
+//! process.
 
 #[cfg(feature = "failpoints")]
 pub mod failpoints;

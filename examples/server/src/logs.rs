@@ -27,8 +27,8 @@ crate::settings::choice! {
     }
 }
 
-/// Maximum lines that wait to be written. Above it, lines are left out: a slow reader of standard error must not stop
-/// the server.
+/// Maximum lines that wait to be written. Above it, lines are left out: a slow reader of standard
+/// error must not stop the server.
 const WAITING: usize = 16_384;
 
 /// The log, written by its own thread. Dropping this waits until the remaining lines are written.
@@ -58,7 +58,8 @@ pub fn start(filter: &str, format: Format) -> Result<Log, Failure> {
         let form = "error, warn, info, debug, or a filter such as `feedkit_core=debug,warn`";
         Failure::usage(format!("--log {filter}: expected {form}"))
     };
-    // A single word that is not a level would be read as a module's name, and nothing would be logged.
+    // A single word that is not a level would be read as a module's name, and nothing would be
+    // logged.
     let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
     if filter.split(',').any(|part| !part.contains('=') && !is_level(part.trim())) {
         return Err(expected());
@@ -82,8 +83,8 @@ pub fn start(filter: &str, format: Format) -> Result<Log, Failure> {
     Ok(log)
 }
 
-/// Leaves out warnings whose cause was logged a moment ago: on a full disk, each partition and each follower tries
-/// again, and would log a warning each time.
+/// Leaves out warnings whose cause was logged a moment ago: on a full disk, each partition and each
+/// follower tries again, and would log a warning each time.
 #[derive(Default)]
 struct Causes {
     told: Mutex<HashMap<String, Instant>>,

@@ -4,8 +4,9 @@ use feedkit_core::pipeline::Backoff;
 use feedkit_core::{Error, Result};
 use tokio_util::sync::CancellationToken;
 
-/// Calls `attempt` until it succeeds, and waits longer after each failure: servers and the services that they need are
-/// often started together. `what` names the service in the log, as in `waiting for PostgreSQL`.
+/// Calls `attempt` until it succeeds, and waits longer after each failure: servers and the services
+/// that they need are often started together. `what` names the service in the log, as in
+/// `waiting for PostgreSQL`.
 ///
 /// # Errors
 ///

@@ -119,7 +119,8 @@ impl PipelineSettings {
     }
 }
 
-/// Which events are accepted, for a program without a pipeline. Its sections `S` must contain these two.
+/// Which events are accepted, for a program without a pipeline. Its sections `S` must contain these
+/// two.
 ///
 /// # Errors
 ///
@@ -157,7 +158,8 @@ fn check<S: Sections>(
             return Err(layers.fault::<S>("events.extra_kinds", fault));
         }
     }
-    // A replay dates ids one day back. Alerts recover from a journal that is at most minutes behind.
+    // A replay dates ids one day back. Alerts recover from a journal that is at most minutes
+    // behind.
     for (key, days, least) in [
         ("retention.events_days", retention.events_days, 2),
         ("retention.journal_days", retention.journal_days, 1),
@@ -190,7 +192,8 @@ fn rules(milestone: MilestoneSection, spike: SpikeSection, user_rate: UserRateSe
     rules
 }
 
-/// The rules check their own settings. The path of a setting is the same in the program's configuration.
+/// The rules check their own settings. The path of a setting is the same in the program's
+/// configuration.
 fn check_rules<S: Sections>(rules: &RulesConfig, layers: &Layers) -> Result<(), Failure> {
     match rules.rule_set() {
         Ok(_) => Ok(()),

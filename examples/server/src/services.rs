@@ -13,8 +13,8 @@ use feedkit_store::redis::{Redis, RedisOptions};
 use crate::settings::{Layers, Secret, choice};
 
 crate::settings! {
-    /// The log. `[kafka.properties]` can set any property of librdkafka, such as `security.protocol`,
-    /// except for those on which exactness depends.
+    /// The log. `[kafka.properties]` can set any property of librdkafka, such as
+    /// `security.protocol`, except for those on which exactness depends.
     pub struct KafkaSection in "kafka" as "kafka_" {
         /// Addresses of some brokers: HOST:PORT, separated by commas.
         brokers as "kafka": String = "127.0.0.1:9092".to_owned(),
@@ -56,9 +56,11 @@ crate::settings! {
         statement_timeout: Duration = Duration::from_secs(30),
         /// Whether connections are encrypted: `off`, `prefer` or `require`.
         tls: Tls = Tls::Off,
-        /// The file with the certificates of the authorities that may sign the server's certificate, in PEM format.
+        /// The file with the certificates of the authorities that may sign the server's
+        /// certificate, in PEM format.
         ca_file: Option<PathBuf> = None,
-        /// Whether the program updates the schema when it starts. Otherwise it only checks the schema.
+        /// Whether the program updates the schema when it starts. Otherwise it only checks the
+        /// schema.
         migrate: bool = true,
     }
 }
@@ -66,14 +68,15 @@ crate::settings! {
 crate::settings! {
     /// The counters.
     pub struct RedisSection in "redis" as "redis_" {
-        /// `redis://USER@HOST:PORT/DATABASE`, or `rediss://…` for TLS. For a cluster, the addresses of some nodes.
+        /// `redis://USER@HOST:PORT/DATABASE`, or `rediss://…` for TLS. For a cluster, the addresses
+        /// of some nodes.
         url as "redis": Vec<String> = vec!["redis://127.0.0.1:6379".to_owned()],
         /// Whether this is a Redis Cluster.
         cluster: bool = false,
         /// The password, used instead of one in the URL.
         password: Option<Secret> = None,
-        /// The file with the certificates of the authorities that may sign the server's certificate, in PEM format. By default,
-        /// those of the system are used.
+        /// The file with the certificates of the authorities that may sign the server's
+        /// certificate, in PEM format. By default, those of the system are used.
         ca_file: Option<PathBuf> = None,
         /// How long Redis may take to answer.
         response_timeout: Duration = Duration::from_secs(1),

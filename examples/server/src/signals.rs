@@ -6,8 +6,9 @@ use feedkit_core::{Error, Result};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Listens for Ctrl-C and for the signal of a service manager. The first signal requests a graceful stop. The second one
-/// ends the process at once, with exit code 1. Dropping this ends the listening.
+/// Listens for Ctrl-C and for the signal of a service manager. The first signal requests a graceful
+/// stop. The second one ends the process at once, with exit code 1. Dropping this ends the
+/// listening.
 #[derive(Debug)]
 pub struct Signals {
     stop: CancellationToken,

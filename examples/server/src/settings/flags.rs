@@ -27,8 +27,8 @@ impl Given {
     }
 }
 
-/// The flags of the sections `S`, to flatten into a command line of `clap`. If they are `GLOBAL`, they may also follow a
-/// subcommand.
+/// The flags of the sections `S`, to flatten into a command line of `clap`. If they are `GLOBAL`,
+/// they may also follow a subcommand.
 #[derive(Debug, Clone)]
 pub struct Flags<S, const GLOBAL: bool = false> {
     /// The values that were set.

@@ -2,16 +2,16 @@
 
 use super::Value;
 
-/// The description of one setting. Its flag, its variable, its place in the file and its line in the reference come
-/// from it.
+/// The description of one setting. Its flag, its variable, its place in the file and its line in
+/// the reference come from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     /// The table in the file. Empty for the top of the file.
     pub table: &'static str,
     /// The name in its table. For a secret, without `_file`.
     pub name: &'static str,
-    /// The name of the flag and the variable: the name with the table's prefix, such as `jwt_algorithm`, or a separate
-    /// name.
+    /// The name of the flag and the variable: the name with the table's prefix, such as
+    /// `jwt_algorithm`, or a separate name.
     pub word: String,
     /// The type of the value, such as `duration`.
     pub kind: &'static str,
@@ -62,7 +62,8 @@ impl Key {
         format!("{}{}", self.word, self.suffix()).replace('_', "-")
     }
 
-    /// Its variable, such as `FEEDKIT_MAX_BODY_BYTES`. For a secret, the variable that names a file.
+    /// Its variable, such as `FEEDKIT_MAX_BODY_BYTES`. For a secret, the variable that names a
+    /// file.
     pub fn variable(&self) -> String {
         format!("{}{}", self.secret_variable(), self.suffix().to_uppercase())
     }

@@ -43,8 +43,8 @@ impl fmt::Display for Origin {
 }
 
 impl Layers {
-    /// The layers of a program that has the settings `S` and some open tables in its file. `variable` looks up a variable
-    /// of the environment.
+    /// The layers of a program that has the settings `S` and some open tables in its file.
+    /// `variable` looks up a variable of the environment.
     ///
     /// # Errors
     ///
@@ -79,8 +79,9 @@ impl Layers {
         &self.file
     }
 
-    /// The effective value of `key`. Values that it overrides must be valid too; otherwise the fault would show only when
-    /// somebody leaves out the flag. For [`settings!`](crate::settings!), which always has a key.
+    /// The effective value of `key`. Values that it overrides must be valid too; otherwise the
+    /// fault would show only when somebody leaves out the flag. For
+    /// [`settings!`](crate::settings!), which always has a key.
     pub fn read<T: Value>(&self, key: Option<Key>, default: impl FnOnce() -> T) -> Result<T, Failure> {
         let Some(key) = key else { return Ok(default()) };
         let mut value = None;
@@ -104,7 +105,8 @@ impl Layers {
         Failure::usage(format!("{origin}: {fault}"))
     }
 
-    /// The values of a key and where they come from, the effective one first. For a secret, only that one.
+    /// The values of a key and where they come from, the effective one first. For a secret, only
+    /// that one.
     fn given(&self, key: &Key) -> Result<Vec<(Raw, Origin)>, Failure> {
         if key.secret {
             return Ok(self.secret(key)?.into_iter().collect());

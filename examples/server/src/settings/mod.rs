@@ -1,9 +1,10 @@
 //! Settings from flags, variables and a file. Each key is described once.
 //!
-//! [`settings!`](crate::settings!) defines a struct for one table of the file. Each field is a key of that table, a flag
-//! and a `FEEDKIT_…` variable. The flag overrides the variable, the variable overrides the file, and the file overrides
-//! the default. An empty variable counts as not set. A wrong value is refused with an error, which names the key, where
-//! the value comes from, and what is allowed.
+//! [`settings!`](crate::settings!) defines a struct for one table of the file. Each field is a key
+//! of that table, a flag and a `FEEDKIT_…` variable. The flag overrides the variable, the variable
+//! overrides the file, and the file overrides the default. An empty variable counts as not set. A
+//! wrong value is refused with an error, which names the key, where the value comes from, and what
+//! is allowed.
 //!
 //! ```
 //! use feedkit_server::settings::{ByteSize, Layers, Sections};

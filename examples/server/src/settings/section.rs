@@ -57,10 +57,11 @@ tuple!(A B C D E F G H I J);
 tuple!(A B C D E F G H I J K);
 tuple!(A B C D E F G H I J K L);
 
-/// Defines one table of the file: a struct with a field for each key. A key has a type, a default, and its help text as
-/// documentation. With `as "jwt_"`, the names of flags and variables begin with `jwt_`. Otherwise they are the names of
-/// the keys, which must be unique among all tables of a program. A key may have its own name for flag and variable:
-/// `brokers as "kafka"` is `--kafka`. See [`settings`](mod@crate::settings).
+/// Defines one table of the file: a struct with a field for each key. A key has a type, a default,
+/// and its help text as documentation. With `as "jwt_"`, the names of flags and variables begin
+/// with `jwt_`. Otherwise they are the names of the keys, which must be unique among all tables of
+/// a program. A key may have its own name for flag and variable: `brokers as "kafka"` is `--kafka`.
+/// See [`settings`](mod@crate::settings).
 #[macro_export]
 macro_rules! settings {
     (
