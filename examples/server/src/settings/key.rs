@@ -17,7 +17,7 @@ pub struct Key {
     pub kind: &'static str,
     /// The default as a user would write it, or `None` without a default.
     pub default: Option<String>,
-    /// The help text.
+    /// The help text, in one line.
     pub help: String,
     /// Whether the value is secret. A secret comes from a file or a variable.
     pub secret: bool,
@@ -40,7 +40,7 @@ impl Key {
             word,
             kind: T::KIND,
             default: default.show(),
-            help: help.trim().to_owned(),
+            help: help.lines().map(str::trim).collect::<Vec<_>>().join(" ").trim().to_owned(),
             secret: T::SECRET,
             switch: T::SWITCH,
         }
@@ -78,9 +78,23 @@ impl Key {
         if self.secret { "_file" } else { "" }
     }
 
-    /// The help's first sentence or line.
+    /// The first sentence of the help, without its full stop.
     pub(super) fn summary(&self) -> &str {
-        let line = self.help.lines().next().unwrap_or_default();
-        line.strip_suffix('.').unwrap_or(line)
+        let end = self.help.find(". ").unwrap_or(self.help.len());
+        self.help[..end].trim_end_matches('.')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_is_the_first_sentence_even_over_several_lines() {
+        let key = |help: &str| Key::of("", "width", "width".to_owned(), help, &4u32);
+        let two_lines = key("How wide it opens, in metres, if\nsomebody rings. At most 4.");
+        assert_eq!(two_lines.help, "How wide it opens, in metres, if somebody rings. At most 4.");
+        assert_eq!(two_lines.summary(), "How wide it opens, in metres, if somebody rings");
+        assert_eq!(key("How wide it opens.").summary(), "How wide it opens");
     }
 }

@@ -30,6 +30,6 @@ fn row(key: &Key) -> String {
         false => format!("`{}`", key.variable()),
     };
     let default = key.default.as_ref().map(|default| format!("`{default}`")).unwrap_or_default();
-    let help = key.help.replace('\n', " ").replace('|', "\\|");
+    let help = key.help.replace('|', "\\|");
     format!("| `{name}` | `{}`, {variable} | {} | {default} | {help} |\n", key.flag(), key.kind)
 }
