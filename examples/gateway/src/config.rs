@@ -24,8 +24,8 @@ settings! {
 settings! {
     /// Limits that all gateways share.
     pub struct LimitSection in "" {
-        /// Whether each gateway applies the limits by itself while Redis, which has the shared
-        /// limits, is away. If not, writes are answered 503 in the meantime.
+        /// Whether each gateway applies the limits by itself while Redis, which stores the shared
+        /// limits, is unavailable. If not, writes get status 503 meanwhile.
         limit_locally: bool = true,
     }
 }
@@ -33,11 +33,13 @@ settings! {
 settings! {
     /// How events are sent to Kafka.
     pub struct SinkSection in "kafka" as "kafka_" {
-        /// How long an event may wait for others, to share a request to the broker with them.
+        /// How long an event may wait for further events, so that one request to the broker carries
+        /// all of them.
         linger: Duration = Duration::from_millis(1),
         /// How long to wait for the acknowledgement of an event. After that the client gets a 503.
         delivery_timeout: Duration = Duration::from_secs(4),
-        /// Maximum size of all events that are not acknowledged yet.
+        /// Maximum size of all events that Kafka has not acknowledged yet. Beyond it, writes get
+        /// status 503.
         queue_bytes: ByteSize = ByteSize::mib(32),
     }
 }

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioExecutor;
 /// Maximum size of a key set. Real ones have a few KiB.
 const MAX_BYTES: usize = 1 << 20;
 
-/// How long connecting may take. The caller limits the whole fetch.
+/// How long opening a connection may take. The caller limits the whole fetch.
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// A JSON Web Key Set that is fetched over HTTPS, or over HTTP from this machine.

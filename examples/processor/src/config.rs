@@ -15,8 +15,8 @@ use feedkit_server::{Failure, logs, settings};
 settings! {
     /// Settings of every command.
     pub struct GeneralSection in "" {
-        /// The address that serves `/health/live`, `/health/ready` and `/metrics`. Port 0 means any
-        /// free port.
+        /// The address that serves `/health/live`, `/health/ready` and `/metrics`. With port 0, the
+        /// system picks a free port.
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9464)),
         /// What to log to standard error: `error`, `warn`, `info`, `debug`, or a filter such as
         /// `feedkit_core=debug,warn`.
@@ -43,28 +43,28 @@ settings! {
     pub struct GroupSection in "group" as "group_" {
         /// The consumer group. All processors of a history use the same one.
         name as "group": String = "feedkit".to_owned(),
-        /// How its members divide the partitions: `cooperative` (the classic protocol) or
-        /// `consumer` (KIP-848, for brokers from 4.0 on).
+        /// How the members of the group divide the partitions: `cooperative` (the classic protocol)
+        /// or `consumer` (KIP-848, for brokers from 4.0 on).
         protocol: Protocol = Protocol::Cooperative,
-        /// How long a processor may be silent before its partitions are taken away. With `consumer`
-        /// the broker decides.
+        /// How long a processor may be silent before the group takes its partitions away. With
+        /// `consumer`, the broker decides.
         session_timeout: Duration = Duration::from_secs(10),
-        /// How often a processor sends a heartbeat. With `consumer` the broker decides.
+        /// How often a processor sends a heartbeat. With `consumer`, the broker decides.
         heartbeat_interval: Duration = Duration::from_secs(1),
         /// Maximum number of records in one commit. A larger value makes catching up a little
-        /// faster, and takes about 1 KB of memory a record for each partition.
+        /// faster, but takes about 1 KB of memory per record for each partition.
         max_batch: usize = 12_000,
-        /// Maximum number of concurrent commits, over all partitions. More than PostgreSQL can run
-        /// in parallel only take memory.
+        /// Maximum number of commits at the same time, over all partitions. More commits than
+        /// PostgreSQL can run in parallel only cost memory.
         max_commits: usize = 4,
     }
 }
 
 settings! {
-    /// The alerts. One processor at a time runs them.
+    /// The alerts, which one processor at a time runs.
     pub struct AlertsSection in "alerts" as "alerts_" {
-        /// How long the lease of the processor that runs them lasts without renewal. The alerts
-        /// stop for this time when that processor dies.
+        /// How long the lease of the processor that runs the alerts lasts without renewal. If that
+        /// processor dies, the alerts pause for this time.
         lease: Duration = Duration::from_secs(10),
     }
 }

@@ -15,13 +15,13 @@ use ipnet::IpNet;
 use crate::settings::{ByteSize, Secret, choice};
 
 crate::settings! {
-    /// Where the server listens, and how much each client may write.
+    /// The address of the server, and how much each client may write.
     pub struct FrontSection in "" {
-        /// The address to listen on. With port 0 the system picks a free port.
+        /// The address to listen on, `HOST:PORT`. With port 0, the system picks a free port.
         listen: std::net::SocketAddr = std::net::SocketAddr::from(([127, 0, 0, 1], 8080)),
-        /// Maximum events per minute from one user, and from one client address; 0 means no limit.
-        /// A batch of n events counts as n. A token with the scope `events:write:any` may write a
-        /// thousand times as many.
+        /// Maximum number of events per minute from one user, and from one client address; 0 means
+        /// no limit. A batch of n events counts as n. A token with the scope `events:write:any` may
+        /// write a thousand times as many.
         rate_limit: u32 = 100,
     }
 }
@@ -29,25 +29,26 @@ crate::settings! {
 crate::settings! {
     /// Limits of requests and connections.
     pub struct GatewaySection in "gateway" {
-        /// Maximum bytes of a request's body, as sent and after decompression.
+        /// Maximum size of a request's body, as sent and after decompression.
         max_body_bytes: ByteSize = GatewayOptions::default().max_body_bytes.into(),
-        /// Maximum bytes of a batch's body, as sent and after decompression.
+        /// Maximum size of a batch's body, as sent and after decompression.
         max_batch_bytes: ByteSize = GatewayOptions::default().max_batch_bytes.into(),
-        /// Maximum bytes of all incomplete bodies in memory, without the first 64 KiB of each.
-        /// Above it, requests get status 503.
+        /// Maximum size of all incomplete bodies in memory, without the first 64 KiB of each.
+        /// Beyond it, requests get status 503.
         max_buffered_bytes: ByteSize = GatewayOptions::default().max_buffered_bytes.into(),
-        /// Maximum events in one batch.
+        /// Maximum number of events in one batch.
         max_batch_events: usize = GatewayOptions::default().max_batch_events,
-        /// Maximum events that wait for the log at the same time. Above it, requests get status
-        /// 503.
+        /// Maximum number of events that wait for the log at the same time. Beyond it, requests get
+        /// status 503.
         max_in_flight: usize = GatewayOptions::default().max_in_flight,
         /// How long the head of a request may take to arrive.
         header_timeout: Duration = GatewayOptions::default().header_timeout,
         /// How long the body of a request may take to arrive.
         body_timeout: Duration = GatewayOptions::default().body_timeout,
-        /// How long the log may take to acknowledge, and a store to answer.
+        /// How long the log may take to acknowledge events, and how long a store may take to
+        /// answer.
         answer_timeout: Duration = GatewayOptions::default().answer_timeout,
-        /// Maximum open connections. Further ones wait to be accepted.
+        /// Maximum number of open connections. Further connections wait to be accepted.
         max_connections: usize = GatewayOptions::default().max_connections,
         /// Proxies whose `X-Forwarded-For` header is trusted: networks such as 10.0.0.0/8, or
         /// addresses.
@@ -55,16 +56,16 @@ crate::settings! {
         /// Whether reads need a token. (`me`, alerts and sockets always need one.)
         reads_need_token: bool = GatewayOptions::default().reads_need_token,
         /// Origins, such as `https://feed.example`, from which browsers may open sockets. The
-        /// server's own is always allowed.
+        /// server's own origin is always allowed.
         origins: Vec<String> = GatewayOptions::default().origins.into_iter().collect(),
         /// How long a request with `after=POSITION` waits until that write is visible.
         after_deadline: Duration = GatewayOptions::default().after_deadline,
-        /// How long answers about the past are cached.
+        /// How long answers from the history are cached.
         cache_ttl: Duration = GatewayOptions::default().cache_ttl,
-        /// How long a stopping server still accepts connections while it is not ready. Load
-        /// balancers need that time to notice.
+        /// How long a stopping server still accepts connections while it reports that it is not
+        /// ready. Load balancers need this time to notice.
         drain: Duration = GatewayOptions::default().drain,
-        /// How long stopping may take in all.
+        /// How long stopping may take in total.
         shutdown_deadline: Duration = GatewayOptions::default().shutdown_deadline,
     }
 }
@@ -74,30 +75,32 @@ crate::settings! {
     pub struct LiveSection in "gateway.live" as "live_" {
         /// How long a client may take to authenticate on a socket.
         auth_timeout: Duration = LiveOptions::default().auth_timeout,
-        /// How often a silent socket is pinged. It is closed if nothing comes from it for twice as
-        /// long.
+        /// How long a socket may be silent before the server pings it. The server closes the socket
+        /// if it stays silent for twice as long.
         ping_every: Duration = LiveOptions::default().ping_every,
-        /// Maximum bytes that wait to be sent to one client. Above it, the socket is closed with
-        /// 4009.
+        /// Maximum size of the frames that wait to be sent to one client. Beyond it, the socket is
+        /// closed with code 4009.
         max_client_bytes: ByteSize = LiveOptions::default().max_client_bytes.into(),
-        /// Maximum bytes of one frame from a client.
+        /// Maximum size of one frame from a client.
         max_frame_bytes: ByteSize = LiveOptions::default().max_frame_bytes.into(),
-        /// Maximum channels per client.
+        /// Maximum number of channels per client.
         max_channels: usize = LiveOptions::default().max_channels,
-        /// Maximum frames from one client within ten seconds. Above it, the socket is closed with
-        /// 4029.
+        /// Maximum number of frames from one client within ten seconds. Beyond it, the socket is
+        /// closed with code 4029.
         max_frames: u32 = LiveOptions::default().max_frames,
-        /// Maximum open sockets and streams. Above it, a new one gets 503 or 4029.
+        /// Maximum number of open sockets and event streams. Beyond it, a new one gets status 503,
+        /// or is closed with code 4029.
         max_clients: usize = LiveOptions::default().max_clients,
-        /// Maximum sockets and streams per user. Above it, a new one gets 4029.
+        /// Maximum number of sockets and event streams per user. Beyond it, a new one is closed
+        /// with code 4029.
         max_clients_of_user: usize = LiveOptions::default().max_clients_of_user,
         /// How many notifications are kept in memory for recovery. Older ones are read from the
         /// log.
         tail: usize = LiveOptions::default().tail,
-        /// Maximum notifications that one recovery reads. If more were missed, `recovered` is
-        /// false.
+        /// Maximum number of notifications that one recovery reads. If a client missed more,
+        /// `recovered` is false.
         max_recovery: usize = LiveOptions::default().max_recovery,
-        /// How often counts that have changed are sent.
+        /// How often the server sends counts that have changed.
         counts_every: Duration = LiveOptions::default().counts_every,
     }
 }
@@ -117,13 +120,13 @@ choice! {
 }
 
 crate::settings! {
-    /// Which tokens are accepted.
+    /// The tokens that are accepted.
     pub struct JwtSection in "jwt" as "jwt_" {
         /// The only accepted algorithm: `HS256` (a shared secret), `RS256`, `ES256` or `EdDSA` (a
         /// public key).
         algorithm: Algorithm = Algorithm::Hs256,
-        /// The file with the shared secret of HS256. Its bytes count, without one newline at the
-        /// end; at least 32 are needed.
+        /// The file with the shared secret of HS256. The secret is the bytes of the file, without
+        /// one newline at the end. It needs at least 32 bytes.
         secret: Option<Secret> = None,
         /// The file with the public key, in PEM format.
         public_key_file: Option<PathBuf> = None,

@@ -12,19 +12,22 @@ use crate::Failure;
 use crate::settings::{Layers, Sections};
 
 crate::settings! {
-    /// How long data is kept.
+    /// How long the history keeps data.
     pub struct RetentionSection in "retention" as "retention_" {
-        /// How many days raw events are kept. Totals are kept forever. At least 2.
+        /// How many days raw events are kept, measured from the time in their ids. Totals are kept
+        /// forever. The minimum is 2.
         events_days: u64 = 3653,
-        /// How many days of the journal are kept behind the slowest follower. At least 1.
+        /// How many days of the journal are kept before the position of the slowest follower. The
+        /// minimum is 1.
         journal_days: u64 = 1,
     }
 }
 
 crate::settings! {
-    /// Which events are accepted.
+    /// The events that are accepted.
     pub struct EventsSection in "events" as "events_" {
-        /// More kinds of events than `like`, `unlike`, `post` and `comment`; for example `share`.
+        /// Further kinds of events to accept, besides `like`, `unlike`, `post` and `comment`; for
+        /// example `share`.
         extra_kinds: Vec<String> = Vec::new(),
     }
 }
@@ -34,7 +37,7 @@ crate::settings! {
     pub struct MilestoneSection in "rules.milestone" as "milestone_" {
         /// Whether the rule runs.
         enabled: bool = MilestoneConfig::default().enabled,
-        /// The counts of likes that authors are told about, in ascending order.
+        /// The numbers of likes of a post at which its author is notified, in ascending order.
         thresholds: Vec<i64> = MilestoneConfig::default().thresholds,
     }
 }
@@ -44,21 +47,26 @@ crate::settings! {
     pub struct SpikeSection in "rules.spike" as "spike_" {
         /// Whether the rule runs.
         enabled: bool = SpikeConfig::default().enabled,
-        /// How much event time is compared with the baseline.
+        /// The length of the window, in event time, in which likes of a post are counted. From 1 s
+        /// to 1 h.
         window: Duration = SpikeConfig::default().window,
-        /// Minimum likes in a window for a notice.
+        /// Minimum number of likes in a window that raises an alert.
         min_likes: u32 = SpikeConfig::default().min_likes,
-        /// How many times the expected number of likes is needed for a notice.
+        /// Minimum ratio of the likes in a window to the expected number that raises an alert.
         min_factor: f64 = SpikeConfig::default().min_factor,
-        /// How improbable the likes must be by chance, as a natural logarithm.
+        /// Minimum score of a window that raises an alert. The score is the natural logarithm of
+        /// how improbable that many likes are by chance.
         min_score: f64 = SpikeConfig::default().min_score,
-        /// The time constant of a post's usual rate. It must be longer than ten windows.
+        /// The time constant of the average that gives the usual rate of a post. It must be at
+        /// least ten windows.
         baseline: Duration = SpikeConfig::default().baseline,
-        /// How long a post is observed before the rule judges it. At most the baseline.
+        /// How long a post is observed before the rule can raise an alert for it. At most
+        /// `baseline`.
         warm_up: Duration = SpikeConfig::default().warm_up,
-        /// How long after a notice no other notice about the same post is raised.
+        /// How long after an alert the rule raises no other alert for the same post.
         cooldown: Duration = SpikeConfig::default().cooldown,
-        /// Maximum posts in memory.
+        /// Maximum number of posts in memory, at 80 bytes each. The least recently liked posts are
+        /// dropped first.
         max_keys: usize = SpikeConfig::default().max_keys,
     }
 }
@@ -68,13 +76,15 @@ crate::settings! {
     pub struct UserRateSection in "rules.user_rate" as "user_rate_" {
         /// Whether the rule runs.
         enabled: bool = UserRateConfig::default().enabled,
-        /// The length of the window, in event time, in which actions are counted.
+        /// The length of the window, in event time, in which the actions of a user are counted.
+        /// From 1 s to 1 h.
         window: Duration = UserRateConfig::default().window,
-        /// Maximum actions of a person in one window.
+        /// Maximum number of actions in one window that raises no alert.
         max_actions: u32 = UserRateConfig::default().max_actions,
-        /// How long after a notice the same user is not reported again.
+        /// How long after an alert the rule raises no other alert for the same user.
         cooldown: Duration = UserRateConfig::default().cooldown,
-        /// Maximum users in memory.
+        /// Maximum number of users in memory, at 80 bytes each. The least recently active users are
+        /// dropped first.
         max_keys: usize = UserRateConfig::default().max_keys,
     }
 }
@@ -113,7 +123,7 @@ impl PipelineSettings {
             .journal(days(self.retention.journal_days))
     }
 
-    /// Which events are accepted.
+    /// The events that are accepted.
     pub fn event_policy(&self) -> EventPolicy {
         policy(&self.retention, &self.events)
     }

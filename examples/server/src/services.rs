@@ -40,17 +40,17 @@ choice! {
 }
 
 crate::settings! {
-    /// The history.
+    /// The history in PostgreSQL.
     pub struct PostgresSection in "postgres" as "postgres_" {
-        /// `postgres://USER@HOST:PORT/DATABASE`.
+        /// The address of PostgreSQL, `postgres://USER@HOST:PORT/DATABASE`.
         url as "postgres": String = "postgres://feedkit@127.0.0.1:5432/feedkit".to_owned(),
         /// The password, used instead of one in the URL.
         password: Option<Secret> = None,
-        /// Maximum open connections.
+        /// Maximum number of open connections per process.
         pool_size: usize = 16,
         /// How long a call may wait for a free connection.
         pool_wait: Duration = Duration::from_secs(5),
-        /// How long connecting may take.
+        /// How long opening a connection may take.
         connect_timeout: Duration = Duration::from_secs(5),
         /// How long one statement may take. Recounts and rebuilds may take longer.
         statement_timeout: Duration = Duration::from_secs(30),
@@ -66,10 +66,10 @@ crate::settings! {
 }
 
 crate::settings! {
-    /// The counters.
+    /// The counters in Redis.
     pub struct RedisSection in "redis" as "redis_" {
-        /// `redis://USER@HOST:PORT/DATABASE`, or `rediss://…` for TLS. For a cluster, the addresses
-        /// of some nodes.
+        /// The address of Redis, `redis://USER@HOST:PORT/DATABASE`, or `rediss://…` for TLS. For a
+        /// cluster, the addresses of some nodes.
         url as "redis": Vec<String> = vec!["redis://127.0.0.1:6379".to_owned()],
         /// Whether this is a Redis Cluster.
         cluster: bool = false,
@@ -80,7 +80,7 @@ crate::settings! {
         ca_file: Option<PathBuf> = None,
         /// How long Redis may take to answer.
         response_timeout: Duration = Duration::from_secs(1),
-        /// How long connecting may take.
+        /// How long opening a connection may take.
         connect_timeout: Duration = Duration::from_secs(2),
     }
 }

@@ -11,8 +11,9 @@ use feedkit_server::settings::{ConfigFile, Flags, Given, Value};
 
 use crate::config::{EngineSections, GeneralSection, ServeSections};
 
-/// A real-time social feed in one program. It accepts likes, posts and comments, counts each exactly once, watches for
-/// anomalies, and notifies the users concerned. All data is in one directory; no other service is needed.
+/// A real-time social feed in one program. It accepts likes, posts and comments, counts each
+/// exactly once, watches for anomalies, and notifies the users concerned. All data is in one
+/// directory; no other service is needed.
 #[derive(Debug, Parser)]
 #[command(name = "feedkit", version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Cli {
@@ -62,17 +63,18 @@ Exit codes: 0 done, 1 failed (or verify found differences), 2 bad usage or confi
 pub enum Command {
     /// Serve HTTP, WebSocket, server-sent events and a live page, until Ctrl-C
     ///
-    /// Accepts events, answers queries, and pushes notifications. All data is in one directory. The first start creates
-    /// a secret there, which signs tokens; see `feedkit token`.
+    /// Accepts events, answers queries, and pushes notifications. All data is in one directory. The
+    /// first start creates a secret there, which signs tokens; see `feedkit token`.
     Serve(Box<Serve>),
     /// Print a token that `serve` accepts for the same directory
     Token(Token),
     /// Send files of events through the pipeline
     ///
-    /// Replaying a file again adds nothing: a line without an id gets one that is derived from the file's path, the
-    /// line's number and its bytes. If a replay was interrupted, run it again. A line without a timestamp gets the time
-    /// of the line before plus one millisecond; the first line of a file is dated one day before the file was first
-    /// seen. Standard input counts as one file. For another stream of lines without ids, use another --source.
+    /// Replaying a file again adds nothing: a line without an id gets one that is derived from the
+    /// file's path, the line's number and its bytes. If a replay was interrupted, run it again. A
+    /// line without a timestamp gets the time of the line before plus one millisecond; the first
+    /// line of a file is dated one day before the file was first seen. Standard input counts as one
+    /// file. For another stream of lines without ids, use another --source.
     Replay(Replay),
     /// Print made-up events: Zipf-distributed posts, a viral post, a like farm
     Sample(Sample),
@@ -136,7 +138,8 @@ pub struct Replay {
     /// Print the summary as one line of JSON instead of a table
     #[arg(long)]
     pub json: bool,
-    /// The name from which ids are derived, instead of each file's path. It distinguishes streams on standard input
+    /// The name from which ids are derived, instead of each file's path. It distinguishes streams
+    /// on standard input
     #[arg(long, value_name = "NAME")]
     pub source: Option<String>,
     #[command(flatten)]

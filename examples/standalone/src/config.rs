@@ -13,10 +13,11 @@ use feedkit_server::{Failure, logs, settings};
 settings! {
     /// Settings of every command.
     pub struct GeneralSection in "" {
-        /// The directory that holds everything.
-        /// With `serve --demo` the default is `feedkit-demo`.
+        /// The directory that contains all data. With `serve --demo`, the default is
+        /// `feedkit-demo`.
         data: PathBuf = "feedkit-data".into(),
-        /// What to log to standard error: error, warn, info, debug, or a filter such as `feedkit_core=debug,warn`.
+        /// What to log to standard error: `error`, `warn`, `info`, `debug`, or a filter such as
+        /// `feedkit_core=debug,warn`.
         log: String = "warn".to_owned(),
         /// The format of log lines: `text` or `json`.
         log_format: logs::Format = logs::Format::Text,
@@ -24,7 +25,7 @@ settings! {
 }
 
 settings! {
-    /// The log. Its records are kept for some time after they have been read.
+    /// How long the log keeps records that have been read.
     pub struct LogSection in "retention" as "retention_" {
         /// How many days a record stays in the log after it has been read.
         log_days: u64 = 7,

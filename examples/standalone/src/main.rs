@@ -14,7 +14,8 @@ use feedkit_server::{Failure, exit, logs, runtime};
 use crate::cli::Cli;
 use crate::config::{AllSections, Config};
 
-/// Many threads allocate and free batches of different sizes. The system's allocator needs a fifth more memory for that.
+/// Many threads allocate and free batches of different sizes. The system's allocator needs a fifth
+/// more memory for that.
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
