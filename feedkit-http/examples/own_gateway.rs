@@ -1,5 +1,5 @@
-//! The gateway's routes in your own poem application, beside a route of that application. All data is in
-//! memory.
+//! The gateway's routes in your own poem application, beside a route of that application. All data
+//! is in memory.
 //!
 //! `cargo run -p feedkit-http --example own_gateway`
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]

@@ -20,8 +20,8 @@ pub struct CircuitBreaker {
     trying: AtomicBool,
 }
 
-/// The permission to call the backend. While a breaker is open, one permit exists at a time; another
-/// caller may try once it is dropped.
+/// The permission to call the backend. While a breaker is open, one permit exists at a time;
+/// another caller may try once it is dropped.
 #[derive(Debug)]
 #[must_use = "a permit ends when it is dropped"]
 pub struct Permit<'a> {

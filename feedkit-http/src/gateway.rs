@@ -35,14 +35,15 @@ impl Gateway {
 
     /// All routes as one endpoint, which a poem application mounts at `/` or below another path.
     ///
-    /// The application then has to limit connections, and to run [`attend`](Gateway::attend) beside its
-    /// server.
+    /// The application then has to limit connections, and to run [`attend`](Gateway::attend) beside
+    /// its server.
     pub fn routes(&self) -> impl Endpoint<Output = Response> + use<> {
         http::routes(&self.state)
     }
 
-    /// Runs the work that the routes need beside them until `shutdown` is cancelled. Then it stops in
-    /// order, as [`run`](Gateway::run) does, except for the connections, which the application owns.
+    /// Runs the work that the routes need beside them until `shutdown` is cancelled. Then it stops
+    /// in order, as [`run`](Gateway::run) does, except for the connections, which the application
+    /// owns.
     ///
     /// # Errors
     ///
@@ -59,13 +60,13 @@ impl Gateway {
     ///    requests under way.
     /// 3. It flushes the log, closes sockets with 1012, and waits for connections to end.
     ///
-    /// All of this takes at most [`shutdown_deadline`](GatewayOptions::shutdown_deadline). No task that
-    /// it has spawned is left when it returns.
+    /// All of this takes at most [`shutdown_deadline`](GatewayOptions::shutdown_deadline). No task
+    /// that it has spawned is left when it returns.
     ///
     /// # Errors
     ///
-    /// [`Uncertain`](feedkit_core::ErrorKind::Uncertain) when requests were cut off at the deadline; the
-    /// log's own error when it cannot be flushed.
+    /// [`Uncertain`](feedkit_core::ErrorKind::Uncertain) when requests were cut off at the
+    /// deadline; the log's own error when it cannot be flushed.
     ///
     /// # Cancellation
     ///
@@ -88,8 +89,8 @@ impl Gateway {
         result
     }
 
-    /// The condition of the fan-out. It is part of `/health/ready`; programs with their own readiness
-    /// can add it there.
+    /// The condition of the fan-out. It is part of `/health/ready`; programs with their own
+    /// readiness can add it there.
     pub fn component(&self) -> Component {
         self.state.live.component()
     }
@@ -137,7 +138,8 @@ impl Gateway {
             Err(_) => {
                 let requests = state.unanswered.len();
                 state.killed.cancel();
-                // Sockets that have no close frame yet get one now. Those that do not end at once are cut off.
+                // Sockets that have no close frame yet get one now. Those that do not end at once
+                // are cut off.
                 let _ = timeout(LAST_WORDS, state.live.close()).await;
                 connections_ended.await;
                 let deadline = state.options.shutdown_deadline;

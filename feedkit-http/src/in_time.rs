@@ -10,7 +10,8 @@ use tokio::time::timeout;
 ///
 /// # Errors
 ///
-/// The call's own errors, and [`Retriable`](feedkit_core::ErrorKind::Retriable) when the time is up.
+/// The call's own errors, and [`Retriable`](feedkit_core::ErrorKind::Retriable) when the time is
+/// up.
 pub(crate) async fn in_time<T>(
     limit: Duration,
     whose: &str,

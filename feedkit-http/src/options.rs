@@ -17,16 +17,16 @@ pub struct GatewayOptions {
     pub max_body_bytes: usize,
     /// Maximum size of a batch's body in bytes, before and after decompression. Default: 4 MiB.
     pub max_batch_bytes: usize,
-    /// Maximum size in bytes of all incomplete bodies in memory, without the first 64 KiB of each. More
-    /// get a 503. Default: 128 MiB.
+    /// Maximum size in bytes of all incomplete bodies in memory, without the first 64 KiB of each.
+    /// More get a 503. Default: 128 MiB.
     pub max_buffered_bytes: usize,
     /// Maximum number of events in one batch. Default: 1,000.
     pub max_batch_events: usize,
-    /// Maximum number of events that wait for the log at the same time, at least a whole batch. More
-    /// get a 503. Default: 20,000.
+    /// Maximum number of events that wait for the log at the same time, at least a whole batch.
+    /// More get a 503. Default: 20,000.
     pub max_in_flight: usize,
-    /// How long a request's head may take to arrive, and how long a connection without requests is kept.
-    /// Default: 10 s.
+    /// How long a request's head may take to arrive, and how long a connection without requests is
+    /// kept. Default: 10 s.
     pub header_timeout: Duration,
     /// How long a request's body may take to arrive. Default: 30 s.
     pub body_timeout: Duration,
@@ -38,8 +38,8 @@ pub struct GatewayOptions {
     pub trusted_proxies: Vec<IpNet>,
     /// Whether reads need a token. (`me`, alerts and sockets always need one.) Default: no.
     pub reads_need_token: bool,
-    /// Origins, such as `https://feed.example`, whose pages may open sockets. Pages of the gateway's own
-    /// host always may.
+    /// Origins, such as `https://feed.example`, whose pages may open sockets. Pages of the
+    /// gateway's own host always may.
     pub origins: BTreeSet<String>,
     /// How long a read with `after=POSITION` waits for that write. Default: 5 s.
     pub after_deadline: Duration,
@@ -47,8 +47,8 @@ pub struct GatewayOptions {
     pub cache_ttl: Duration,
     /// The limits of sockets and streams.
     pub live: LiveOptions,
-    /// How long a stopping gateway still accepts connections while it reports that it is not ready. Load
-    /// balancers need this time to notice. Default: 0.
+    /// How long a stopping gateway still accepts connections while it reports that it is not ready.
+    /// Load balancers need this time to notice. Default: 0.
     pub drain: Duration,
     /// How long the gateway may take to stop. Default: 10 s.
     pub shutdown_deadline: Duration,
@@ -70,8 +70,8 @@ pub struct LiveOptions {
     pub max_frame_bytes: usize,
     /// Maximum number of channels per client. Default: 100.
     pub max_channels: usize,
-    /// Maximum number of frames from a client within ten seconds. A client that sends more is closed
-    /// with 4029. Default: 100.
+    /// Maximum number of frames from a client within ten seconds. A client that sends more is
+    /// closed with 4029. Default: 100.
     pub max_frames: u32,
     /// Maximum number of open sockets and streams. More get a 503, or are closed with 4029.
     /// Default: 10,000.

@@ -19,8 +19,8 @@ pub struct Parts {
     pub sink: Arc<dyn EventSink>,
     /// Answers historical reads.
     pub queries: Arc<dyn Queries>,
-    /// Answers real-time reads. Without it, or while it does not answer, the history answers, and the
-    /// answer says so.
+    /// Answers real-time reads. Without it, or while it does not answer, the history answers, and
+    /// the answer says so.
     pub counters: Option<Arc<dyn Counts>>,
     /// Caches historical answers. Gateways with the same cache share the work.
     pub cache: Arc<dyn AnswerCache>,
@@ -48,16 +48,16 @@ pub struct Parts {
 ///
 /// A batch costs one per event, and is refused as a whole. Answers to writes have the headers
 /// `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (seconds until the whole limit is
-/// available again) of the limiter with the least remaining. A refusal also has `Retry-After`, unless
-/// the batch is larger than the limit. Only writes are limited.
+/// available again) of the limiter with the least remaining. A refusal also has `Retry-After`,
+/// unless the batch is larger than the limit. Only writes are limited.
 #[derive(Clone, Default)]
 pub struct Limits {
     /// The limit per user.
     pub user: Option<Arc<dyn RateLimiter>>,
     /// The limit per client address.
     pub address: Option<Arc<dyn RateLimiter>>,
-    /// The limit per user with the scope [`WRITE_ANY`](feedkit_core::access::WRITE_ANY). The other two
-    /// limits do not apply to them.
+    /// The limit per user with the scope [`WRITE_ANY`](feedkit_core::access::WRITE_ANY). The other
+    /// two limits do not apply to them.
     pub write_any: Option<Arc<dyn RateLimiter>>,
     /// Whether writes pass while a limiter does not answer. If `false`, they get a 503.
     pub pass_when_away: bool,
@@ -73,7 +73,8 @@ pub struct Limits {
 /// # Errors
 ///
 /// [`Invalid`](feedkit_core::ErrorKind::Invalid) for a partition that the log does not have, or an
-/// offset beyond its end; [`Retriable`](feedkit_core::ErrorKind::Retriable) when that is not known now.
+/// offset beyond its end; [`Retriable`](feedkit_core::ErrorKind::Retriable) when that is not known
+/// now.
 #[async_trait]
 pub trait Visibility: Send + Sync + 'static {
     /// Waits until `position` is visible.

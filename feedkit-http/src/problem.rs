@@ -13,7 +13,8 @@ use feedkit_core::{Error, ErrorKind};
 
 /// An error in a request, or in answering one.
 ///
-/// `type` is `urn:feedkit:problem:` and the [`kind`](Problem::kind), which never changes its meaning.
+/// `type` is `urn:feedkit:problem:` and the [`kind`](Problem::kind), which never changes its
+/// meaning.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct Problem {
@@ -221,8 +222,8 @@ impl IntoResponse for Problem {
 }
 
 impl Problem {
-    /// The problem as an answer without the request's id. The outermost endpoint finds the problem in
-    /// the answer and adds the id.
+    /// The problem as an answer without the request's id. The outermost endpoint finds the problem
+    /// in the answer and adds the id.
     fn nameless(&self) -> Response {
         let mut answer = self.render(None);
         answer.extensions_mut().insert(self.clone());

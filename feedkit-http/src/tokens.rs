@@ -27,8 +27,8 @@ impl Tokens {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) for a token that is refused; any other kind when
-    /// the token cannot be verified now.
+    /// [`Invalid`](feedkit_core::ErrorKind::Invalid) for a token that is refused; any other kind
+    /// when the token cannot be verified now.
     pub(crate) async fn verify(&self, token: &str) -> Result<Identity> {
         let now = self.clock.now();
         in_time(self.limit, "the token verifier", self.verifier.verify(token, now)).await

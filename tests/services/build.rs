@@ -1,4 +1,5 @@
-//! Finds out what this machine lacks, and writes the macros `needs_*`, which ignore the tests that need it.
+//! Finds out what this machine lacks, and writes the macros `needs_*`, which ignore the tests that
+//! need it.
 
 #[path = "src/postgres_programs.rs"]
 mod postgres_programs;
@@ -6,7 +7,8 @@ mod postgres_programs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A macro, and what a test under it needs. The first that is missing is the reason why the test is ignored.
+/// A macro, and what a test under it needs. The first that is missing is the reason why the test is
+/// ignored.
 const MACROS: &[(&str, &[Need])] = &[
     ("needs_kafka", &[KAFKA]),
     ("needs_broker", &[BROKER]),
@@ -113,7 +115,8 @@ fn is_on_path(name: &str) -> bool {
     std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
 }
 
-/// In a mount namespace of its own, which needs the same right as a mount and leaves nothing behind.
+/// In a mount namespace of its own, which needs the same right as a mount and leaves nothing
+/// behind.
 fn may_mount() -> bool {
     let mut command = Command::new("unshare");
     command.args(["--mount", "true"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

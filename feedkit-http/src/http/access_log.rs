@@ -1,6 +1,7 @@
 //! Access logs: one line per request, under the target `feedkit::access`.
 //!
-//! A line contains no token, no query and no text. Of the path it contains only the matched pattern.
+//! A line contains no token, no query and no text. Of the path it contains only the matched
+//! pattern.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,7 +25,8 @@ pub(crate) struct Line {
     pub(crate) started: Instant,
 }
 
-/// Writes the line. If the answer's length is known it does so at once, otherwise after the last byte.
+/// Writes the line. If the answer's length is known it does so at once, otherwise after the last
+/// byte.
 pub(crate) fn log(line: Line, answer: &mut Response) {
     if !tracing::enabled!(target: "feedkit::access", tracing::Level::INFO) {
         return;

@@ -19,7 +19,8 @@ const NO_ROOM: Duration = Duration::from_secs(1);
 impl State {
     /// Spends the cost of `events` writes from the allowance of this user and address.
     ///
-    /// The user's limiter comes first. A user above that limit spends nothing of the address's allowance.
+    /// The user's limiter comes first. A user above that limit spends nothing of the address's
+    /// allowance.
     ///
     /// # Errors
     ///

@@ -28,8 +28,8 @@ pub(crate) struct Arrived<'a> {
 ///
 /// # Errors
 ///
-/// 400 when the body breaks off or cannot be decompressed; 408 when it takes too long; 413 when it is
-/// too large; 415 for an unsupported encoding; 503 when other bodies use all memory for bodies.
+/// 400 when the body breaks off or cannot be decompressed; 408 when it takes too long; 413 when it
+/// is too large; 415 for an unsupported encoding; 503 when other bodies use all memory for bodies.
 pub(crate) async fn read<'a>(
     state: &'a State,
     request: &mut Request,

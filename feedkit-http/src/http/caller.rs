@@ -58,8 +58,8 @@ impl Caller {
         self.address
     }
 
-    /// The key of the address limit: an IPv4 address, or the /64 network of an IPv6 address, because one
-    /// client gets a whole /64.
+    /// The key of the address limit: an IPv4 address, or the /64 network of an IPv6 address,
+    /// because one client gets a whole /64.
     pub(crate) fn network(&self) -> SmolStr {
         match self.address {
             Some(IpAddr::V4(v4)) => format_smolstr!("{v4}"),
@@ -101,7 +101,8 @@ fn given_id(headers: &HeaderMap) -> Option<SmolStr> {
     std::str::from_utf8(id).ok().map(SmolStr::new)
 }
 
-/// A new request id of 88 pseudo-random bits. It is short enough to be stored inline in a [`SmolStr`].
+/// A new request id of 88 pseudo-random bits. It is short enough to be stored inline in a
+/// [`SmolStr`].
 fn fresh_id() -> SmolStr {
     static SEED: LazyLock<u64> = LazyLock::new(|| Uuid::now_v7().as_u128() as u64);
     static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -110,8 +111,8 @@ fn fresh_id() -> SmolStr {
 }
 
 /// The address that a request came from. It starts with the peer's address, and while that is a
-/// trusted proxy, it continues with the address that the proxy reports. `X-Forwarded-For` is read from
-/// its end, because only entries from trusted proxies can be trusted.
+/// trusted proxy, it continues with the address that the proxy reports. `X-Forwarded-For` is read
+/// from its end, because only entries from trusted proxies can be trusted.
 fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
     let mut client = peer;

@@ -13,8 +13,8 @@ use feedkit_core::{Event, EventId, EventPolicy, JsonCodec, Timestamp};
 
 use crate::Problem;
 
-/// Decodes `json` into an event for the log. The event has an id and a time, and its receive time is
-/// `now`, whatever the client sends.
+/// Decodes `json` into an event for the log. The event has an id and a time, and its receive time
+/// is `now`, whatever the client sends.
 ///
 /// `key` is the id from the header `Idempotency-Key`.
 pub(crate) fn event(

@@ -83,7 +83,8 @@ impl State {
             if REFUSES.due() {
                 tracing::warn!(?error, "the log does not accept events");
             }
-            // Sending again is safe even if the log has the event. The client may not know the id yet.
+            // Sending again is safe even if the log has the event. The client may not know the id
+            // yet.
             let detail = format!("the log did not acknowledge; send the event again with the id {id}");
             Problem::unavailable(detail).retry_after(Duration::from_secs(1))
         })

@@ -1,4 +1,5 @@
-//! The gateway's own metrics. Routes are labelled by their pattern, because the number of paths is unlimited.
+//! The gateway's own metrics. Routes are labelled by their pattern, because the number of paths is
+//! unlimited.
 
 use std::time::Duration;
 

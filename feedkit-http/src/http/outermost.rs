@@ -22,8 +22,8 @@ static LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 static REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 static RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
-/// Gives the request an id, converts errors and panics to problems, adds headers, updates metrics, and
-/// writes the access log.
+/// Gives the request an id, converts errors and panics to problems, adds headers, updates metrics,
+/// and writes the access log.
 pub(crate) struct Outermost<E> {
     state: Arc<State>,
     inner: E,

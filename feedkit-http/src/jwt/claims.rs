@@ -108,7 +108,8 @@ pub(super) fn refused(why: impl std::fmt::Display) -> Error {
     Error::invalid(format!("the token {why}"))
 }
 
-/// Seconds since the epoch, with or without a fraction. Values beyond the calendar become its last time.
+/// Seconds since the epoch, with or without a fraction. Values beyond the calendar become its last
+/// time.
 fn time(seconds: &serde_json::Number) -> Timestamp {
     let millis = match seconds.as_i64() {
         Some(seconds) => seconds.saturating_mul(1000),

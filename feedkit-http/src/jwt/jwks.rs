@@ -11,8 +11,8 @@ use feedkit_core::{Error, Result};
 ///
 /// # Contract
 ///
-/// [`fetch`](JwksSource::fetch) returns the current document. It limits the size of what it reads, is not
-/// called concurrently, and may be dropped at any time.
+/// [`fetch`](JwksSource::fetch) returns the current document. It limits the size of what it reads,
+/// is not called concurrently, and may be dropped at any time.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! Keys. They are checked when they are loaded, so that a useless key is an error at once, and not with
-//! the first token.
+//! Keys. They are checked when they are loaded, so that a useless key is an error at once, and not
+//! with the first token.
 
 use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};

@@ -1,9 +1,9 @@
 //! JSON Web Tokens: verifying them, and signing your own.
 //!
-//! The algorithm is pinned: a token whose header names another one is refused before any other check. A
-//! token needs `sub` (a user's id) and `exp`. `nbf` is checked if it is present. `scope` contains scopes
-//! separated by spaces, and `roles` is an array. `aud` and `iss` are required exactly when [`JwtRules`]
-//! name them.
+//! The algorithm is pinned: a token whose header names another one is refused before any other
+//! check. A token needs `sub` (a user's id) and `exp`. `nbf` is checked if it is present. `scope`
+//! contains scopes separated by spaces, and `roles` is an array. `aud` and `iss` are required
+//! exactly when [`JwtRules`] name them.
 //!
 //! ```
 //! use std::time::Duration;

@@ -14,8 +14,8 @@ const SHARDS: usize = 16;
 
 /// A bounded number of tokens with their contents.
 ///
-/// Each shard has two generations. A token that is used moves to the young one. When that is full, it
-/// becomes the old one, and the former old one is forgotten.
+/// Each shard has two generations. A token that is used moves to the young one. When that is full,
+/// it becomes the old one, and the former old one is forgotten.
 pub(super) struct Recent {
     shards: [Mutex<Shard>; SHARDS],
     hasher: DefaultHashBuilder,

@@ -46,14 +46,16 @@ pub struct JwtRules {
     pub remembered: usize,
     /// How long after a fetch an unknown `kid` causes no other fetch.
     pub fetch_cooldown: Duration,
-    /// How long fetched keys are used before they are fetched again. If that fails, they stay in use.
+    /// How long fetched keys are used before they are fetched again. If that fails, they stay in
+    /// use.
     pub max_key_age: Duration,
     /// How long fetching keys may take.
     pub fetch_timeout: Duration,
 }
 
 impl JwtRules {
-    /// Rules that accept tokens signed with `algorithm`, of any issuer and audience, without leeway.
+    /// Rules that accept tokens signed with `algorithm`, of any issuer and audience, without
+    /// leeway.
     pub fn new(algorithm: Algorithm) -> Self {
         JwtRules {
             algorithm,

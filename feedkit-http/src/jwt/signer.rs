@@ -12,7 +12,8 @@ use super::claims::{Audience, Claims};
 use super::key::check_secret;
 use feedkit_core::{Error, Result, Timestamp, UserId};
 
-/// Signs tokens with a shared secret (HS256): for trials, tests, and programs that are their own issuer.
+/// Signs tokens with a shared secret (HS256): for trials, tests, and programs that are their own
+/// issuer.
 pub struct TokenSigner(EncodingKey);
 
 /// The contents of a new token.

@@ -21,8 +21,8 @@ const MAX_TOKEN_BYTES: usize = 16 * 1024;
 ///
 /// # Errors
 ///
-/// As those of [`TokenVerifier`], and [`Retriable`](feedkit_core::ErrorKind::Retriable) when the keys
-/// could not be fetched, because the token may be valid.
+/// As those of [`TokenVerifier`], and [`Retriable`](feedkit_core::ErrorKind::Retriable) when the
+/// keys could not be fetched, because the token may be valid.
 pub struct JwtVerifier {
     keys: Keyring,
     rules: JwtRules,
@@ -35,8 +35,8 @@ enum Keyring {
 }
 
 impl JwtVerifier {
-    /// A verifier with these keys and rules. The keys of a source are fetched with the first token, or by
-    /// [`load`](JwtVerifier::load).
+    /// A verifier with these keys and rules. The keys of a source are fetched with the first token,
+    /// or by [`load`](JwtVerifier::load).
     ///
     /// # Errors
     ///
@@ -53,7 +53,8 @@ impl JwtVerifier {
         Ok(JwtVerifier { keys, recent: Recent::new(rules.remembered), rules })
     }
 
-    /// Fetches the keys, if they come from a source and are not fetched yet. Use it for a check at the start.
+    /// Fetches the keys, if they come from a source and are not fetched yet. Use it for a check at
+    /// the start.
     pub async fn load(&self) -> Result<()> {
         self.keys().await.map(drop)
     }

@@ -36,8 +36,8 @@ impl Admission {
     }
 
     /// A place among all clients. A few more than the maximum get a place that [is
-    /// surplus](Place::is_surplus), because a socket has to be open before it can be told why it is closed.
-    /// `None` beyond those.
+    /// surplus](Place::is_surplus), because a socket has to be open before it can be told why it is
+    /// closed. `None` beyond those.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Place> {
         let mut present = self.present();
         let is_surplus = present.clients >= self.max;

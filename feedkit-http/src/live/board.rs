@@ -1,6 +1,7 @@
 //! The last counts of each post that a client listens to, and who those clients are.
 //!
-//! Counts have no cursor, unlike notifications: of each post only the latest counts wait to be sent.
+//! Counts have no cursor, unlike notifications: of each post only the latest counts wait to be
+//! sent.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -92,8 +93,8 @@ impl Counts {
         self.board.lock()
     }
 
-    /// The posts to read now, and whether to read the top. Between rounds, these are only posts whose first
-    /// counts a client waits for.
+    /// The posts to read now, and whether to read the top. Between rounds, these are only posts
+    /// whose first counts a client waits for.
     pub(super) fn ask(&self, whole_round: bool) -> (Vec<PostId>, bool) {
         let board = self.board();
         let of_top = !board.top_listeners.is_empty();

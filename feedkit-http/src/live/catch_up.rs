@@ -1,5 +1,5 @@
-//! Subscribes a client, and brings one that comes back with a cursor up to the present, without losing
-//! or repeating a notification.
+//! Subscribes a client, and brings one that comes back with a cursor up to the present, without
+//! losing or repeating a notification.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -47,7 +47,8 @@ struct CatchUp<'a> {
     /// The cursor as text, and decoded.
     text: &'a str,
     cursor: &'a Cursor,
-    /// The audiences of the wanted channels, and the position up to which their notifications are known.
+    /// The audiences of the wanted channels, and the position up to which their notifications are
+    /// known.
     fresh: HashSet<Audience>,
     fresh_at: Positions,
     /// The same for the channels that were live before.
@@ -58,8 +59,8 @@ struct CatchUp<'a> {
 }
 
 impl Subscriptions {
-    /// Subscribes to `wanted`. The client gets an answer, then the notifications since `cursor`, and then
-    /// live ones.
+    /// Subscribes to `wanted`. The client gets an answer, then the notifications since `cursor`,
+    /// and then live ones.
     pub(super) async fn subscribe(
         &mut self,
         wanted: BTreeSet<Channel>,
@@ -127,8 +128,8 @@ impl Subscriptions {
         Ok(Recovery::Log)
     }
 
-    /// Goes live if memory reaches back far enough. Otherwise it suspends the client's channels, because
-    /// frames that arrive while the log is read would have cursors beyond the missing ones.
+    /// Goes live if memory reaches back far enough. Otherwise it suspends the client's channels,
+    /// because frames that arrive while the log is read would have cursors beyond the missing ones.
     fn begin(&mut self, catch_up: &mut CatchUp<'_>) -> Result<bool, Ending> {
         let hub = Arc::clone(&self.hub);
         let mut registry = hub.registry();
@@ -146,8 +147,8 @@ impl Subscriptions {
         Ok(false)
     }
 
-    /// Reads the notifications of the wanted channels since the cursor. Clients that need the same share one
-    /// read.
+    /// Reads the notifications of the wanted channels since the cursor. Clients that need the same
+    /// share one read.
     async fn read(&self, catch_up: &mut CatchUp<'_>) -> Option<()> {
         let key = (catch_up.text.to_owned(), catch_up.wanted.iter().map(Channel::to_string).collect());
         let place = Place { log: catch_up.cursor.log, next: &catch_up.cursor.next };
@@ -197,7 +198,8 @@ impl Subscriptions {
         Ok(true)
     }
 
-    /// The missed notifications are not available. The channels that were live before must not miss any either.
+    /// The missed notifications are not available. The channels that were live before must not miss
+    /// any either.
     fn give_up(&mut self, catch_up: &CatchUp<'_>) -> Result<Recovery, Ending> {
         if catch_up.kept.is_empty() {
             return Ok(Recovery::Impossible);

@@ -121,8 +121,8 @@ impl Hub {
         self.generation.lock().clone()
     }
 
-    /// Closes all present clients, because notifications were lost. Their cursors show the loss when they
-    /// reconnect.
+    /// Closes all present clients, because notifications were lost. Their cursors show the loss
+    /// when they reconnect.
     pub(super) fn send_away(&self) {
         let next = self.closing.child_token();
         std::mem::replace(&mut *self.generation.lock(), next).cancel();

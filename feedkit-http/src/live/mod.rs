@@ -1,8 +1,8 @@
 //! The fan-out: notifications and counts pushed to WebSockets and to streams of server-sent events.
 //!
-//! One reader follows the notifications topic for all clients. It keeps the last notifications in memory,
-//! and puts each into the outboxes of its listeners. A client that reconnects with a cursor gets the
-//! notifications that it missed from memory, or else from the log.
+//! One reader follows the notifications topic for all clients. It keeps the last notifications in
+//! memory, and puts each into the outboxes of its listeners. A client that reconnects with a cursor
+//! gets the notifications that it missed from memory, or else from the log.
 //!
 //! | file | what it contains |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! The check of `Origin`: which pages may open a socket. Browsers let every page open a socket to every
-//! host, and only `Origin` identifies the page.
+//! The check of `Origin`: which pages may open a socket. Browsers let every page open a socket to
+//! every host, and only `Origin` identifies the page.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +8,8 @@ use poem::http::header;
 
 use crate::Problem;
 
-/// Allows requests without an origin (they do not come from a browser), the gateway's own host, and the
-/// configured origins.
+/// Allows requests without an origin (they do not come from a browser), the gateway's own host, and
+/// the configured origins.
 pub(super) fn check(request: &Request, origins: &BTreeSet<String>) -> Result<(), Problem> {
     let mut values = request.headers().get_all(header::ORIGIN).iter();
     let (Some(origin), None) = (values.next(), values.next()) else {

@@ -1,4 +1,5 @@
-//! The frames that wait to be sent to one client. The queue is bounded: a client that is too slow is told to reconnect.
+//! The frames that wait to be sent to one client. The queue is bounded: a client that is too slow
+//! is told to reconnect.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -18,8 +18,8 @@ use feedkit_core::pipeline::{Backoff, Waits};
 use feedkit_core::source::{Assigned, Batch, EventSource, Gap, GapReason, RecordMark, Resume, SourceEvent};
 use feedkit_core::{Error, Partition, Positions, Result};
 
-/// How long a source may be silent after a failure before the reader checks it. On a quiet log nothing
-/// else would show that it is readable again.
+/// How long a source may be silent after a failure before the reader checks it. On a quiet log
+/// nothing else would show that it is readable again.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// How many notifications are delivered before other tasks may take the lock.
@@ -113,8 +113,8 @@ impl Reader {
         Reader { log: None, next: ends.clone(), last: BTreeMap::new(), starting }
     }
 
-    /// Starts again at `next` after a loss. Clients are closed, and their cursors show the loss. Clients that
-    /// still wait for the reader to start may stay.
+    /// Starts again at `next` after a loss. Clients are closed, and their cursors show the loss.
+    /// Clients that still wait for the reader to start may stay.
     fn begin_again(&mut self, hub: &Hub, next: Positions) {
         if self.starting.is_none() {
             hub.registry().stop();

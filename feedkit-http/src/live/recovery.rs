@@ -14,7 +14,8 @@ use feedkit_core::{Error, Partition, Positions, Result};
 /// Maximum number of concurrent reads of the log.
 const AT_ONCE: usize = 4;
 
-/// How many offsets may be read per recoverable notification. A log that is further ahead is not read.
+/// How many offsets may be read per recoverable notification. A log that is further ahead is not
+/// read.
 const SCANNED_FOR_ONE: u64 = 100;
 
 /// The part of a log to read.
@@ -147,7 +148,8 @@ impl Recoveries {
 
     /// The wanted notifications from `place` up to the value of `to` when the read starts.
     ///
-    /// It has no deadline of its own. If it is dropped, the other clients that wait continue the read.
+    /// It has no deadline of its own. If it is dropped, the other clients that wait continue the
+    /// read.
     pub(super) async fn read(
         &self,
         key: Key,

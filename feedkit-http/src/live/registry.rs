@@ -1,6 +1,7 @@
 //! The reader's position, and the listeners of each audience.
 //!
-//! Both change under one lock: a client begins to listen at a position, and nothing is delivered between the two.
+//! Both change under one lock: a client begins to listen at a position, and nothing is delivered
+//! between the two.
 
 use std::sync::Arc;
 
@@ -76,8 +77,8 @@ impl Registry {
         Some(Arc::clone(cursor.get_or_insert_with(|| Cursor::encode(*log, next).into())))
     }
 
-    /// Delivers notifications of `partition`, whose position is now `to`. Returns how many frames were put
-    /// into outboxes.
+    /// Delivers notifications of `partition`, whose position is now `to`. Returns how many frames
+    /// were put into outboxes.
     pub(super) fn deliver(&mut self, read: &[Delivery], partition: Partition, to: Offset) -> u64 {
         let mut pushed = 0;
         for Delivery { entry, frame } in read {

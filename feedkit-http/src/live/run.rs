@@ -5,8 +5,8 @@ use tokio_util::sync::CancellationToken;
 use super::hub::Hub;
 use super::{counts, reader};
 
-/// Follows the notifications topic and the counts until `shutdown` is cancelled. What fails is tried
-/// again, with backoff.
+/// Follows the notifications topic and the counts until `shutdown` is cancelled. What fails is
+/// tried again, with backoff.
 pub(crate) async fn run(hub: &Hub, shutdown: CancellationToken) {
     tokio::join!(reader::follow(hub, &shutdown), counts::follow(hub, &shutdown));
 }

@@ -177,7 +177,8 @@ impl Session {
         }
     }
 
-    /// A connection that breaks off without a close frame is also reported as a breach of the protocol.
+    /// A connection that breaks off without a close frame is also reported as a breach of the
+    /// protocol.
     fn is_misuse(&self, error: &SocketError) -> bool {
         use tokio_tungstenite::tungstenite::error::ProtocolError;
         !matches!(error, SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake))
@@ -276,8 +277,8 @@ impl Session {
         Ok(())
     }
 
-    /// Sends the close frame, and waits a little until the client has read it. A socket that is dropped while
-    /// unread bytes are pending is reset, and the client would lose the close frame.
+    /// Sends the close frame, and waits a little until the client has read it. A socket that is
+    /// dropped while unread bytes are pending is reset, and the client would lose the close frame.
     async fn close(&mut self, ending: &Ending) -> Result<(), SocketError> {
         match ending.close_frame() {
             Some(frame) => self.socket.send(Message::Close(Some(frame))).await?,
@@ -303,7 +304,8 @@ async fn verify(hub: &Hub, token: &str) -> Result<Identity, Ending> {
     })
 }
 
-/// Waits for a write, at most as long as a client may be silent, and not after the client has to leave.
+/// Waits for a write, at most as long as a client may be silent, and not after the client has to
+/// leave.
 async fn write_in_time(
     hub: &Hub,
     outbox: &Outbox,

@@ -177,8 +177,8 @@ impl Pump {
     }
 }
 
-/// A frame as an event with its cursor as the id. A frame without a kind becomes a comment, of which
-/// clients use only the id.
+/// A frame as an event with its cursor as the id. A frame without a kind becomes a comment, of
+/// which clients use only the id.
 fn event(frame: &Frame) -> Bytes {
     let mut event = BytesMut::with_capacity(frame.text.len() + 160);
     event.put_slice(if frame.kind.is_empty() { b": still here" } else { b"event: " });

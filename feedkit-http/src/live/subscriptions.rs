@@ -41,8 +41,8 @@ impl Subscriptions {
     pub(super) fn check(&self, names: &[String]) -> (BTreeSet<Channel>, Vec<Refusal>) {
         let most = self.hub.options.live.max_channels;
         let (mut wanted, mut refused) = (BTreeSet::new(), Vec::new());
-        // The loop stops at the first channel above the maximum, so that one frame cannot cause more answers
-        // than that.
+        // The loop stops at the first channel above the maximum, so that one frame cannot cause
+        // more answers than that.
         for name in names {
             let channel = match Channel::parse(name) {
                 Ok(channel) => channel,
@@ -89,8 +89,8 @@ impl Subscriptions {
         refused
     }
 
-    /// Answers a ping. A client with channels gets the current cursor, so that its cursor does not get old
-    /// while nothing happens.
+    /// Answers a ping. A client with channels gets the current cursor, so that its cursor does not
+    /// get old while nothing happens.
     pub(super) fn pong(&self) {
         let mut registry = self.hub.registry();
         let cursor = registry.cursor().filter(|_| !self.channels.is_empty());
@@ -104,7 +104,8 @@ impl Subscriptions {
         self.outbox.push(Arc::new(Frame::keep_alive(registry.cursor())));
     }
 
-    /// Replaces the token by a new one of the same user. The client leaves channels that it does not allow.
+    /// Replaces the token by a new one of the same user. The client leaves channels that it does
+    /// not allow.
     pub(super) fn renew(&mut self, who: Identity) -> Result<Vec<Refusal>, Ending> {
         if who.user != self.who.user {
             return Err(Ending::Forbidden("the token is another user's"));
@@ -136,8 +137,8 @@ impl Subscriptions {
         channels.iter().flat_map(|channel| channel.audiences(&self.who.user)).collect()
     }
 
-    /// Starts to listen, and answers the client, at one position. `replay` has the cursor to start from and
-    /// the missed notifications.
+    /// Starts to listen, and answers the client, at one position. `replay` has the cursor to start
+    /// from and the missed notifications.
     pub(super) fn go_live(
         &mut self,
         registry: &mut Registry,

@@ -31,8 +31,8 @@ fn serve(asset: &'static Asset) -> impl Endpoint {
     make_sync(move |request| served.answer(&request))
 }
 
-/// The page may load only the gateway's own files and answers. It may not run inline code, be framed, or
-/// turn text into HTML.
+/// The page may load only the gateway's own files and answers. It may not run inline code, be
+/// framed, or turn text into HTML.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
@@ -87,13 +87,14 @@ impl Served {
     }
 }
 
-/// The address to redirect to, or `None`. The page's address has to end in a slash, because the page
-/// uses relative addresses.
+/// The address to redirect to, or `None`. The page's address has to end in a slash, because the
+/// page uses relative addresses.
 fn with_slash(path: &str, query: Option<&str>) -> Option<String> {
     if path.ends_with('/') {
         return None;
     }
-    // The redirect is relative to the last segment, because a proxy may have removed a part of the path.
+    // The redirect is relative to the last segment, because a proxy may have removed a part of the
+    // path.
     let last = path.rsplit('/').next().unwrap_or_default();
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
     Some(format!("./{last}/{query}"))
@@ -187,7 +188,8 @@ mod tests {
     fn nothing_in_the_page_needs_another_host_or_an_inline_script() {
         for asset in ASSETS.iter().chain([&PAGE]) {
             let text = std::str::from_utf8(asset.bytes).unwrap();
-            // Examples of the client's documentation, and the names of XML's vocabularies, load nothing.
+            // Examples of the client's documentation, and the names of XML's vocabularies, load
+            // nothing.
             let text = text.replace("https://feed.example", "").replace("http://www.w3.org/2000/svg", "");
             assert!(!text.contains("http://") && !text.contains("https://"), "{} names a host", asset.name);
             for way in [

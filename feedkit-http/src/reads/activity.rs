@@ -58,8 +58,8 @@ impl By {
     const HOUR: By = By { name: "hour", bucket: Bucket::Hour, width: HOUR, default: 24, max: 31 * 24 };
     const DAY: By = By { name: "day", bucket: Bucket::Day, width: DAY, default: 30, max: 3 * 366 };
 
-    /// The range in which buckets start. Both ends are rounded to a bucket's start, so that equal answers
-    /// have equal ranges.
+    /// The range in which buckets start. Both ends are rounded to a bucket's start, so that equal
+    /// answers have equal ranges.
     fn span(
         &self,
         from: Option<Timestamp>,

@@ -1,4 +1,5 @@
-//! Cached historical answers. While one request looks an answer up, others for the same answer wait.
+//! Cached historical answers. While one request looks an answer up, others for the same answer
+//! wait.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -28,8 +29,8 @@ impl Cached {
         Cached { cache, optional: Optional::new("cached answers"), flights, ttl, answer_timeout }
     }
 
-    /// The cached answer for `key`, or the result of `fill`. Of concurrent callers for one key, one runs
-    /// `fill`, and all share its result, even if that is a problem.
+    /// The cached answer for `key`, or the result of `fill`. Of concurrent callers for one key, one
+    /// runs `fill`, and all share its result, even if that is a problem.
     pub(super) async fn find(
         &self,
         key: String,

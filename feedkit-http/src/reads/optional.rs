@@ -10,14 +10,17 @@ use tokio::time::timeout;
 use crate::CircuitBreaker;
 use feedkit_core::Result;
 
-/// How long a backend that did not answer in time is left alone, so that not every read waits for it.
+/// How long a backend that did not answer in time is left alone, so that not every read waits for
+/// it.
 const REST: Duration = Duration::from_secs(1);
 
-/// A backend that reads can do without. Each change between answering and not answering is logged once.
+/// A backend that reads can do without. Each change between answering and not answering is logged
+/// once.
 pub(super) struct Optional {
     name: &'static str,
     away: AtomicBool,
-    /// Opened by a call that hangs. A call that fails at once costs nothing, so it does not open it.
+    /// Opened by a call that hangs. A call that fails at once costs nothing, so it does not open
+    /// it.
     breaker: CircuitBreaker,
 }
 
@@ -27,7 +30,8 @@ impl Optional {
         Optional { name, away: AtomicBool::new(false), breaker: CircuitBreaker::new() }
     }
 
-    /// The backend's answer; `None` when it fails, does not answer within `limit`, or is left alone.
+    /// The backend's answer; `None` when it fails, does not answer within `limit`, or is left
+    /// alone.
     pub(super) async fn ask<T>(&self, limit: Duration, call: impl Future<Output = Result<T>>) -> Option<T> {
         let _permit = self.breaker.permit()?;
         match timeout(limit, call).await {

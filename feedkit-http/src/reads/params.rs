@@ -1,4 +1,5 @@
-//! Query parameters. An unknown parameter is refused by name, because it is probably a typing error.
+//! Query parameters. An unknown parameter is refused by name, because it is probably a typing
+//! error.
 
 use std::str::FromStr;
 

@@ -1,4 +1,5 @@
-//! One connection: serves its requests, and ends it when it is idle or stuck, or when the server stops.
+//! One connection: serves its requests, and ends it when it is idle or stuck, or when the server
+//! stops.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -72,7 +73,8 @@ impl Connection {
                     seen = activity.look();
                 }
                 _ = looks.tick() => {
-                    // Two looks in a row are needed, so that a request that has just begun is not cut off.
+                    // Two looks in a row are needed, so that a request that has just begun is not
+                    // cut off.
                     let now = activity.look();
                     let (is_quiet, is_stuck) = (now.is_quiet_since(&seen), now.is_stuck_since(&seen));
                     seen = now;

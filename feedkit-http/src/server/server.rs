@@ -96,7 +96,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`Uncertain`](feedkit_core::ErrorKind::Uncertain) when connections were cut off at the deadline.
+    /// [`Uncertain`](feedkit_core::ErrorKind::Uncertain) when connections were cut off at the
+    /// deadline.
     ///
     /// # Cancellation
     ///
@@ -137,7 +138,8 @@ impl Server {
                     if is_of_connection(&error) {
                         continue;
                     }
-                    // The process probably has no file descriptors left. Ending connections free some.
+                    // The process probably has no file descriptors left. Ending connections free
+                    // some.
                     let wait = patience.next();
                     tracing::error!(%error, ?wait, "a connection cannot be accepted");
                     stopping.run_until_cancelled(tokio::time::sleep(wait)).await;

@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// A connection's socket. Until it is dropped, it counts as a connection and holds its slot, also after
-/// an upgrade to a WebSocket.
+/// A connection's socket. Until it is dropped, it counts as a connection and holds its slot, also
+/// after an upgrade to a WebSocket.
 pub(super) struct Watched {
     stream: TcpStream,
     activity: Arc<Activity>,

@@ -11,8 +11,8 @@ use feedkit_core::{Position, Result, Timestamp, UserId};
 use feedkit_http::parts::Limits;
 use feedkit_http::{Gateway, GatewayOptions, LocalCache, Parts, Visibility};
 
-/// A gateway that was not started: every part is in memory, nothing is limited, every write is visible,
-/// and no component is named.
+/// A gateway that was not started: every part is in memory, nothing is limited, every write is
+/// visible, and no component is named.
 pub(crate) struct GatewayWorld {
     pub(crate) clock: ManualClock,
     pub(crate) parts: Parts,

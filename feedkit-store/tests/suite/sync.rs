@@ -1,7 +1,7 @@
 //! Acknowledged data is on the disk: a sync happens between the write and the acknowledgement.
 //!
-//! Killing a process does not show that, because the operating system keeps what the process wrote. So this program runs
-//! itself under strace, and checks the order of the calls.
+//! Killing a process does not show that, because the operating system keeps what the process wrote.
+//! So this program runs itself under strace, and checks the order of the calls.
 
 use std::collections::HashMap;
 use std::process::Command;
@@ -74,7 +74,8 @@ fn the_check_finds_what_is_wrong() {
     assert!(verdict(&[begins, write, ends, acknowledge]).is_err());
 }
 
-/// Goes through the calls in order; what was acknowledged, or the first acknowledgement that came too early.
+/// Goes through the calls in order; what was acknowledged, or the first acknowledgement that came
+/// too early.
 fn check(calls: &[Call]) -> Result<Vec<String>, String> {
     let mut acknowledged: Vec<String> = Vec::new();
     let mut since = 0;

@@ -73,8 +73,8 @@ pub(crate) fn batch(partition: Partition, claim: &Claim, records: &[Record]) -> 
     CommitBatch { partition, epoch, log, from, to, at_end: false, events, rejected, last, now }
 }
 
-/// A new like counts, an event that the old version kept is a repeat, one from a month that it dropped is too old,
-/// and an invalid event is rejected.
+/// A new like counts, an event that the old version kept is a repeat, one from a month that it
+/// dropped is too old, and an invalid event is rejected.
 pub(crate) async fn history_goes_on(history: &(impl History + Queries + Inspect)) {
     let partition = Partition(2);
     let before = history.verify().await.unwrap();
@@ -105,7 +105,8 @@ pub(crate) async fn history_goes_on(history: &(impl History + Queries + Inspect)
     assert_eq!(liked, [first]);
 }
 
-/// The alerts are those that were raised; the outbox holds what was not published, and a new owner goes on.
+/// The alerts are those that were raised; the outbox holds what was not published, and a new owner
+/// goes on.
 pub(crate) async fn alerts_go_on(log: &impl AlertLog) {
     let ids = |alerts: Vec<(u64, Notification)>| alerts.into_iter().map(|(_, a)| a.id).collect::<Vec<_>>();
     let id = |n: u64| format!("milestone:p{n}:10");

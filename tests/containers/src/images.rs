@@ -1,4 +1,5 @@
-//! The official images, with the settings that `scripts/services` gives to servers that it starts itself.
+//! The official images, with the settings that `scripts/services` gives to servers that it starts
+//! itself.
 
 use testcontainers::{ContainerRequest, GenericImage, ImageExt};
 
@@ -89,8 +90,8 @@ fn redis(port: u16) -> ContainerRequest<GenericImage> {
     GenericImage::new("redis", "7").with_cmd(command.into_iter().chain(NOT_KEPT))
 }
 
-/// Six servers in one container: they see each other at the address that clients see them at, 127.0.0.1, as they would
-/// not across containers. `scripts/services` makes a cluster of them.
+/// Six servers in one container: they see each other at the address that clients see them at,
+/// 127.0.0.1, as they would not across containers. `scripts/services` makes a cluster of them.
 fn cluster(ports: &[u16]) -> ContainerRequest<GenericImage> {
     const SERVERS: &str = r#"
 for port in "$@"; do

@@ -1,14 +1,16 @@
-//! Starts the containers of `scripts/services up --docker`, and ends. They run until `scripts/services down`.
+//! Starts the containers of `scripts/services up --docker`, and ends. They run until
+//! `scripts/services down`.
 //!
 //! ```text
 //! feedkit-test-containers DIR SERVICE=PORT[,PORT…]…
 //! ```
 //!
-//! `DIR` is the folder of the services, which is a label of the containers. A service is `kafka`, `postgres`, `redis` or
-//! `cluster` (six ports). Variables: `DOCKER_HOST`, the address of the engine; `POSTGRES_PASSWORD`; `CLUSTER_ID` of the
-//! broker; `FEEDKIT_KAFKA_HEAP`.
+//! `DIR` is the folder of the services, which is a label of the containers. A service is `kafka`,
+//! `postgres`, `redis` or `cluster` (six ports). Variables: `DOCKER_HOST`, the address of the
+//! engine; `POSTGRES_PASSWORD`; `CLUSTER_ID` of the broker; `FEEDKIT_KAFKA_HEAP`.
 //!
-//! This program does not wait for the services. `scripts/services` asks each service until it answers.
+//! This program does not wait for the services. `scripts/services` asks each service until it
+//! answers.
 
 mod images;
 
@@ -64,7 +66,8 @@ async fn start(
     let mut request = image
         .with_label(DIR_LABEL, dir)
         .with_label(SERVICE_LABEL, service)
-        // The library removes a container when its handle is dropped, unless it is to be used again.
+        // The library removes a container when its handle is dropped, unless it is to be used
+        // again.
         .with_reuse(ReuseDirective::Always)
         // The library publishes ports on all addresses of the machine.
         .with_host_config_modifier(|host| {
@@ -75,13 +78,15 @@ async fn start(
             }
         });
     for port in ports {
-        // The same outside and inside: what a service says of its own address then holds on both sides.
+        // The same outside and inside: what a service says of its own address then holds on both
+        // sides.
         request = request.with_mapped_port(*port, ContainerPort::Tcp(*port));
     }
     request.start().await.map(drop)
 }
 
-/// What went wrong, and with which image. The library's own text of an image that is not to be had is the engine's.
+/// What went wrong, and with which image. The library's own text of an image that is not to be had
+/// is the engine's.
 fn told(image: &str, error: &TestcontainersError) -> String {
     match error {
         TestcontainersError::Client(ClientError::PullImage { err, .. }) => {

@@ -1,5 +1,6 @@
-//! `scripts/services up --docker`, as a developer of feedkit uses it. It needs a Docker engine, and the images or the
-//! stand-ins that `scripts/services.d/stand-in-images make` builds, so it runs only on request:
+//! `scripts/services up --docker`, as a developer of feedkit uses it. It needs a Docker engine, and
+//! the images or the stand-ins that `scripts/services.d/stand-in-images make` builds, so it runs
+//! only on request:
 //!
 //! ```console
 //! $ cargo test --manifest-path tests/containers/Cargo.toml -- --ignored

@@ -10,8 +10,8 @@ use feedkit_core::sink::NewRecord;
 use feedkit_core::{Error, EventSink, Position, Result};
 use parking_lot::Mutex;
 
-/// Writes down where each record lies that the inner sink has acknowledged. The audit is for people: an error of
-/// its file fails nothing, but is told at the next flush.
+/// Writes down where each record lies that the inner sink has acknowledged. The audit is for
+/// people: an error of its file fails nothing, but is told at the next flush.
 pub struct Audited<S> {
     inner: S,
     audit: Arc<Mutex<Audit>>,

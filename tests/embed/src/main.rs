@@ -1,5 +1,5 @@
-//! Embeds feedkit with an own rule and an own sink, on SQLite in a temporary directory, and checks the results. Then it
-//! does this again with the same directory, as after a restart.
+//! Embeds feedkit with an own rule and an own sink, on SQLite in a temporary directory, and checks
+//! the results. Then it does this again with the same directory, as after a restart.
 
 mod audit;
 mod first_fan;
@@ -25,13 +25,15 @@ async fn main() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let first = run(dir.path()).await?;
     assert_eq!((first.likes, first.acknowledged), (3, 6));
-    // The likes lie in different partitions, between which "first" is what came first to the rule: one of them, once.
+    // The likes lie in different partitions, between which "first" is what came first to the rule:
+    // one of them, once.
     let fans: Vec<_> = first.alerts.iter().filter(|alert| alert.kind == "FIRST_FAN").collect();
     assert_eq!(fans.len(), 1);
     assert_eq!(fans[0].id, "fan:p9");
     assert!(matches!(&fans[0].audience, Audience::User(user) if user.as_str().starts_with('u')));
 
-    // The same events again, under the same ids, after a restart: acknowledged, and without any effect.
+    // The same events again, under the same ids, after a restart: acknowledged, and without any
+    // effect.
     let second = run(dir.path()).await?;
     assert_eq!((second.likes, second.acknowledged), (3, 12));
     assert_eq!(second.alerts, first.alerts);

@@ -73,7 +73,8 @@ impl Client {
         self.try_post(path, JSON, body.to_string().into()).await.unwrap()
     }
 
-    /// `POST`. Fails without a complete answer: then it is not known whether the server accepted the body.
+    /// `POST`. Fails without a complete answer: then it is not known whether the server accepted
+    /// the body.
     pub async fn try_post(&self, path: &str, kind: &str, body: Bytes) -> Result<Answer, String> {
         self.ask(Method::POST, path, kind, body).await
     }

@@ -1,4 +1,5 @@
-//! How feedkit's tests run a program and talk to it: processes, an HTTP client, WebSockets, and what every server must do.
+//! How feedkit's tests run a program and talk to it: processes, an HTTP client, WebSockets, and
+//! what every server must do.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "for tests only")]
 

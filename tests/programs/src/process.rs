@@ -60,8 +60,8 @@ impl Process {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Waits until it has printed this on standard error, and returns all that it has printed there. It must not end
-    /// before.
+    /// Waits until it has printed this on standard error, and returns all that it has printed
+    /// there. It must not end before.
     pub async fn says(&mut self, what: &str) -> String {
         let end = tokio::time::Instant::now() + PATIENCE;
         loop {
@@ -76,7 +76,8 @@ impl Process {
         }
     }
 
-    /// Sends it a signal. Does nothing to one that was seen to have ended: its number may be another's by now.
+    /// Sends it a signal. Does nothing to one that was seen to have ended: its number may be
+    /// another's by now.
     pub fn signal(&mut self, signal: Signal) {
         if !self.has_ended() {
             kill_process(Pid::from_child(&self.child), signal).unwrap();

@@ -52,8 +52,9 @@ impl Broker {
         Self::start_with("PLAINTEXT", |_| String::new(), &[]).await
     }
 
-    /// The same, with a listener for clients that speaks `protocol`. `prepare` gets the broker's directory and returns
-    /// more properties. `format` are more arguments for the tool that formats the storage.
+    /// The same, with a listener for clients that speaks `protocol`. `prepare` gets the broker's
+    /// directory and returns more properties. `format` are more arguments for the tool that formats
+    /// the storage.
     pub async fn start_with(
         protocol: &str,
         prepare: impl FnOnce(&Path) -> String,

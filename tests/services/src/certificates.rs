@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-/// Makes an authority, and a certificate by it for 127.0.0.1 and localhost. The files are `NAME-ca.pem`, `NAME.pem` and
-/// `NAME.key` in `dir`.
+/// Makes an authority, and a certificate by it for 127.0.0.1 and localhost. The files are
+/// `NAME-ca.pem`, `NAME.pem` and `NAME.key` in `dir`.
 pub fn certify(dir: &Path, name: &str) {
     let openssl = |arguments: &str| {
         let done = Command::new("openssl").args(arguments.split(' ')).current_dir(dir).output().unwrap();

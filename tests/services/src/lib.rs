@@ -1,6 +1,8 @@
-//! What feedkit's tests need of the machine: services that are given, and servers and proxies that a test starts.
+//! What feedkit's tests need of the machine: services that are given, and servers and proxies that
+//! a test starts.
 //!
-//! The macros `needs_*` ignore a test if something that it needs is missing, and say what is missing:
+//! The macros `needs_*` ignore a test if something that it needs is missing, and say what is
+//! missing:
 //!
 //! ```ignore
 //! #[apply(needs_kafka!)]
@@ -8,8 +10,8 @@
 //! async fn a_topic_is_read_to_its_end() {}
 //! ```
 //!
-//! The build script of this crate looks for what is there. With `CI=true` it ignores no test; a test without what it
-//! needs fails then.
+//! The build script of this crate looks for what is there. With `CI=true` it ignores no test; a
+//! test without what it needs fails then.
 
 #![allow(clippy::unwrap_used, reason = "for tests only")]
 

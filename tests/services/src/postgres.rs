@@ -115,7 +115,8 @@ fn run(command: &mut Command) {
     assert!(status.success(), "{command:?}: {status}\n{said}");
 }
 
-/// How a command ended, and what it printed. It prints to a file, because a server keeps its inherited output open.
+/// How a command ended, and what it printed. It prints to a file, because a server keeps its
+/// inherited output open.
 fn status(command: &mut Command) -> (ExitStatus, String) {
     let mut file = tempfile::tempfile().unwrap();
     let (out, err) = (file.try_clone().unwrap(), file.try_clone().unwrap());

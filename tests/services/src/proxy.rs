@@ -34,8 +34,8 @@ pub enum Cut {
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 const SCRIPT: &[u8] = b"EVALSHA\r\n";
 
-/// A proxy between a program and a server that breaks connections at the worst moment. Its connections end when it is
-/// dropped.
+/// A proxy between a program and a server that breaks connections at the worst moment. Its
+/// connections end when it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     /// Its port on this machine.

@@ -10,7 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::free_port;
 
-/// A Redis server that saves nothing by itself. It starts in a few milliseconds and runs until this value is dropped.
+/// A Redis server that saves nothing by itself. It starts in a few milliseconds and runs until this
+/// value is dropped.
 #[derive(Debug)]
 pub struct RedisServer {
     dir: tempfile::TempDir,

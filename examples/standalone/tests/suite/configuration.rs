@@ -1,5 +1,5 @@
-//! Settings as the program takes them. That every key is a flag, a variable and a place in the file is tested where
-//! they are described.
+//! Settings as the program takes them. That every key is a flag, a variable and a place in the file
+//! is tested where they are described.
 
 use crate::program::{Place, arg, said};
 

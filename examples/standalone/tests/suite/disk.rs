@@ -1,5 +1,5 @@
-//! How the program handles disks: full, torn, read-only, half gone. It never loses data silently, and it says what to
-//! do.
+//! How the program handles disks: full, torn, read-only, half gone. It never loses data silently,
+//! and it says what to do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -203,7 +203,8 @@ struct Calm {
 impl Calm {
     fn new(count: u64) -> Calm {
         let place = Place::new();
-        // All of it is in the lines, nothing follows from when and from where they came: so logs can be compared.
+        // All of it is in the lines, nothing follows from when and from where they came: so logs
+        // can be compared.
         let config = TrafficOptions::default()
             .seed(9)
             .count(count)
@@ -217,7 +218,8 @@ impl Calm {
         Calm { place, file, totals, accepted }
     }
 
-    /// The same events are counted at `other`, and its log holds the same records, each at a position of its own.
+    /// The same events are counted at `other`, and its log holds the same records, each at a
+    /// position of its own.
     fn agrees_with(&self, other: &Place) {
         assert_eq!(other.json(&["top", "-n", "100000"]), self.totals);
         assert_eq!(other.json(&["verify"])["events"], self.accepted);
@@ -285,7 +287,8 @@ impl FullDisk {
 struct Running(Child);
 
 impl Running {
-    /// Waits until it has made calls that write in this many moments since it last printed a message.
+    /// Waits until it has made calls that write in this many moments since it last printed a
+    /// message.
     fn writes_again(&mut self, times: usize, messages: &Path) {
         let io = format!("/proc/{}/io", self.0.id());
         let calls = || {

@@ -1,4 +1,5 @@
-//! A fuzzer makes requests from `/openapi.json`: every answer is documented, and no answer is a server error.
+//! A fuzzer makes requests from `/openapi.json`: every answer is documented, and no answer is a
+//! server error.
 
 use feedkit_test_programs::Served;
 use feedkit_test_services::{apply, given, needs_schemathesis};

@@ -1,5 +1,6 @@
-//! Kills the program at every stage, again and again, and compares what it ends up with: a replay of files in one life,
-//! in the next a server with clients that send again whatever is not answered.
+//! Kills the program at every stage, again and again, and compares what it ends up with: a replay
+//! of files in one life, in the next a server with clients that send again whatever is not
+//! answered.
 //!
 //! `FEEDKIT_KILLS` sets how many kills (200), `FEEDKIT_SEED` repeats a run.
 
@@ -127,7 +128,8 @@ impl Campaign {
             .malformed(0.0)
             .without_id(0.0);
         let sent = place.traffic("sent.jsonl", &config);
-        // Of other users than the file's: who likes first what another unlikes must not depend on the kills.
+        // Of other users than the file's: who likes first what another unlikes must not depend on
+        // the kills.
         let text = std::fs::read_to_string(&sent).unwrap().replace("\"userId\":\"u", "\"userId\":\"w");
         std::fs::write(&sent, &text).unwrap();
         let sending = Sending::new(text.lines().map(str::as_bytes), CLIENTS, BATCH);
@@ -142,7 +144,8 @@ impl Campaign {
         let replay = ["replay", "--json", file, old];
         for life in 0..LIVES {
             let stage = tally.neediest(&at_work, rng);
-            // Early and late in a life; a stage that is not reached so often lets the run end by itself.
+            // Early and late in a life; a stage that is not reached so often lets the run end by
+            // itself.
             let nth = if rng.random_bool(0.5) { 1 } else { rng.random_range(1..6) };
             match life % 2 {
                 0 => self.killed(&replay, stage, nth, tally),
@@ -188,7 +191,8 @@ impl Campaign {
         }
     }
 
-    /// Serves until it dies at a stage, or a portion is sent. Whatever was answered 202 is there afterwards.
+    /// Serves until it dies at a stage, or a portion is sent. Whatever was answered 202 is there
+    /// afterwards.
     fn killed_while_serving(&self, stage: &'static str, nth: u64, tally: &mut Tally) {
         let mut command = self.place.feedkit(&["serve", "--listen", "127.0.0.1:0", "--rate-limit", "0"]);
         command.env("FEEDKIT_FAILPOINT", format!("{stage}:{nth}"));
@@ -221,8 +225,8 @@ impl Campaign {
         assert_eq!(self.sending.refused(), 0);
     }
 
-    /// All that was answered 202 lies in the log where the answer says, and is in the history once that has caught
-    /// up.
+    /// All that was answered 202 lies in the log where the answer says, and is in the history once
+    /// that has caught up.
     fn judge_taken(&self) {
         let data = self.place.data();
         self.place.run(&["replay", "/dev/null"]);
@@ -266,8 +270,8 @@ impl Campaign {
         self.place.json(&["top", "-n", "100000"])
     }
 
-    /// Each milestone that was passed for certain is raised, and none that cannot have been; nothing twice, and
-    /// everything published exactly once.
+    /// Each milestone that was passed for certain is raised, and none that cannot have been;
+    /// nothing twice, and everything published exactly once.
     fn judge_alerts(&self) {
         let alerts = self.place.json(&["alerts", "-n", "100000"]);
         let ids: Vec<_> =

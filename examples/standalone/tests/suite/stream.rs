@@ -1,6 +1,7 @@
 //! The same stream over HTTP, by many clients, with kills, as by `replay`.
 //!
-//! `FEEDKIT_STREAM` names a file of events to be sent instead of made-up ones; `FEEDKIT_SEED` repeats a run.
+//! `FEEDKIT_STREAM` names a file of events to be sent instead of made-up ones; `FEEDKIT_SEED`
+//! repeats a run.
 
 use feedkit_core::traffic::TrafficOptions;
 use feedkit_test_programs::{Sending, Served};

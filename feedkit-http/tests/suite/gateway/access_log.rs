@@ -51,8 +51,8 @@ impl Subscriber for Lines {
 #[tokio::test(flavor = "current_thread")]
 async fn a_line_says_who_did_what_and_holds_no_token_and_no_text() {
     let lines = Lines::default();
-    // With a second one the crate asks all subscribers whether they want a line. With one alone it asks that of the
-    // thread which comes by first, and other tests' threads have none.
+    // With a second one the crate asks all subscribers whether they want a line. With one alone it
+    // asks that of the thread which comes by first, and other tests' threads have none.
     let _second = tracing::Dispatch::new(Lines::default());
     let _guard = tracing::subscriber::set_default(lines.clone());
     let world = World::new();

@@ -114,7 +114,8 @@ async fn bodies_share_what_memory_there_is_for_them() {
     let request = post("/api/events/batch", "token-u1", "", &large);
     let mut slow = gateway.client().await;
     slow.write(&request[..request.len() - 1]).await;
-    // The other is refused once the slow one's bytes have arrived. There is always room for small ones.
+    // The other is refused once the slow one's bytes have arrived. There is always room for small
+    // ones.
     super::world::within(async {
         while gateway.ask(&request).await.status != 503 {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -118,7 +118,8 @@ async fn a_client_that_reads_nothing_is_cut_off() {
     let gateway = world.start().await;
     let mut client = gateway.client().await;
     let ask = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
-    // Until the sockets are full in both directions; then writing fails, because the other side has gone.
+    // Until the sockets are full in both directions; then writing fails, because the other side has
+    // gone.
     while client.write(&ask).await {}
     until(|| world.connections() == 0).await;
     gateway.stop().await;

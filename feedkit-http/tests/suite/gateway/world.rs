@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use super::client::{Answer, Client};
 use crate::world::{GatewayWorld, identity};
 
-/// Within this everything has happened that is going to happen, also on a machine with other things to do.
+/// Within this everything has happened that is going to happen, also on a machine with other things
+/// to do.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) const NOW: Timestamp = Timestamp::from_millis(1_795_500_000_000);
@@ -102,7 +103,8 @@ impl Running {
     }
 }
 
-/// The bytes of a POST. `more` are header lines, each with its line's end; a content type among them stands.
+/// The bytes of a POST. `more` are header lines, each with its line's end; a content type among
+/// them stands.
 pub(super) fn post(path: &str, token: &str, more: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let json = if more.to_ascii_lowercase().contains("content-type:") {
@@ -136,7 +138,8 @@ pub(super) async fn until(condition: impl Fn() -> bool) {
     .await;
 }
 
-/// Tokens: `token-u1` of user `u1` and so on to `u3`, `token-any` of one who writes as anybody, `token-old`.
+/// Tokens: `token-u1` of user `u1` and so on to `u3`, `token-any` of one who writes as anybody,
+/// `token-old`.
 fn tokens() -> [(String, Identity); 5] {
     let later = NOW.saturating_add(Duration::from_secs(3600));
     [

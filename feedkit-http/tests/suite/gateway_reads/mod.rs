@@ -1,4 +1,5 @@
-//! What the gateway answers to reads, which tokens it believes, and whether its document tells the truth.
+//! What the gateway answers to reads, which tokens it believes, and whether its document tells the
+//! truth.
 
 mod after;
 mod caching;

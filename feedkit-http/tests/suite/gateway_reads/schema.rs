@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-/// What about `value` does not fit `schema`; properties that the schema does not name do not fit either.
+/// What about `value` does not fit `schema`; properties that the schema does not name do not fit
+/// either.
 pub(super) fn faults(document: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
     let schema = resolve(document, schema);
     let mut found = Vec::new();

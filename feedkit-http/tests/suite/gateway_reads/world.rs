@@ -28,7 +28,8 @@ use poem::{Endpoint, EndpointExt, Request};
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 
-/// The time in these tests, unless one moves it: two hours after the time at which their events begin.
+/// The time in these tests, unless one moves it: two hours after the time at which their events
+/// begin.
 pub(super) const NOW: i64 = 7200;
 
 pub(super) struct World {

@@ -70,7 +70,8 @@ async fn a_token_that_runs_out_ends_the_socket_unless_it_was_renewed() {
     socket.subscribe(&["me"], None).await;
     renewed.say(json!({"type": "auth", "token": "longer"})).await;
     assert_eq!(renewed.hear().await["expiresAt"], "2025-01-01T00:02:00Z");
-    // The socket sleeps until then by the machine's clock, so the tests' clock has to be past it when it looks.
+    // The socket sleeps until then by the machine's clock, so the tests' clock has to be past it
+    // when it looks.
     world.clock.advance(MINUTE - Duration::from_millis(50));
     socket.ping().await;
     renewed.ping().await;

@@ -36,7 +36,8 @@ async fn publish(world: World, mut random: ChaCha8Rng) {
     }
 }
 
-/// Hears until all three channels have said their last; now and then it leaves and comes back, to any gateway.
+/// Hears until all three channels have said their last; now and then it leaves and comes back, to
+/// any gateway.
 async fn hear_all(gateways: &[Served], mut cursor: String, mut random: ChaCha8Rng) -> Vec<String> {
     let mut heard = Vec::new();
     let mut lasts = 0;

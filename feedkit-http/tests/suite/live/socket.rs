@@ -67,7 +67,8 @@ impl Socket {
         }
     }
 
-    /// The next frame, or how the connection ended: the close code and its reason, if there was any.
+    /// The next frame, or how the connection ended: the close code and its reason, if there was
+    /// any.
     pub(super) async fn receive(&mut self) -> Result<Value, Option<(u16, String)>> {
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -84,7 +84,8 @@ impl World {
         }
     }
 
-    /// Tokens are names: of users `u1` to `u9`, `mod` (user m1, a moderator), `short` and `longer` (user u1).
+    /// Tokens are names: of users `u1` to `u9`, `mod` (user m1, a moderator), `short` and `longer`
+    /// (user u1).
     fn tokens() -> Vec<(String, Identity)> {
         let day = Duration::from_secs(24 * 60 * 60);
         let of = |user: &str, roles: &[&str], ttl| identity(user, roles, &[], NOW.saturating_add(ttl));
@@ -209,7 +210,8 @@ impl Served {
         Served { address, tap, gateway, metrics, shutdown, gateway_task, server, connections }
     }
 
-    /// Stops in good order. Clients that read nothing hold it up for two seconds; tests that only end just drop it.
+    /// Stops in good order. Clients that read nothing hold it up for two seconds; tests that only
+    /// end just drop it.
     pub(super) async fn stop(mut self) {
         self.shutdown.cancel();
         let stopped = self.gateway_task.take().unwrap();

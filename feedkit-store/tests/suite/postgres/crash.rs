@@ -1,4 +1,5 @@
-//! Connections that break, servers that fall, writers that come too late: what was committed is there once.
+//! Connections that break, servers that fall, writers that come too late: what was committed is
+//! there once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,8 @@ use crate::histories::traffic::{dense, seed};
 
 const P0: Partition = Partition(0);
 
-/// Commits until everything is settled, as the pipeline does. Returns no partitions that were settled before.
+/// Commits until everything is settled, as the pipeline does. Returns no partitions that were
+/// settled before.
 async fn settle(history: &PostgresHistory, batch: CommitBatch) -> (Option<Committed>, u32) {
     let (batch, mut uncertain) = (Arc::new(batch), 0);
     loop {
@@ -188,7 +190,8 @@ async fn two_writers_take_turns_by_epoch_only() {
     assert_eq!(two.verify().await.unwrap().differences, NONE);
 }
 
-/// A process that was stopped in the middle of its transaction holds the partition's row; the server ends it.
+/// A process that was stopped in the middle of its transaction holds the partition's row; the
+/// server ends it.
 #[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zombie_in_mid_transaction_is_ended_by_the_server() {

@@ -33,7 +33,8 @@ impl Cluster {
                     ["--cluster-enabled", "yes"],
                     ["--cluster-port", &bus],
                     ["--cluster-node-timeout", &timeout],
-                    // A replica takes over however long it was cut off, as it would when its master is in a hurry.
+                    // A replica takes over however long it was cut off, as it would when its master
+                    // is in a hurry.
                     ["--cluster-replica-validity-factor", "0"],
                     ["--repl-diskless-sync-delay", "0"],
                 ];
@@ -234,7 +235,8 @@ async fn counts_are_exact_over_failovers_that_lose_writes() {
     world.agrees(&counters).await;
     cluster.is_whole().await;
 
-    // With writes that only the master had: its replica hears nothing while they are made, then the master dies.
+    // With writes that only the master had: its replica hears nothing while they are made, then the
+    // master dies.
     for (seed, shard) in [(82, "{fk00}"), (83, "{fk01}"), (84, "{fk05}")] {
         let (master, replica) = cluster.pair(shard).await;
         cluster.nodes[replica].signal(Signal::STOP);

@@ -12,7 +12,8 @@ const CORE: &str = "feedkit-core";
 /// Features that exist for tests.
 const FOR_TESTS: [&str; 2] = ["testkit", "failpoints"];
 
-/// Crates of HTTP, tokens, databases and Kafka, which a user of the bare pipeline must not have to build.
+/// Crates of HTTP, tokens, databases and Kafka, which a user of the bare pipeline must not have to
+/// build.
 const HEAVY: [&str; 22] = [
     "axum",
     "deadpool-postgres",
@@ -45,7 +46,8 @@ struct Package {
     /// Whether it exists for tests only.
     is_for_tests: bool,
     features: BTreeMap<String, Vec<String>>,
-    /// What its users build too, with the features that it enables. Optional dependencies are among them.
+    /// What its users build too, with the features that it enables. Optional dependencies are among
+    /// them.
     dependencies: Vec<(String, Vec<String>)>,
 }
 

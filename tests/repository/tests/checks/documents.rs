@@ -2,7 +2,8 @@
 
 use crate::support::{files, read, root};
 
-/// Before a code block: `<!-- quote: FILE#SECTION -->`. A section lies between `// [SECTION]` and `// [/SECTION]`.
+/// Before a code block: `<!-- quote: FILE#SECTION -->`. A section lies between `// [SECTION]` and
+/// `// [/SECTION]`.
 const QUOTE: &str = "<!-- quote: ";
 
 #[test]
@@ -44,7 +45,8 @@ fn relative_links_lead_somewhere() {
     assert!(followed > 10, "only {followed} links were found");
 }
 
-/// A path in the map is below the root, below the folder that the map named before it, or a contract of feedkit-core.
+/// A path in the map is below the root, below the folder that the map named before it, or a
+/// contract of feedkit-core.
 #[test]
 fn the_map_names_files_that_exist() {
     let (mut folder, mut named) = (String::new(), 0);

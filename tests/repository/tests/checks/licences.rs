@@ -1,5 +1,5 @@
-//! The licences of everything that is built, against the list in deny.toml. A stand-in for `cargo deny check
-//! licenses` that needs nothing installed.
+//! The licences of everything that is built, against the list in deny.toml. A stand-in for
+//! `cargo deny check licenses` that needs nothing installed.
 
 use std::collections::BTreeSet;
 

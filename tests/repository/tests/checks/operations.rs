@@ -55,8 +55,8 @@ fn texts() -> Vec<String> {
     texts
 }
 
-/// The log lines and errors in a page: code with a level, and inline code of three words and more that is not a command, a
-/// setting or SQL.
+/// The log lines and errors in a page: code with a level, and inline code of three words and more
+/// that is not a command, a setting or SQL.
 fn quotes(page: &str) -> Vec<String> {
     let block = Regex::new(r"(?s)```.*?```").expect("a pattern");
     let inline = Regex::new(r"`([^`]+)`").expect("a pattern");

@@ -1,10 +1,12 @@
-//! Phrases that are hard to read, and what to write instead. CONTRIBUTING.md has the rules behind them.
+//! Phrases that are hard to read, and what to write instead. CONTRIBUTING.md has the rules behind
+//! them.
 
 use regex::Regex;
 
 use crate::support::{files, named, read};
 
-/// Patterns, each with advice. A phrase in quotation marks or backticks is allowed, and so is "there is none".
+/// Patterns, each with advice. A phrase in quotation marks or backticks is allowed, and so is
+/// "there is none".
 const PHRASES: [(&str, &str); 12] = [
     (r"\b(?:[Ii]s|[Aa]re|[Ww]as|[Ww]ere) none\b", "there is no …, … does not exist, … is not a …"),
     (r"(?:^|[.:;!?] |\n)So (?:many|long|much)\b", "Maximum …, How long …, How many …"),
@@ -72,8 +74,9 @@ fn awkward<'p>(text: &str, phrases: &[(Regex, &'p str)]) -> Vec<(usize, String, 
     found
 }
 
-/// The text with a paragraph's lines joined, without the marks of comments, and where each line begins in it. Between two
-/// paragraphs, and between code and a comment, there is still a line break.
+/// The text with a paragraph's lines joined, without the marks of comments, and where each line
+/// begins in it. Between two paragraphs, and between code and a comment, there is still a line
+/// break.
 fn joined(text: &str) -> (String, Vec<usize>) {
     let mark = Regex::new(r"^\s*(?://[/!]?|#+|\*|>)?\s*").expect("a pattern");
     let mut joined = String::new();

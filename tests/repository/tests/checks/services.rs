@@ -4,7 +4,8 @@ use std::process::Command;
 
 use crate::support::root;
 
-/// Draws the random bytes for a cluster's identifier from `bytes`, repeated, instead of from the system.
+/// Draws the random bytes for a cluster's identifier from `bytes`, repeated, instead of from the
+/// system.
 fn cluster_id(bytes: &str) -> String {
     let script = std::fs::read_to_string(root().join("scripts/services")).expect("the script can be read");
     let function = script.lines().find(|line| line.starts_with("kafka_cluster_id()")).expect("the function");

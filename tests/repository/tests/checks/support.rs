@@ -9,7 +9,8 @@ pub(crate) fn root() -> PathBuf {
     here.join("../..").canonicalize().expect("this package lies two folders below the root")
 }
 
-/// All files with one of these extensions, except those in hidden folders and in folders of build results.
+/// All files with one of these extensions, except those in hidden folders and in folders of build
+/// results.
 pub(crate) fn files(extensions: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root()];

@@ -115,7 +115,8 @@ impl Served {
         assert_eq!(answer["accepted"], count, "{answer}");
     }
 
-    /// Does something, and waits until the user of the page is told `title`, as a socket of ours hears it.
+    /// Does something, and waits until the user of the page is told `title`, as a socket of ours
+    /// hears it.
     pub(super) fn told(&self, act: impl FnOnce(), title: &str) {
         let mut request = format!("ws://{}/ws", self.address()).into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("feedkit.v1"));

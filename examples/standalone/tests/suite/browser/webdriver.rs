@@ -1,6 +1,7 @@
 //! Drives Chromium by W3C WebDriver, as plain HTTP calls to chromedriver.
 //!
-//! The crates that do so bring licences or a second HTTP stack for the few calls that are needed here.
+//! The crates that do so bring licences or a second HTTP stack for the few calls that are needed
+//! here.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -77,7 +78,8 @@ impl Browser {
             "goog:chromeOptions": {"binary": chromium, "args": args},
             "goog:loggingPrefs": {"browser": "ALL"},
         }}});
-        // On a machine that has much else to do, Chromium may not be there as soon as chromedriver expects.
+        // On a machine that has much else to do, Chromium may not be there as soon as chromedriver
+        // expects.
         let since = Instant::now();
         let answer = loop {
             match browser.try_call(Method::POST, "", capabilities.clone()) {
@@ -134,7 +136,8 @@ impl Browser {
         self.run_with("document.querySelector(arguments[0]).focus()", &[selector.into()]);
     }
 
-    /// Clicks as a person does: what is hidden or covered cannot be clicked, and what moves is waited for.
+    /// Clicks as a person does: what is hidden or covered cannot be clicked, and what moves is
+    /// waited for.
     pub(super) fn click(&self, selector: &str) {
         let since = Instant::now();
         loop {
@@ -245,8 +248,8 @@ struct Driver {
 }
 
 impl Driver {
-    /// Starts chromedriver on a free port. It takes one of IPv6 first and then the same one of IPv4, which
-    /// another program may have: then it ends, and is started again.
+    /// Starts chromedriver on a free port. It takes one of IPv6 first and then the same one of
+    /// IPv4, which another program may have: then it ends, and is started again.
     fn start(program: &Path) -> Driver {
         let mut ended = String::new();
         for _ in 0..10 {
