@@ -22,7 +22,7 @@ use crate::{PostId, Timestamp, UserId};
 ///   [`Exact`](Keeping::Exact) rule is never lost.
 /// - An evictable state takes at most 64 bytes in memory and contains no heap data.
 /// - The id of a notification depends on the rule, the key, and the threshold or episode. If a rule
-///   raises the same notification twice, feedkit recognises it by its id and ignores it.
+///   raises the same notification twice, feedkit recognizes it by its id and ignores it.
 ///
 /// The effects of one step are ordered by time, then partition, then offset. Time may go back from
 /// one step to the next: a late effect is observed late.
@@ -92,7 +92,7 @@ pub trait AlertRule: Send + Sync + 'static {
 
     /// Computes the state of a post from its totals, when the alerts start again because the
     /// journal no longer reaches back far enough. The rule raises all alerts that such a post has
-    /// had; feedkit recognises the earlier ones by their ids.
+    /// had; feedkit recognizes the earlier ones by their ids.
     ///
     /// Only [`Exact`](Keeping::Exact) rules are called, once for each post. `None` means that the
     /// post starts with a new state.

@@ -61,9 +61,8 @@ pub trait Follower: Send + Sync + 'static {
     /// feedkit can only return an error here.
     async fn rebuild(&self, history: &dyn History) -> Result<()>;
 
-    /// Called about once per second, for periodic work such as renewing a lease. While there are no
-    /// further entries and the follower has not stored all it received, it is called every 50 ms,
-    /// so that it can store its buffer.
+    /// Called about once per second, for periodic work such as renewing a lease. If the follower
+    /// has a buffer to store and there are no further entries, it is called every 50 ms.
     async fn tick(&self) -> Result<()> {
         Ok(())
     }

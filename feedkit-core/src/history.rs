@@ -24,8 +24,9 @@ use crate::{Epoch, Offset, Partition, Positions, PostId, Result, Timestamp, User
 /// - [`claim`](History::claim) increases the epoch of the partition. From then on a commit with an
 ///   older epoch fails with [`Fenced`](crate::ErrorKind::Fenced).
 /// - [`commit`](History::commit) is one transaction. It moves the position from `from` to `to`,
-///   stores the new events and the rejected records, and writes one journal entry, even if no event
-///   had an effect. If it fails with any error other than `Uncertain`, it has changed nothing.
+///   stores the new events and the rejected records, and writes one journal entry. It writes the
+///   entry even if no event had an effect. If it fails with any error other than `Uncertain`, it
+///   has changed nothing.
 /// - A batch whose `from` is not the stored position fails with [`Gap`](crate::ErrorKind::Gap).
 /// - An event whose `(id, user)` is already stored changes nothing and counts as a duplicate. The
 ///   effects are the same as if the events were applied one at a time in the order of their

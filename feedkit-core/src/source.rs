@@ -139,7 +139,7 @@ pub struct Record {
     pub value: Bytes,
 }
 
-/// The offset, time and hash of a record, to recognise it later.
+/// The offset, time and hash of a record, to recognize it later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordMark {
     /// Its offset.

@@ -71,7 +71,7 @@ pub enum Command {
     ///
     /// Without --yes it only shows what is missing. A partition resumes where the log begins now,
     /// unless --to says otherwise. Only a person can decide that this is right. Events that were
-    /// read before are recognised and change nothing.
+    /// read before are recognized and change nothing.
     AcceptGap(AcceptGap),
     /// Tell the followers that PostgreSQL was restored from a backup, so that they rebuild their
     /// counts

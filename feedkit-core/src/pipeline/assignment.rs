@@ -1,4 +1,4 @@
-//! One assigned partition: what its worker may ask for, and what it shows.
+//! One assigned partition: the requests of its worker, and its state in the status.
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Changes what is shown.
+    /// Changes the follower's entry.
     pub(super) fn show(&self, change: impl FnOnce(&mut FollowerStatus)) {
         self.status.send_if_modified(|status| {
             let follower = status.followers.entry(self.name.clone()).or_default();

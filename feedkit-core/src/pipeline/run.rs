@@ -63,8 +63,8 @@ impl Pipeline {
     /// # Errors
     ///
     /// Fails if the pipeline cannot continue: the source has ended, or the history has failed with
-    /// an error that does not pass. The pipeline continues if a single partition stops (because of
-    /// a gap in the log, or because another process claimed it) or if a follower stops. The status
+    /// an error that does not pass. The pipeline continues if a follower stops, or a single
+    /// partition: because of a gap in the log, or because another process claimed it. The status
     /// shows both.
     ///
     /// # Cancellation

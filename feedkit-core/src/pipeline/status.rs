@@ -117,9 +117,9 @@ pub struct Trouble {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stopped {
-    /// A partition stopped. Others go on.
+    /// A partition stopped. The others continue.
     Partition(Partition, Trouble),
-    /// The follower of this name stopped. Everything else goes on.
+    /// The follower with this name stopped. Everything else continues.
     Follower(String, Trouble),
 }
 

@@ -1,4 +1,4 @@
-//! The gateway's own metrics. Routes are labelled by their pattern, because the number of paths is
+//! The gateway's own metrics. Routes are labeled by their pattern, because the number of paths is
 //! unlimited.
 
 use std::time::Duration;

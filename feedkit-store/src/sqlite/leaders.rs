@@ -107,7 +107,7 @@ impl Kept {
         let (version, leading, changed) = self.begin(|| tables.pin(connection))?;
         if let Some(Leading { mut posts, floor }) = leading {
             posts.extend(changed);
-            // Neighbours are in one page. A post may be there twice.
+            // Neighbors are in one page. A post may be there twice.
             posts.sort_unstable();
             posts.dedup();
             let mut standings = tables.standings(connection, posts)?;

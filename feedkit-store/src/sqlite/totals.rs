@@ -35,7 +35,7 @@ impl<'e> Totals<'e> {
             }
             *by_hour.entry((effect.time.hour(), (&effect.post, kind))).or_default() += by;
         }
-        // They are in the order of the tables' keys, so that neighbours are written one after
+        // They are in the order of the tables' keys, so that neighbors are written one after
         // another.
         let mut by_post: Vec<_> = by_post.into_iter().collect();
         let mut by_hour: Vec<_> = by_hour.into_iter().filter(|(_, by)| *by != 0).collect();

@@ -149,7 +149,7 @@ async fn a_log_that_ends_before_what_was_read_is_a_gap() {
     let shift = "UPDATE journal SET next = next + 7 WHERE partition = 0 AND next = $1";
     assert_eq!(client.execute(shift, &[&(at as i64)]).await.unwrap(), 1);
     stops_until_accepted(&world, "truncated", [at + 7, 0]).await;
-    // It resumes where the log begins. Events that were read before are recognised.
+    // It resumes where the log begins. Events that were read before are recognized.
     goes_on(&world, had).await;
 }
 

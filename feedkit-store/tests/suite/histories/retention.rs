@@ -86,7 +86,7 @@ pub(crate) async fn retention_and_rebuilding_between_commits_change_no_count<S: 
         let done = history.retain(&policy, config.start.saturating_add(200 * DAY)).await.unwrap();
         assert_eq!(retained + done.events, model.counts.accepted, "seed {seed}");
         store.rebuild_totals().await;
-        // A repeat of what was dropped may be rejected instead of recognised.
+        // A repeat of what was dropped may be rejected instead of recognized.
         let (got, expected) = (committer.counts, model.counts);
         assert_eq!((got.accepted, got.effects), (expected.accepted, expected.effects), "seed {seed}");
         let refused = (got.duplicates + got.rejected, expected.duplicates + expected.rejected);

@@ -1,6 +1,6 @@
 //! Drives Chromium by W3C WebDriver, as plain HTTP calls to chromedriver.
 //!
-//! The crates that do so bring licences or a second HTTP stack for the few calls that are needed
+//! The crates that do so bring licenses or a second HTTP stack for the few calls that are needed
 //! here.
 
 use std::io::{BufRead, BufReader};
