@@ -28,8 +28,7 @@ pub(crate) struct PostAnswer {
     likes: i64,
     /// The number of comments.
     comments: i64,
-    /// All counts by kind, including likes (`like`) and comments (`comment`). Zero counts are
-    /// omitted.
+    /// All counts by kind, including `like` and `comment`. Zero counts are omitted.
     counts: BTreeMap<String, i64>,
     /// The source of the counts.
     source: Source,
