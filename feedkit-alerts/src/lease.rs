@@ -13,12 +13,15 @@ pub(crate) struct Tenure {
     owner: String,
     ttl: Duration,
     lease: Option<Lease>,
+    /// When the lease was last asked for, by this process's clock. The lease's own end is a time by
+    /// the clock of the alert log.
+    asked: Timestamp,
     shown: watch::Sender<Option<Lease>>,
 }
 
 impl Tenure {
     pub(crate) fn new(owner: String, ttl: Duration) -> Self {
-        Tenure { owner, ttl, lease: None, shown: watch::Sender::new(None) }
+        Tenure { owner, ttl, lease: None, asked: Timestamp::EPOCH, shown: watch::Sender::new(None) }
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Option<Lease>> {
@@ -31,7 +34,9 @@ impl Tenure {
 
     /// Takes the lease if it is free.
     pub(crate) async fn acquire(&mut self, log: &impl AlertLog, clock: &dyn Clock) -> Result<Option<Lease>> {
-        let lease = log.acquire(&self.owner, clock.now(), self.ttl).await?;
+        let now = clock.now();
+        let lease = log.acquire(&self.owner, now, self.ttl).await?;
+        self.asked = now;
         self.show(lease.clone());
         Ok(lease)
     }
@@ -43,15 +48,16 @@ impl Tenure {
     pub(crate) async fn renewed(&mut self, log: &impl AlertLog, clock: &dyn Clock) -> Result<Lease> {
         let lease = self.lease.clone().ok_or_else(not_held)?;
         let now = clock.now();
-        if !self.is_due(&lease, now) {
+        if !self.is_due(now) {
             return Ok(lease);
         }
         match log.renew(&lease, now, self.ttl).await {
             Ok(renewed) => {
+                self.asked = now;
                 self.show(Some(renewed.clone()));
                 Ok(renewed)
             }
-            Err(e) if e.kind() == ErrorKind::Retriable && now < lease.until => {
+            Err(e) if e.kind() == ErrorKind::Retriable && now < self.asked.saturating_add(self.ttl) => {
                 tracing::warn!(error = %e, "could not renew the alert lease; trying again");
                 Ok(lease)
             }
@@ -74,11 +80,9 @@ impl Tenure {
         }
     }
 
-    /// Whether the lease should be renewed. If the clock was set back, more than the whole time is
-    /// left, and the lease should be renewed, too.
-    fn is_due(&self, lease: &Lease, now: Timestamp) -> bool {
-        let left = lease.until.since(now);
-        left <= self.ttl * 2 / 3 || left > self.ttl
+    /// Whether the lease should be renewed: after a third of its time, or if the clock was set back.
+    fn is_due(&self, now: Timestamp) -> bool {
+        now < self.asked || now.since(self.asked) >= self.ttl / 3
     }
 
     fn show(&mut self, lease: Option<Lease>) {

@@ -39,10 +39,13 @@ use crate::{Offset, Partition, Positions, Result, Timestamp};
 #[async_trait]
 pub trait AlertLog: Alerts + Outbox {
     /// Takes the lease for `owner`. Returns `None` if another owner holds a lease that has not
-    /// expired at `now`.
+    /// expired at `now`, and that ends at most `ttl` after it.
+    ///
+    /// `now` is the caller's time. A log that several machines share, such as a database, decides by
+    /// its own clock instead, because the callers' clocks differ.
     async fn acquire(&self, owner: &str, now: Timestamp, ttl: Duration) -> Result<Option<Lease>>;
 
-    /// Extends the lease to `ttl` after `now`.
+    /// Extends the lease to `ttl` after `now`, or after the log's own time.
     async fn renew(&self, lease: &Lease, now: Timestamp, ttl: Duration) -> Result<Lease>;
 
     /// Gives the lease back, so that another owner can take it at once.

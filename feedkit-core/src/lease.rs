@@ -12,6 +12,6 @@ pub struct Lease {
     pub owner: String,
     /// The epoch, which increases with each change of owner.
     pub epoch: Epoch,
-    /// When it expires.
+    /// When it expires, by the clock that the alert log decides by.
     pub until: Timestamp,
 }

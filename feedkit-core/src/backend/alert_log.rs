@@ -13,6 +13,10 @@ use crate::{Error, Result, Timestamp};
 /// The lease to store when `owner` asks for it, or `None` if another owner holds it and it has not
 /// expired at `now`.
 ///
+/// A lease that ends more than `ttl` after `now` was stored by a clock that was ahead, and nobody
+/// can tell when it really ends. It counts as expired: if its owner is alive, the higher epoch
+/// fences it. (If owners have different `ttl`s, the one with the shortest gets the lease.)
+///
 /// The current owner gets the lease again with the same epoch, even if it has expired. Any other
 /// owner increases the epoch, which fences the previous owner.
 ///
@@ -23,13 +27,14 @@ pub fn acquire(held: Option<&Lease>, owner: &str, now: Timestamp, ttl: Duration)
     if owner.is_empty() {
         return Err(Error::invalid("the name of the owner of a lease is empty"));
     }
+    let until = now.saturating_add(ttl);
     let epoch = match held {
         None => 1,
         Some(held) if held.owner == owner => held.epoch,
-        Some(held) if !held.owner.is_empty() && held.until > now => return Ok(None),
+        Some(held) if !held.owner.is_empty() && held.until > now && held.until <= until => return Ok(None),
         Some(held) => held.epoch + 1,
     };
-    Ok(Some(Lease { owner: owner.to_owned(), epoch, until: now.saturating_add(ttl) }))
+    Ok(Some(Lease { owner: owner.to_owned(), epoch, until }))
 }
 
 /// The lease to store when `lease` is renewed at `now`.

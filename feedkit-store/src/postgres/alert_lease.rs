@@ -2,7 +2,7 @@
 
 use feedkit_core::backend::alert_log as backend;
 use feedkit_core::lease::Lease;
-use feedkit_core::{Epoch, Error};
+use feedkit_core::{Epoch, Error, Timestamp};
 
 use super::connection::Session;
 use super::failure::Sql;
@@ -10,6 +10,7 @@ use super::sql_time::SqlTime;
 
 /// The only shard of rules so far. Rows have its number, so that there can be more later.
 pub(super) const SHARD: i32 = 0;
+
 /// Locks the lease's row, and refuses a lease that is no longer held.
 pub(super) async fn hold_lease(session: &Session, lease: &Lease) -> Sql<()> {
     Ok(backend::check_lease(Some(&lock_lease(session).await?), lease)?)
@@ -25,6 +26,12 @@ pub(super) async fn hold_lease_shared(session: &Session, lease: &Lease) -> Sql<(
 /// it.
 pub(super) async fn lock_lease(session: &Session) -> Sql<Lease> {
     read_lease(session, "SELECT owner, epoch, until FROM alert_lease WHERE shard = $1 FOR UPDATE").await
+}
+
+/// The time by the server's clock, which decides when a lease ends. The owners' clocks differ.
+pub(super) async fn now(session: &Session) -> Sql<Timestamp> {
+    let select = session.prepare_cached("SELECT clock_timestamp()").await?;
+    Ok(session.query_one(&select, &[]).await?.get::<_, SqlTime>(0).0)
 }
 
 /// Stores a lease.

@@ -13,7 +13,7 @@ use hashbrown::{HashMap, HashSet};
 use tokio_postgres::Row;
 
 use super::alert_json::{json, stored, word};
-use super::alert_lease::{SHARD, hold_lease, hold_lease_shared, lock_lease, set_lease};
+use super::alert_lease::{SHARD, hold_lease, hold_lease_shared, lock_lease, now, set_lease};
 use super::alert_snapshot;
 use super::connection::Session;
 use super::failure::Sql;
@@ -24,6 +24,7 @@ use super::sql_time::SqlTime;
 /// An alert log in PostgreSQL. Each call that changes something is one transaction, which locks the
 /// lease's row: a process without the lease changes nothing. Snapshots and marks share the lock, so
 /// that the relay does not wait for a snapshot. Nobody gets the lease while one of them is running.
+/// The server's clock decides when a lease ends.
 #[derive(Debug, Clone)]
 pub struct PostgresAlertLog {
     pub(super) store: Handle,
@@ -66,9 +67,10 @@ impl PostgresAlertLog {
 
 #[async_trait]
 impl AlertLog for PostgresAlertLog {
-    async fn acquire(&self, owner: &str, now: Timestamp, ttl: Duration) -> Result<Option<Lease>> {
+    async fn acquire(&self, owner: &str, _: Timestamp, ttl: Duration) -> Result<Option<Lease>> {
         transaction!(self.store.database(), session => {
-            let acquired = backend::acquire(Some(&lock_lease(session).await?), owner, now, ttl)?;
+            let held = lock_lease(session).await?;
+            let acquired = backend::acquire(Some(&held), owner, now(session).await?, ttl)?;
             if let Some(lease) = &acquired {
                 set_lease(session, lease).await?;
             }
@@ -76,9 +78,10 @@ impl AlertLog for PostgresAlertLog {
         })
     }
 
-    async fn renew(&self, lease: &Lease, now: Timestamp, ttl: Duration) -> Result<Lease> {
+    async fn renew(&self, lease: &Lease, _: Timestamp, ttl: Duration) -> Result<Lease> {
         transaction!(self.store.database(), session => {
-            let renewed = backend::renew(Some(&lock_lease(session).await?), lease, now, ttl)?;
+            let held = lock_lease(session).await?;
+            let renewed = backend::renew(Some(&held), lease, now(session).await?, ttl)?;
             set_lease(session, &renewed).await?;
             Ok(renewed)
         })

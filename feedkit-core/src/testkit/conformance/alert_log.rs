@@ -18,6 +18,7 @@ use crate::{Error, ErrorKind, Partition, Positions, Result};
 /// Panics with the sentence of the contract that does not hold.
 pub async fn alert_log<L: AlertLog>(fresh: impl AsyncFn() -> L) {
     one_lease_at_a_time(&fresh().await).await;
+    a_lease_from_a_clock_that_was_ahead_is_not_believed(&fresh().await).await;
     a_lease_is_renewed_and_given_back(&fresh().await).await;
     writes_under_an_older_epoch_are_refused(&fresh().await).await;
     steps_are_recovered_in_order(&fresh().await).await;
@@ -102,6 +103,19 @@ async fn one_lease_at_a_time(log: &impl AlertLog) {
         None => says.broken("the lease is not given"),
     }
     says.equal("acquired by the first", says.ok("acquire", log.acquire("one", at(16), TTL).await), None);
+}
+
+async fn a_lease_from_a_clock_that_was_ahead_is_not_believed(log: &impl AlertLog) {
+    let says = Sentence("a lease that ends more than the time of a lease from now may be taken by another");
+    let ahead = says.ok("acquire", log.acquire("one", at(3600), TTL).await);
+    let second = says.ok("acquire", log.acquire("two", at(0), TTL).await);
+    match (&ahead, &second) {
+        (Some(ahead), Some(second)) => {
+            says.holds(second.epoch > ahead.epoch, format_args!("{ahead:?}, then {second:?}"));
+            says.fails("renew", log.renew(ahead, at(3601), TTL).await, ErrorKind::Fenced);
+        }
+        _ => says.broken("it is not given"),
+    }
 }
 
 async fn a_lease_is_renewed_and_given_back(log: &impl AlertLog) {

@@ -25,6 +25,8 @@ faults! {
             GivesLeaseTwice,
             /// Never lets a lease expire.
             LeaseNeverRunsOut,
+            /// Accepts a lease that ends long after now.
+            AcceptsClocksAhead,
             /// Gives every owner the same epoch.
             EpochStays,
             /// Writes steps under an older lease.
@@ -150,6 +152,11 @@ impl AlertLog for MutantAlertLog {
             AlertLogFault::LeaseNeverRunsOut => Timestamp::EPOCH,
             _ => now,
         };
+        if self.is(AlertLogFault::AcceptsClocksAhead)
+            && self.seen().lease.as_ref().is_some_and(|l| l.until > now)
+        {
+            return Ok(None);
+        }
         let mut lease = self.inner.acquire(owner, now, ttl).await?;
         if lease.is_none() && self.is(AlertLogFault::GivesLeaseTwice) {
             lease = self.inner.acquire(owner, Timestamp::MAX, ttl).await?;

@@ -9,6 +9,7 @@ use feedkit_core::testkit::conformance::{self, FollowerHarness};
 use feedkit_store::postgres::{Postgres, PostgresRollups};
 use feedkit_test_services::{apply, needs_postgres};
 
+use super::callers_time::CallersTime;
 use super::support::{Databases, followed};
 
 #[apply(needs_postgres!)]
@@ -43,21 +44,21 @@ async fn what_operators_ask_keeps_its_contract() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_alerts_keep_their_contract() {
     let databases = Databases::new();
-    conformance::alerts(async || databases.store().await.alert_log()).await;
+    conformance::alerts(async || CallersTime::new(&databases).await).await;
 }
 
 #[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_outbox_keeps_its_contract() {
     let databases = Databases::new();
-    conformance::outbox(async || databases.store().await.alert_log()).await;
+    conformance::outbox(async || CallersTime::new(&databases).await).await;
 }
 
 #[apply(needs_postgres!)]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_alert_log_keeps_its_contract() {
     let databases = Databases::new();
-    conformance::alert_log(async || databases.store().await.alert_log()).await;
+    conformance::alert_log(async || CallersTime::new(&databases).await).await;
 }
 
 #[apply(needs_postgres!)]

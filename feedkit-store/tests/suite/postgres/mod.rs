@@ -2,11 +2,13 @@
 //! servers of the tests' own.
 
 mod alert_snapshot;
+mod callers_time;
 mod conformance;
 mod crash;
 mod erase;
 mod histories;
 mod history;
+mod lease;
 mod model;
 mod notifier;
 mod operation;
