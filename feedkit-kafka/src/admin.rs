@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use feedkit_core::{Error, Result};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as KafkaTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewTopic as KafkaTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -13,6 +15,9 @@ use crate::failure::failed;
 use crate::kafka::Kafka;
 use crate::librdkafka;
 use crate::probe::Probe;
+
+/// How long the brokers may take for one request.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A topic to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +75,9 @@ pub struct CreatedTopic {
     pub name: String,
     /// Whether the topic is new. Otherwise it existed before, and was not changed.
     pub is_new: bool,
+    /// How a topic that existed before differs from what was asked for, one sentence for each
+    /// difference.
+    pub differences: Vec<String>,
 }
 
 /// Creates the topics that do not exist yet, in the cluster of `kafka`. The topic of `kafka` does
@@ -84,9 +92,9 @@ pub async fn create_topics(kafka: &Kafka, topics: &[NewTopic]) -> Result<Vec<Cre
     kafka.check()?;
     let admin = AdminClient::from_config_and_context(&kafka.admin_config(), Quiet)
         .map_err(|error| failed("the client that creates topics", error))?;
-    let options = AdminOptions::new()
-        .request_timeout(Some(Duration::from_secs(10)))
-        .operation_timeout(Some(Duration::from_secs(10)));
+    let admin = Arc::new(admin);
+    let options =
+        AdminOptions::new().request_timeout(Some(ANSWERED_WITHIN)).operation_timeout(Some(ANSWERED_WITHIN));
     let mut created = Vec::new();
     for topic in topics {
         let results = admin.create_topics(&[topic.to_kafka()?.borrow()], &options).await;
@@ -100,9 +108,47 @@ pub async fn create_topics(kafka: &Kafka, topics: &[NewTopic]) -> Result<Vec<Cre
                 Err((name, code)) => return Err(refused(&name, code)),
             }
         }
-        created.push(CreatedTopic { name: topic.name.clone(), is_new });
+        let differences = if is_new { Vec::new() } else { differences(&admin, &options, topic).await? };
+        created.push(CreatedTopic { name: topic.name.clone(), is_new, differences });
     }
     Ok(created)
+}
+
+/// Compares an existing topic with what was asked for.
+async fn differences(
+    admin: &Arc<AdminClient<Quiet>>,
+    options: &AdminOptions,
+    asked: &NewTopic,
+) -> Result<Vec<String>> {
+    let what = || format!("comparing topic {}", asked.name);
+    let (client, name) = (Arc::clone(admin), asked.name.clone());
+    let looking = move || {
+        let metadata = client.inner().fetch_metadata(Some(&name), ANSWERED_WITHIN)?;
+        let partitions = metadata.topics().first().map_or(&[][..], |topic| topic.partitions());
+        Ok((partitions.len(), partitions.iter().map(|p| p.replicas().len()).min().unwrap_or_default()))
+    };
+    let looked = tokio::task::spawn_blocking(looking).await;
+    let looked = looked.map_err(|e| Error::retriable(format!("{} was cancelled", what())).with_source(e))?;
+    let (partitions, replicas) = looked.map_err(|error| failed(what(), error))?;
+    let mut differences = Vec::new();
+    let mut compare = |name: &str, found: &str, asked: &str| {
+        if found != asked {
+            differences.push(format!("{name} is {found}, not {asked}"));
+        }
+    };
+    compare("the number of partitions", &partitions.to_string(), &asked.partitions.to_string());
+    if let Some(asked) = asked.replicas {
+        compare("the number of replicas", &replicas.to_string(), &asked.to_string());
+    }
+    let described = admin.describe_configs(&[ResourceSpecifier::Topic(&asked.name)], options).await;
+    for described in described.map_err(|error| failed(what(), error))? {
+        let described = described.map_err(|code| failed(what(), KafkaError::AdminOp(code)))?;
+        for (key, value) in asked.to_kafka()?.config {
+            let found = described.get(&key).and_then(|entry| entry.value.as_deref()).unwrap_or("not set");
+            compare(&key, found, &value);
+        }
+    }
+    Ok(differences)
 }
 
 /// How many partitions the topic has.

@@ -33,11 +33,11 @@ fn is_refused(code: Code) -> bool {
 pub(crate) fn undelivered(code: Code) -> Error {
     use ErrorKind::{Fatal, Invalid, Retriable, Uncertain};
     let kind = match code {
-        Code::MessageSizeTooLarge
-        | Code::MessageBatchTooLarge
-        | Code::InvalidMessageSize
-        | Code::InvalidRecord
-        | Code::InvalidTimestamp => Invalid,
+        // Only the sender can make the record smaller.
+        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize => Invalid,
+        // The broker refused the record before writing it, for a reason that its sender cannot
+        // change: the time of this machine, or how the topic is set up.
+        Code::InvalidTimestamp | Code::InvalidRecord | Code::PolicyViolation => Retriable,
         // The record has not left this process, or the broker refused it before writing.
         Code::QueueFull
         | Code::PurgeQueue
@@ -52,7 +52,36 @@ pub(crate) fn undelivered(code: Code) -> Error {
         // This includes time-outs: librdkafka does not say whether the record had been sent.
         _ => Uncertain,
     };
-    Error::new(kind, format!("Kafka did not acknowledge the record: {code}"))
+    Error::new(kind, format!("Kafka did not acknowledge the record: {code}{}", advice(code)))
+        .with_source(KafkaError::MessageProduction(code))
+}
+
+/// What a person can do about it.
+fn advice(code: Code) -> &'static str {
+    match code {
+        Code::InvalidTimestamp => {
+            ". The clock of this machine differs from the broker's by more than the topic allows \
+             (message.timestamp.after.max.ms): correct the clock"
+        }
+        Code::InvalidRecord | Code::PolicyViolation => {
+            ". The broker does not accept such records in this topic: look at the topic's configuration"
+        }
+        Code::UnknownTopic | Code::UnknownTopicOrPartition => {
+            ". There is no such topic: `feedkit-processor create-topics` creates it"
+        }
+        _ => "",
+    }
+}
+
+/// Whether `error` is a sink's, and says that the broker refuses every record of this process until a
+/// person has changed something: a clock, a permission, or the topic's configuration.
+pub fn refuses_all(error: &Error) -> bool {
+    use std::error::Error as _;
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<KafkaError>());
+    cause.and_then(KafkaError::rdkafka_error_code).is_some_and(|code| {
+        matches!(code, Code::InvalidTimestamp | Code::InvalidRecord | Code::PolicyViolation)
+            || is_refused(code)
+    })
 }
 
 /// Whether the producer's sequence is broken, so that it accepts no more records.

@@ -11,6 +11,7 @@ mod sink;
 mod source;
 
 pub use config::{GroupProtocol, SinkOptions, SourceOptions};
+pub use failure::refuses_all;
 pub use kafka::Kafka;
 pub use sink::{KafkaSink, SinkStats};
 pub use source::{KafkaSource, PartitionStats, SourceHandle, SourceStats};

@@ -69,6 +69,8 @@ impl Kafka {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap);
         config.set("client.id", "feedkit");
+        // A broker would create a topic with one partition, and a key would move when it gets more.
+        config.set("allow.auto.create.topics", "false");
         // So that a broker that returns is found soon.
         config.set("reconnect.backoff.max.ms", "1000");
         for (key, value) in defaults {
@@ -186,6 +188,24 @@ mod tests {
         let mut kafka = Kafka::new("127.0.0.1:1", "t");
         kafka.properties.insert(key.to_owned(), value.to_owned());
         kafka
+    }
+
+    #[test]
+    fn no_client_creates_topics_unless_the_user_says_so() {
+        let all = |kafka: &Kafka| {
+            let (sink, source) = (SinkOptions::default(), SourceOptions::default());
+            let configs = [
+                kafka.admin_config(),
+                kafka.probe_config(),
+                kafka.producer_config(&sink),
+                kafka.consumer_config(None, &source),
+                kafka.consumer_config(Some("g"), &source),
+            ];
+            configs.map(|config| config.get("allow.auto.create.topics").map(str::to_owned))
+        };
+        assert!(all(&Kafka::new("127.0.0.1:1", "t")).iter().all(|value| value.as_deref() == Some("false")));
+        let wanted = kafka("allow.auto.create.topics", "true");
+        assert!(all(&wanted).iter().all(|value| value.as_deref() == Some("true")));
     }
 
     #[test]

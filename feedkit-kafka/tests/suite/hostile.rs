@@ -1,10 +1,12 @@
 //! Records that no gateway writes, and that the source must read anyway.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use feedkit_core::sink::NewRecord;
-use feedkit_core::{EventSink, Partition};
+use feedkit_core::{ErrorKind, EventSink, Partition};
 use feedkit_kafka::admin::{NewTopic, create_topics};
-use feedkit_kafka::{Kafka, SinkOptions};
+use feedkit_kafka::{Kafka, SinkOptions, refuses_all};
 use feedkit_test_services::{apply, needs_kafka};
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -65,6 +67,64 @@ async fn tombstones_and_foreign_partitions_are_read_like_anything_else() {
         let found: Vec<_> = records.iter().map(|r| (r.key.as_deref(), &r.value[..])).collect();
         assert_eq!(found, [(Some(&b"same"[..]), &b""[..]), (None, b"keyless")]);
     }
+}
+
+#[apply(needs_kafka!)]
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_every_codec_are_read() {
+    let kafka = topic(&broker(), 1).await;
+    // Short values are not worth compressing.
+    let value = |codec: &str| codec.repeat(1000);
+    let codecs = ["none", "gzip", "snappy", "lz4", "zstd"];
+    let target = kafka.clone();
+    tokio::task::spawn_blocking(move || {
+        for codec in codecs {
+            let producer: BaseProducer = ClientConfig::new()
+                .set("bootstrap.servers", &target.bootstrap)
+                .set("compression.type", codec)
+                .create()
+                .unwrap();
+            let value = value(codec);
+            let record = BaseRecord::<str, str>::to(&target.topic).key("k").payload(&value);
+            producer.send(record).map_err(|(e, _)| e).unwrap();
+            producer.flush(DEADLINE).unwrap();
+        }
+    })
+    .await
+    .unwrap();
+    for source in [kafka.broadcast(small(cooperative())), kafka.member(&kafka.topic, small(cooperative()))] {
+        let mut reader = Reader::new(source.unwrap());
+        reader.until("all", |r| r.count() == codecs.len()).await;
+        let found: Vec<_> = reader.records[&Partition(0)].iter().map(|r| r.value.to_vec()).collect();
+        assert_eq!(found, codecs.map(|codec| value(codec).into_bytes()));
+    }
+}
+
+#[apply(needs_kafka!)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_the_broker_does_not_accept_is_no_fault_of_the_sender() {
+    let kafka = Kafka::new(broker(), unique("test"));
+    // Every record is too old for this topic, as it would be if this machine's clock were slow.
+    let new_topic = NewTopic::new(&kafka.topic).set("message.timestamp.before.max.ms", "0");
+    create_topics(&kafka, &[new_topic]).await.unwrap();
+    let mut options = SinkOptions::default();
+    options.linger = Duration::from_millis(50);
+    let sink = kafka.sink(options).unwrap();
+    let error = sink.send(vec![record("k", "x")]).await.remove(0).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Retriable, "{error}");
+    assert!(refuses_all(&error) && error.to_string().contains("clock"), "{error}");
+}
+
+#[apply(needs_kafka!)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_exists_is_compared_with_what_was_asked_for() {
+    let kafka = topic(&broker(), 2).await;
+    let as_it_is = NewTopic::new(&kafka.topic).partitions(2);
+    let same = create_topics(&kafka, std::slice::from_ref(&as_it_is)).await.unwrap().remove(0);
+    assert_eq!((same.is_new, same.differences), (false, vec![]));
+    let other = as_it_is.partitions(3).set("cleanup.policy", "compact");
+    let differs = create_topics(&kafka, &[other]).await.unwrap().remove(0).differences;
+    assert_eq!(differs, ["the number of partitions is 2, not 3", "cleanup.policy is delete, not compact"]);
 }
 
 #[apply(needs_kafka!)]
