@@ -1,14 +1,19 @@
-//! Refuses writes at once while Kafka is away, so that clients do not wait in vain.
+//! Refuses writes at once while Kafka is away, so that clients do not wait in vain, and notes when
+//! Kafka refuses them.
 
 use async_trait::async_trait;
 use feedkit_core::sink::NewRecord;
 use feedkit_core::{Error, EventSink, Position, Result};
+use feedkit_kafka::refuses_all;
 
 use crate::health::Services;
 
 /// Sends like `sink`. While the health check reports Kafka as away, only one send at a time is
 /// passed on. When Kafka acknowledges it, all sends are passed on again, even before the next
 /// health check.
+///
+/// If Kafka refuses a record for a reason that is not its sender's, such as this machine's clock, the
+/// error says that the sender may try again, and the health check reports it.
 pub struct Breaker<S> {
     sink: S,
     services: Services,
@@ -29,7 +34,16 @@ impl<S: EventSink> EventSink for Breaker<S> {
             return batch.iter().map(|_| Err(Error::retriable(why.clone()))).collect();
         };
         let is_trial = breaker.is_open();
-        let outcomes = self.sink.send(batch).await;
+        let mut outcomes = self.sink.send(batch).await;
+        for outcome in &mut outcomes {
+            if let Err(error) = outcome
+                && refuses_all(error)
+            {
+                let why = error.to_string();
+                self.services.note_log_refuses(&why);
+                *outcome = Err(Error::retriable(why));
+            }
+        }
         if is_trial && outcomes.iter().any(Result::is_ok) {
             self.services.note_log_answers();
         }

@@ -1,7 +1,7 @@
 //! Checks which services answer.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use feedkit_core::Result;
 use feedkit_core::health::{Component, Health};
@@ -18,11 +18,17 @@ const EVERY: Duration = Duration::from_secs(2);
 /// How long a service may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long the last refusal of a write counts. After that a write has to show whether Kafka still
+/// refuses them.
+const REFUSED_FOR: Duration = Duration::from_secs(30);
+
 /// The result of the last check. Writes need only Kafka: without it a gateway is not ready. Without
 /// the other services it is degraded.
 #[derive(Clone, Default)]
 pub struct Services {
     seen: Arc<Mutex<Seen>>,
+    /// Why Kafka refused a write, and when it last did. Kafka answers checks meanwhile.
+    refusal: Arc<Mutex<Option<(String, Instant)>>>,
     /// Open while Kafka is seen to be away.
     log: Arc<CircuitBreaker>,
 }
@@ -86,6 +92,22 @@ impl Services {
         self.log.close();
     }
 
+    /// Notes that Kafka refuses writes for a reason that is not their sender's.
+    pub fn note_log_refuses(&self, why: &str) {
+        let now = Instant::now();
+        let before = self.refusal.lock().replace((why.to_owned(), now));
+        if before.is_none_or(|(_, at)| now.duration_since(at) >= REFUSED_FOR) {
+            tracing::error!("Kafka refuses writes: {why}");
+        }
+    }
+
+    /// Why Kafka has refused a write lately.
+    fn refusal(&self) -> Option<String> {
+        let refusal = self.refusal.lock();
+        let (why, at) = refusal.as_ref()?;
+        (at.elapsed() < REFUSED_FOR).then(|| format!("Kafka refuses writes: {why}"))
+    }
+
     #[cfg(test)]
     pub fn note_log_away(&self, why: &str) {
         let mut seen = self.seen();
@@ -132,10 +154,11 @@ async fn answers(name: &str, asking: impl Future<Output = Result<()>>) -> Option
 impl Health for Services {
     fn components(&self) -> Vec<Component> {
         let seen = self.seen();
-        let log = match (&seen.log, seen.looked) {
-            (Some(why), _) => Component::down("log", why),
-            (None, true) => Component::up("log"),
-            (None, false) => Component::down("log", "Kafka has not been reached yet"),
+        let log = match (&seen.log, seen.looked, self.refusal()) {
+            (Some(why), ..) => Component::down("log", why),
+            (None, false, _) => Component::down("log", "Kafka has not been reached yet"),
+            (None, true, Some(why)) => Component::down("log", why),
+            (None, true, None) => Component::up("log"),
         };
         let or_degraded = |name: &str, why: &Option<String>| match why {
             Some(why) => Component::degraded(name, why),
