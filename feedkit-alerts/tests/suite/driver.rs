@@ -10,7 +10,7 @@ use feedkit_alerts::AlertFollower;
 use feedkit_core::follower::{Follower, FollowerPosition};
 use feedkit_core::history::{History, JournalRead};
 use feedkit_core::memory::MemoryHistory;
-use feedkit_core::{ErrorKind, Partition, Positions, Result};
+use feedkit_core::{Partition, Positions, Result};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -88,10 +88,7 @@ impl Driver {
             Some(Ok(value)) => Some(Ok(value)),
             Some(Err(e)) if e.is_retriable() => Some(Err(())),
             Some(Err(e)) => {
-                assert!(
-                    matches!(e.kind(), ErrorKind::Gap | ErrorKind::Fenced | ErrorKind::Uncertain),
-                    "{e:?}"
-                );
+                assert!(e.kind().must_reread(), "{e:?}");
                 None
             }
             None => {
