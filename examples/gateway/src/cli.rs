@@ -3,7 +3,7 @@
 use clap::Parser;
 use feedkit_server::settings::{ConfigFile, Flags};
 
-use crate::config::AllSections;
+use crate::settings::AllSections;
 
 /// Takes events over HTTP and writes them to Kafka, answers reads from Redis and PostgreSQL, and
 /// pushes notifications over WebSocket and server-sent events. Any number of gateways can run side

@@ -3,12 +3,12 @@
 
 mod breaker;
 mod cli;
-mod config;
 mod ends;
 mod health;
 mod keys;
 mod limits;
 mod run;
+mod settings;
 mod visibility;
 
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use feedkit_server::settings::{Layers, reference};
 use feedkit_server::{Failure, exit, logs, output, runtime};
 
 use crate::cli::{Cli, INTRODUCTION};
-use crate::config::{AllSections, Config, OPEN_TABLES};
+use crate::settings::{AllSections, OPEN_TABLES, Settings};
 
 /// Requests allocate and free memory in many sizes on many threads. jemalloc returns more of it
 /// than the system's allocator.
@@ -37,8 +37,8 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
     }
     let (given, path) = (cli.settings.given, cli.file.config.as_deref());
     let layers = Layers::of_process::<AllSections>(&OPEN_TABLES, given, path)?;
-    let config = Config::load(&layers)?;
-    let _log = logs::start(&config.log.log, config.log.log_format)?;
-    config.services.warn_of_passwords(&layers);
-    Ok(runtime()?.block_on(run::run(cli.check, config))?)
+    let settings = Settings::load(&layers)?;
+    let _log = logs::start(&settings.log.log, settings.log.log_format)?;
+    settings.services.warn_of_passwords(&layers);
+    Ok(runtime()?.block_on(run::run(cli.check, settings))?)
 }

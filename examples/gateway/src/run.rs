@@ -5,20 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use feedkit_core::access::ByOwnership;
-use feedkit_core::{Error, ErrorKind, Result, SystemClock, TokenVerifier};
+use feedkit_core::{Error, ErrorKind, Result, Supervisor, SystemClock, TokenVerifier};
 use feedkit_http::{Gateway, Parts};
 use feedkit_kafka::{SourceOptions, admin};
-use feedkit_server::gateway::{settings, verifier};
+use feedkit_server::gateway::{self as front, verifier};
 use feedkit_server::{Signals, bind, output};
 use feedkit_store::postgres::Postgres;
 use feedkit_store::redis::Redis;
-use tokio_util::sync::CancellationToken;
 
 use crate::breaker::Breaker;
-use crate::config::Config;
 use crate::health::Services;
 use crate::keys::UrlJwks;
 use crate::limits::limits;
+use crate::settings::Settings;
 use crate::visibility::Reached;
 
 /// The application name of the gateway's connections to PostgreSQL.
@@ -27,16 +26,20 @@ const NAME: &str = "feedkit-gateway";
 /// How often idle keys are removed from the limiters.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 
+/// How long the last events and the other parts may take to stop, after the clients.
+const STOPPED_WITHIN: Duration = Duration::from_secs(30);
+
 /// How long the start waits for PostgreSQL, which writes do not need.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// Serves until a signal arrives.
-pub async fn run(only_check: bool, config: Config) -> Result<ExitCode> {
-    let tokens =
-        Arc::new(verifier(&config.jwt, config.jwt.secret.as_ref(), |url| Ok(Arc::new(UrlJwks::new(url)?)))?);
-    let (events, notifications) = (config.services.events()?, config.services.notifications()?);
-    let postgres = config.services.lazy_postgres(NAME).map_err(|error| error.context("PostgreSQL"))?;
-    let redis = config.services.redis()?;
+pub async fn run(only_check: bool, settings: Settings) -> Result<ExitCode> {
+    let tokens = Arc::new(verifier(&settings.jwt, settings.jwt.secret.as_ref(), |url| {
+        Ok(Arc::new(UrlJwks::new(url)?))
+    })?);
+    let (events, notifications) = (settings.services.events()?, settings.services.notifications()?);
+    let postgres = settings.services.lazy_postgres(NAME).map_err(|error| error.context("PostgreSQL"))?;
+    let redis = settings.services.redis()?;
     if only_check {
         for kafka in [&events, &notifications] {
             admin::partitions(kafka).await.map_err(|error| error.context("Kafka"))?;
@@ -48,14 +51,14 @@ pub async fn run(only_check: bool, config: Config) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let signals = Signals::listen()?;
-    let listener = bind(config.front.listen).await?;
+    let listener = bind(settings.front.listen).await?;
     let address =
         listener.local_addr().map_err(|e| Error::fatal(format!("the listener has no address: {e}")))?;
     first_look(&postgres, &redis).await?;
 
-    let (limits, forgetful) = limits(&redis, config.front.rate_limit, config.limit_locally)?;
+    let (limits, forgetful) = limits(&redis, settings.front.rate_limit, settings.limit_locally)?;
     let health = Services::default();
-    let sink = Arc::new(events.sink(config.sink())?);
+    let sink = Arc::new(events.sink(settings.sink())?);
     let reached = Reached::new(events.clone(), postgres.clone(), redis.counters());
     let open_notifications = move || {
         let kafka = notifications.clone();
@@ -76,33 +79,35 @@ pub async fn run(only_check: bool, config: Config) -> Result<ExitCode> {
         clock: Arc::new(SystemClock),
         metrics: prometheus::Registry::new(),
     };
-    let gateway = Gateway::new(parts, settings(&config.gateway, &config.live, config.events.clone()));
+    let gateway =
+        Gateway::new(parts, front::settings(&settings.gateway, &settings.live, settings.events.clone()));
 
-    let stop = CancellationToken::new();
-    let watching = {
-        let (stop, postgres) = (stop.clone(), postgres.clone());
-        tokio::spawn(async move { health.watch(&sink, &postgres, &redis, stop).await })
-    };
-    let looking = {
-        let stop = stop.clone();
-        tokio::spawn(async move { reached.run(stop).await })
-    };
-    let forgetting = {
-        let stop = stop.clone();
-        tokio::spawn(async move {
+    let times = &settings.gateway;
+    let stopped_within = times.drain + times.shutdown_deadline + STOPPED_WITHIN;
+    let (stores, stop) = ((postgres.clone(), redis), signals.stop().clone());
+    let supervisor = Supervisor::builder()
+        .part("gateway", |stop| gateway.run(listener, stop))
+        .part("health checks", move |stop| async move {
+            health.watch(&sink, &stores.0, &stores.1, stop).await;
+            Ok(())
+        })
+        .part("visibility", |stop| async move {
+            reached.run(stop).await;
+            Ok(())
+        })
+        .part("limits", |stop| async move {
             while tokio::time::timeout(FORGET_EVERY, stop.cancelled()).await.is_err() {
                 forgetful.forget_idle();
             }
+            Ok(())
         })
-    };
+        .drain(stopped_within)
+        .build();
     tracing::info!("listening on http://{address}");
-    let served = gateway.run(listener, signals.stop().clone()).await;
-    stop.cancel();
-    for task in [watching, looking, forgetting] {
-        task.await.map_err(|e| Error::fatal(format!("a task failed: {e}")))?;
-    }
+    let served = supervisor.run(stop).await;
     postgres.close();
-    served.map(|()| ExitCode::SUCCESS)
+    served?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Ends the start on errors that cannot pass, such as an invalid URL or a Redis that evicts keys.

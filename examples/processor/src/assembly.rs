@@ -14,7 +14,7 @@ use feedkit_store::postgres::Postgres;
 use feedkit_store::redis::Redis;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::settings::Settings;
 
 /// How often retention looks.
 const RETENTION_EVERY: Duration = Duration::from_secs(600);
@@ -32,11 +32,11 @@ pub struct Stores {
 
 impl Stores {
     /// Waits for Kafka and PostgreSQL, and looks at Redis, which may come later.
-    pub async fn open(config: &Config, stop: &CancellationToken) -> Result<Stores> {
-        let (events, notifications) = (config.services.events()?, config.services.notifications()?);
+    pub async fn open(settings: &Settings, stop: &CancellationToken) -> Result<Stores> {
+        let (events, notifications) = (settings.services.events()?, settings.services.notifications()?);
         // Wrong settings are reported before anything is waited for.
-        let redis = config.services.redis()?;
-        let postgres = patiently("PostgreSQL", stop, async || config.services.postgres(NAME).await).await?;
+        let redis = settings.services.redis()?;
+        let postgres = patiently("PostgreSQL", stop, async || settings.services.postgres(NAME).await).await?;
         patiently("Kafka", stop, async || topics(&events, &notifications).await).await?;
         match redis.check().await {
             Err(error) if error.is_retriable() => {
@@ -71,13 +71,13 @@ pub struct Assembly {
 }
 
 /// Puts the pipeline together. Nothing runs yet.
-pub fn assemble(config: &Config, stores: &Stores) -> Result<Assembly> {
+pub fn assemble(settings: &Settings, stores: &Stores) -> Result<Assembly> {
     let clock = Arc::new(SystemClock);
     let history = Arc::new(stores.postgres.history());
-    let rules = config.pipeline.rules.rule_set()?;
+    let rules = settings.pipeline.rules.rule_set()?;
     let alert_log = stores.postgres.alert_log();
     let mut options = AlertOptions::default();
-    options.lease_ttl = config.alerts.lease;
+    options.lease_ttl = settings.alerts.lease;
     let alerts = AlertFollower::new(alert_log.clone(), history.clone(), rules, clock.clone(), options)?;
     let signals = alerts.signals();
     let notifications = stores.notifications.clone();
@@ -92,26 +92,26 @@ pub fn assemble(config: &Config, stores: &Stores) -> Result<Assembly> {
 
     let counters =
         CounterFollower::new("counters", stores.redis.counters(), history.clone(), Trending::default());
-    let source = stores.events.member(&config.group.name, config.source())?;
+    let source = stores.events.member(&settings.group.name, settings.source())?;
     let source_handle = source.handle();
     let pipeline = Pipeline::builder(source, history)
-        .codec(JsonCodec::new(config.pipeline.event_policy()))
+        .codec(JsonCodec::new(settings.pipeline.event_policy()))
         .follower(counters)
         .follower(stores.postgres.rollups())
         .follower(alerts)
         .configure(|c| {
-            c.group.clone_from(&config.group.name);
-            c.max_batch = config.group.max_batch;
-            c.max_commits = config.group.max_commits;
+            c.group.clone_from(&settings.group.name);
+            c.max_batch = settings.group.max_batch;
+            c.max_commits = settings.group.max_commits;
             // Entries that find no room are read from the journal: memory is worth more here.
-            c.feed_effects = config.group.max_batch.div_ceil(2);
+            c.feed_effects = settings.group.max_batch.div_ceil(2);
             c.partitions_may_grow = true;
-            c.retention = Some((config.pipeline.retention(), RETENTION_EVERY));
-            c.shutdown_deadline = config.general.shutdown_deadline / 3;
+            c.retention = Some((settings.pipeline.retention(), RETENTION_EVERY));
+            c.shutdown_deadline = settings.general.shutdown_deadline / 3;
         })
         .build();
     let (handle, postgres) = (pipeline.handle(), stores.postgres.clone());
-    let (deadline, published) = (config.general.shutdown_deadline, relay.idle());
+    let (deadline, published) = (settings.general.shutdown_deadline, relay.idle());
     let parts = [
         Part::new("pipeline", |stop| pipeline.run(stop))
             .deadline(deadline)

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use feedkit_core::UserId;
 use feedkit_server::settings::{ConfigFile, Flags, Value};
 
-use crate::config::AllSections;
+use crate::settings::AllSections;
 
 /// Reads events from Kafka, stores them in PostgreSQL and counts them in Redis, each exactly once,
 /// and raises alerts. Any number of processors divide the partitions of the log among themselves.

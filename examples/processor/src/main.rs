@@ -4,10 +4,10 @@
 mod assembly;
 mod cli;
 mod commands;
-mod config;
 mod health;
 mod metrics;
 mod probes;
+mod settings;
 
 use std::process::ExitCode;
 
@@ -16,7 +16,7 @@ use feedkit_server::settings::Layers;
 use feedkit_server::{Failure, exit, logs, runtime};
 
 use crate::cli::Cli;
-use crate::config::{AllSections, Config, OPEN_TABLES};
+use crate::settings::{AllSections, OPEN_TABLES, Settings};
 
 /// Many threads allocate and free batches of different sizes. jemalloc needs a sixth less memory
 /// than the system's allocator.
@@ -34,8 +34,8 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let (given, path) = (cli.settings.given.clone(), cli.file.config.as_deref());
     let layers = Layers::of_process::<AllSections>(&OPEN_TABLES, given, path)?;
-    let config = Config::load(&layers)?;
-    let _log = logs::start(&config.general.log, config.general.log_format)?;
-    config.services.warn_of_passwords(&layers);
-    Ok(runtime()?.block_on(commands::run(cli, config))?)
+    let settings = Settings::load(&layers)?;
+    let _log = logs::start(&settings.general.log, settings.general.log_format)?;
+    settings.services.warn_of_passwords(&layers);
+    Ok(runtime()?.block_on(commands::run(cli, settings))?)
 }

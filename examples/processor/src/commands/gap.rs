@@ -10,7 +10,7 @@ use feedkit_kafka::SourceOptions;
 use feedkit_server::output;
 
 use crate::cli::AcceptGap;
-use crate::config::Config;
+use crate::settings::Settings;
 
 /// How long Kafka may take to report all partitions.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -19,9 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const QUIET: Duration = Duration::from_secs(5);
 
 /// Shows what is missing. With `--yes` it resumes the partitions.
-pub async fn accept(args: &AcceptGap, config: &Config) -> Result<ExitCode> {
-    let history = super::postgres(config).await?.history();
-    let kafka = config.services.events()?;
+pub async fn accept(args: &AcceptGap, settings: &Settings) -> Result<ExitCode> {
+    let history = super::postgres(settings).await?.history();
+    let kafka = settings.services.events()?;
     let looking = gaps(&history, kafka.broadcast(SourceOptions::default())?);
     let found = tokio::time::timeout(PATIENCE, looking).await.map_err(|_| {
         Error::retriable(format!("Kafka did not report all partitions within {PATIENCE:?}"))

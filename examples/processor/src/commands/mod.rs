@@ -15,21 +15,21 @@ use feedkit_server::{output, settings};
 
 use crate::assembly::NAME;
 use crate::cli::{Cli, Command, Rejected};
-use crate::config::{AllSections, Config};
+use crate::settings::{AllSections, Settings};
 
 /// Runs the command.
-pub async fn run(cli: Cli, config: Config) -> Result<ExitCode> {
-    let Some(command) = cli.command else { return run::run(&cli.run, &config).await };
+pub async fn run(cli: Cli, settings: Settings) -> Result<ExitCode> {
+    let Some(command) = cli.command else { return run::run(&cli.run, &settings).await };
     match command {
-        Command::CreateTopics(args) => topics::create(&args, &config).await,
-        Command::Verify(args) => repair::verify(args.json, &config).await,
-        Command::Rebuild { what } => repair::rebuild(what, &config).await,
-        Command::Rejected(Rejected::List { count, json }) => rejected::list(count, json, &config).await,
-        Command::Rejected(Rejected::Retry) => rejected::retry(&config).await,
-        Command::Status(args) => status::status(args.json, &config).await,
-        Command::AcceptGap(args) => gap::accept(&args, &config).await,
-        Command::AfterRestore => restore::after_restore(&config).await,
-        Command::EraseUser { user } => restore::erase(&user, &config).await,
+        Command::CreateTopics(args) => topics::create(&args, &settings).await,
+        Command::Verify(args) => repair::verify(args.json, &settings).await,
+        Command::Rebuild { what } => repair::rebuild(what, &settings).await,
+        Command::Rejected(Rejected::List { count, json }) => rejected::list(count, json, &settings).await,
+        Command::Rejected(Rejected::Retry) => rejected::retry(&settings).await,
+        Command::Status(args) => status::status(args.json, &settings).await,
+        Command::AcceptGap(args) => gap::accept(&args, &settings).await,
+        Command::AfterRestore => restore::after_restore(&settings).await,
+        Command::EraseUser { user } => restore::erase(&user, &settings).await,
         Command::Reference => reference(),
     }
 }
@@ -57,6 +57,6 @@ fn reference() -> Result<ExitCode> {
 
 /// Connects to PostgreSQL for a command. Does not wait until PostgreSQL is up, because a person
 /// called the command.
-async fn postgres(config: &Config) -> Result<feedkit_store::postgres::Postgres> {
-    config.services.postgres(NAME).await.map_err(|error| error.context("PostgreSQL"))
+async fn postgres(settings: &Settings) -> Result<feedkit_store::postgres::Postgres> {
+    settings.services.postgres(NAME).await.map_err(|error| error.context("PostgreSQL"))
 }

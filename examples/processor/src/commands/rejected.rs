@@ -10,14 +10,14 @@ use feedkit_kafka::SinkOptions;
 use feedkit_server::output;
 use feedkit_store::postgres::{RejectedKey, RejectedValue};
 
-use crate::config::Config;
+use crate::settings::Settings;
 
 /// Maximum number of rejected records to read at once.
 const PAGE: usize = 500;
 
 /// Shows the rejected records.
-pub async fn list(count: usize, json: bool, config: &Config) -> Result<ExitCode> {
-    let found = super::postgres(config).await?.history().rejected(None, count).await?;
+pub async fn list(count: usize, json: bool, settings: &Settings) -> Result<ExitCode> {
+    let found = super::postgres(settings).await?.history().rejected(None, count).await?;
     if json {
         output::json(&found)?;
         return Ok(ExitCode::SUCCESS);
@@ -42,10 +42,10 @@ pub async fn list(count: usize, json: bool, config: &Config) -> Result<ExitCode>
 ///
 /// Each event has the id that its place in the log gave it. So an event counts once, even if the
 /// command is interrupted and sends it twice.
-pub async fn retry(config: &Config) -> Result<ExitCode> {
-    let history = super::postgres(config).await?.history();
-    let sink = config.services.events()?.sink(SinkOptions::default())?;
-    let codec = JsonCodec::new(config.pipeline.event_policy());
+pub async fn retry(settings: &Settings) -> Result<ExitCode> {
+    let history = super::postgres(settings).await?.history();
+    let sink = settings.services.events()?.sink(SinkOptions::default())?;
+    let codec = JsonCodec::new(settings.pipeline.event_policy());
     let (mut after, mut sent, mut left) = (None, 0u64, 0u64);
     loop {
         let page = history.rejected_values(after, PAGE).await?;

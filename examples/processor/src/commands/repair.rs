@@ -13,7 +13,7 @@ use feedkit_store::redis::RedisCounters;
 use serde_json::json;
 
 use crate::cli::Rebuilt;
-use crate::config::Config;
+use crate::settings::Settings;
 
 /// Maximum number of posts to compare at once.
 const PAGE: usize = 500;
@@ -21,10 +21,10 @@ const PAGE: usize = 500;
 const SHOWN: usize = 100;
 
 /// Recounts and compares. The exit code is 1 if anything differs.
-pub async fn verify(json: bool, config: &Config) -> Result<ExitCode> {
-    let postgres = super::postgres(config).await?;
+pub async fn verify(json: bool, settings: &Settings) -> Result<ExitCode> {
+    let postgres = super::postgres(settings).await?;
     let found = postgres.history().verify().await?;
-    let counters = compare_counters(&postgres, &config.services.redis()?.counters()).await?;
+    let counters = compare_counters(&postgres, &settings.services.redis()?.counters()).await?;
     if json {
         output::json(&json!({ "history": found, "counters": counters.as_json() }))?;
     } else {
@@ -47,11 +47,11 @@ pub async fn verify(json: bool, config: &Config) -> Result<ExitCode> {
 }
 
 /// Recomputes counters or rollups.
-pub async fn rebuild(what: Rebuilt, config: &Config) -> Result<ExitCode> {
-    let postgres = super::postgres(config).await?;
+pub async fn rebuild(what: Rebuilt, settings: &Settings) -> Result<ExitCode> {
+    let postgres = super::postgres(settings).await?;
     match what {
         Rebuilt::Counters => {
-            rebuild_counters(&postgres, config).await?;
+            rebuild_counters(&postgres, settings).await?;
             output::line("the counters were recomputed from the history")?;
         }
         Rebuilt::Rollups => {
@@ -63,8 +63,8 @@ pub async fn rebuild(what: Rebuilt, config: &Config) -> Result<ExitCode> {
 }
 
 /// Rebuilds the counters in place. Running processors wait in the meantime.
-pub(super) async fn rebuild_counters(postgres: &Postgres, config: &Config) -> Result<()> {
-    let (counters, history) = (config.services.redis()?.counters(), Arc::new(postgres.history()));
+pub(super) async fn rebuild_counters(postgres: &Postgres, settings: &Settings) -> Result<()> {
+    let (counters, history) = (settings.services.redis()?.counters(), Arc::new(postgres.history()));
     CounterFollower::new("counters", counters, history.clone(), Trending::default()).rebuild(&*history).await
 }
 

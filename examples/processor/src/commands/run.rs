@@ -8,34 +8,33 @@ use feedkit_core::follower::FollowerPosition;
 use feedkit_core::pipeline::{PipelineHandle, PipelineStatus};
 use feedkit_core::source::{Resume, check_resume};
 use feedkit_core::{CounterStore, Error, Follower, History, Positions, Result, Supervisor};
-use feedkit_server::{Signals, bind, output};
+use feedkit_server::{Signals, bind, output, patiently};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::assembly::{Assembly, Stores, assemble, topics};
 use crate::cli::Run;
-use crate::config::Config;
 use crate::metrics::Snapshot;
 use crate::probes;
+use crate::settings::Settings;
 
 /// How often `--until-caught-up` looks whether everything has caught up.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Runs until a signal comes, a part fails, or everything has caught up.
-pub async fn run(args: &Run, config: &Config) -> Result<ExitCode> {
+pub async fn run(args: &Run, settings: &Settings) -> Result<ExitCode> {
     if args.check {
-        return check(config).await;
+        return check(settings).await;
     }
     let signals = Signals::listen()?;
-    let listener = bind(config.general.listen).await?;
-    let stores = match Stores::open(config, signals.stop()).await {
+    let listener = bind(settings.general.listen).await?;
+    let (stores, begun, target) = match begin(args, settings, signals.stop()).await {
         // A signal came while it waited for a service: it has stopped as asked.
         Err(_) if signals.stop().is_cancelled() && !args.until_caught_up => return Ok(ExitCode::SUCCESS),
-        stores => stores?,
+        begun => begun?,
     };
-    let begun = Begun { started: Instant::now(), positions: stores.postgres.history().positions().await? };
-    let target = if args.until_caught_up { Some(ends(&stores).await?) } else { None };
-    let Assembly { pipeline, source, signals: alerts, parts } = assemble(config, &stores)?;
-    let address = listener.local_addr().unwrap_or(config.general.listen);
+    let Assembly { pipeline, source, signals: alerts, parts } = assemble(settings, &stores)?;
+    let address = listener.local_addr().unwrap_or(settings.general.listen);
     let look = {
         let (pipeline, postgres) = (pipeline.clone(), stores.postgres.clone());
         move || Snapshot {
@@ -45,7 +44,7 @@ pub async fn run(args: &Run, config: &Config) -> Result<ExitCode> {
             connections: postgres.connections(),
         }
     };
-    let deadline = config.general.shutdown_deadline;
+    let deadline = settings.general.shutdown_deadline;
     let supervisor = Supervisor::builder()
         .with_parts(parts)
         // Stopped last: health and metrics show how the other parts stop.
@@ -70,6 +69,24 @@ pub async fn run(args: &Run, config: &Config) -> Result<ExitCode> {
         begun.report(&ends, took, args.json)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for the services, and looks where this run begins, and where it is to end. A service may go
+/// away at any moment.
+async fn begin(
+    args: &Run,
+    settings: &Settings,
+    stop: &CancellationToken,
+) -> Result<(Stores, Begun, Option<Positions>)> {
+    let stores = Stores::open(settings, stop).await?;
+    let started = Instant::now();
+    let history = stores.postgres.history();
+    let positions = patiently("PostgreSQL", stop, async || history.positions().await).await?;
+    let target = match args.until_caught_up {
+        true => Some(patiently("Kafka and PostgreSQL", stop, async || ends(&stores).await).await?),
+        false => None,
+    };
+    Ok((stores, Begun { started, positions }, target))
 }
 
 /// Where this run began.
@@ -106,12 +123,12 @@ async fn ends(stores: &Stores) -> Result<Positions> {
 }
 
 /// Settings, services, topics.
-async fn check(config: &Config) -> Result<ExitCode> {
-    topics(&config.services.events()?, &config.services.notifications()?)
+async fn check(settings: &Settings) -> Result<ExitCode> {
+    topics(&settings.services.events()?, &settings.services.notifications()?)
         .await
         .map_err(|error| error.context("Kafka"))?;
-    super::postgres(config).await?;
-    config.services.redis()?.check().await.map_err(|error| error.context("Redis"))?;
+    super::postgres(settings).await?;
+    settings.services.redis()?.check().await.map_err(|error| error.context("Redis"))?;
     output::line("the settings are valid; Kafka, PostgreSQL and Redis answer")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,7 @@ use feedkit_core::{CounterStore, Follower, History, Offset, Partition, Positions
 use feedkit_server::output;
 use serde::Serialize;
 
-use crate::config::Config;
+use crate::settings::Settings;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -23,11 +23,11 @@ struct Row {
 
 /// Prints a row for each partition. A value is left open if its store does not answer; a warning
 /// says why.
-pub async fn status(json: bool, config: &Config) -> Result<ExitCode> {
-    let postgres = super::postgres(config).await?;
+pub async fn status(json: bool, settings: &Settings) -> Result<ExitCode> {
+    let postgres = super::postgres(settings).await?;
     let (history, rollups) = (postgres.history(), postgres.rollups());
-    let counters = config.services.redis()?.counters();
-    let ends = told("Kafka", config.services.events()?.ends().await);
+    let counters = settings.services.redis()?.counters();
+    let ends = told("Kafka", settings.services.events()?.ends().await);
     let positions = history.positions().await?;
     let known = |positions: &Positions| positions.iter().map(|(p, _)| p).collect::<Vec<_>>();
     let mut partitions = known(&positions);

@@ -7,12 +7,12 @@ use feedkit_kafka::admin::{self, NewTopic};
 use feedkit_server::output;
 
 use crate::cli::CreateTopics;
-use crate::config::Config;
+use crate::settings::Settings;
 
-/// Creates the topics that do not exist yet.
-pub async fn create(args: &CreateTopics, config: &Config) -> Result<ExitCode> {
-    let events = config.services.events()?;
-    let notifications = config.services.notifications()?;
+/// Creates the topics that do not exist yet. Fails if one that exists differs from what was asked for.
+pub async fn create(args: &CreateTopics, settings: &Settings) -> Result<ExitCode> {
+    let events = settings.services.events()?;
+    let notifications = settings.services.notifications()?;
     let new_topic = |name: &str| {
         let mut topic = NewTopic::new(name).partitions(args.partitions);
         topic.replicas = args.replicas;
@@ -22,9 +22,15 @@ pub async fn create(args: &CreateTopics, config: &Config) -> Result<ExitCode> {
     };
     let topics = [new_topic(&events.topic), new_topic(&notifications.topic)];
     let created = admin::create_topics(&events, &topics).await.map_err(|error| error.context("Kafka"))?;
+    let mut all_as_asked = true;
     for topic in created {
-        let what = if topic.is_new { "created" } else { "exists already" };
+        let what = match (topic.is_new, topic.differences.is_empty()) {
+            (true, _) => "created".to_owned(),
+            (false, true) => "exists already".to_owned(),
+            (false, false) => format!("exists already, but {}", topic.differences.join(", and ")),
+        };
+        all_as_asked &= topic.differences.is_empty();
         output::line(&format!("{}: {what}", topic.name))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if all_as_asked { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -35,8 +35,13 @@ async fn topics_are_made_once_and_missed_when_they_are_not_there() {
     }
     let made = world.ok(&["create-topics", "--partitions", "3"]).await;
     assert_eq!(made.matches(": created").count(), 2, "{made}");
-    let again = world.ok(&["create-topics", "--partitions", "5"]).await;
-    assert_eq!(again.matches("exists already").count(), 2, "{again}");
+    let again = world.ok(&["create-topics", "--partitions", "3"]).await;
+    assert_eq!(again.matches("exists already\n").count(), 2, "{again}");
+    let differ = world.run(&["create-topics", "--partitions", "5", "--min-in-sync", "2"]).await;
+    assert_eq!(differ.status.code(), Some(1), "{differ}");
+    for difference in ["the number of partitions is 3, not 5", "min.insync.replicas is 1, not 2"] {
+        assert_eq!(differ.stdout.matches(difference).count(), 2, "{differ}");
+    }
     assert_eq!(world.events.ends().await.unwrap().iter().count(), 3);
     world.ok(&["--check"]).await;
     world.fails(2, &["create-topics", "--partitions", "0"]).await;

@@ -10,7 +10,7 @@ use feedkit_test_services::{
     needs_broker, needs_postgres_server, needs_services, unique,
 };
 
-use crate::answers::readiness;
+use crate::answers::{address, readiness};
 use crate::oracle::judge;
 use crate::traffic::{Flow, lively, seed};
 use crate::world::{TURN, World};
@@ -90,6 +90,21 @@ async fn postgresql_falls_and_restarts() {
     tokio::task::block_in_place(|| server.start_again());
     crate::world::ready(address).await;
     settle(&world, process, flow).await;
+}
+
+#[apply(needs_services!)]
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_that_fails_once_it_is_connected_is_waited_for() {
+    let world = World::new().await;
+    world.catch_up().await;
+    let client = world.database.client().await;
+    client.batch_execute("BEGIN; LOCK TABLE positions IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let mut process = Process::start(&mut world.command(&["--postgres-statement-timeout", "1s"]));
+    process.says("waiting for PostgreSQL").await;
+    client.batch_execute("COMMIT").await.unwrap();
+    let address = address(&mut process).await.expect("it runs");
+    crate::world::ready(address).await;
+    process.stop().await;
 }
 
 #[apply(needs_services!)]

@@ -92,7 +92,7 @@ pub const OPEN_TABLES: [&str; 1] = [KAFKA_PROPERTIES];
 
 /// All settings, complete and checked.
 #[derive(Debug)]
-pub struct Config {
+pub struct Settings {
     pub general: GeneralSection,
     pub group: GroupSection,
     pub alerts: AlertsSection,
@@ -100,13 +100,13 @@ pub struct Config {
     pub pipeline: PipelineSettings,
 }
 
-impl Config {
+impl Settings {
     /// The settings in effect.
     ///
     /// # Errors
     ///
     /// Names the wrong key and where its value comes from.
-    pub fn load(layers: &Layers) -> Result<Config, Failure> {
+    pub fn load(layers: &Layers) -> Result<Settings, Failure> {
         let (general, kafka, group, postgres, redis, _, _, alerts, ..) = AllSections::load(layers)?;
         if group.max_batch == 0 {
             return Err(layers.fault::<AllSections>("group.max_batch", "is 0, the minimum is 1"));
@@ -118,7 +118,7 @@ impl Config {
             return Err(layers
                 .fault::<AllSections>("alerts.lease", format!("is less than the minimum, {MIN_LEASE:?}")));
         }
-        Ok(Config {
+        Ok(Settings {
             general,
             group,
             alerts,

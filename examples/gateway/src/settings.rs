@@ -65,7 +65,7 @@ pub const OPEN_TABLES: [&str; 1] = [KAFKA_PROPERTIES];
 
 /// All settings, complete and checked.
 #[derive(Debug)]
-pub struct Config {
+pub struct Settings {
     pub log: LogSection,
     pub front: FrontSection,
     pub limit_locally: bool,
@@ -77,13 +77,13 @@ pub struct Config {
     sink: SinkSection,
 }
 
-impl Config {
+impl Settings {
     /// The settings in effect.
     ///
     /// # Errors
     ///
     /// Names the wrong key and where its value comes from.
-    pub fn load(layers: &Layers) -> Result<Config, Failure> {
+    pub fn load(layers: &Layers) -> Result<Settings, Failure> {
         let (log, front, limit, gateway, live, jwt, kafka, sink, postgres, redis, retention, events) =
             AllSections::load(layers)?;
         let events = event_policy::<AllSections>(&retention, &events, layers)?;
@@ -95,7 +95,7 @@ impl Config {
             return Err(layers.fault::<AllSections>("kafka.delivery_timeout", fault));
         }
         let services = Services::new(layers, (kafka, postgres, redis));
-        Ok(Config {
+        Ok(Settings {
             log,
             front,
             limit_locally: limit.limit_locally,
