@@ -13,10 +13,13 @@ pub fn components(status: &PipelineStatus, source: &SourceStats) -> Vec<Componen
         None => Component::up("log"),
     };
     let mut all = vec![log, history(status)];
-    all.extend(status.followers.iter().map(|(name, follower)| match &follower.trouble {
-        Some(why) if follower.stopped => Component::down(name, format!("stopped: {why}")),
-        Some(why) => Component::down(name, format!("is being retried: {why}")),
-        None => Component::up(name),
+    all.extend(status.followers.iter().map(|(name, follower)| {
+        match (&follower.trouble, follower.stopped, follower.rebuilding) {
+            (Some(why), true, _) => Component::down(name, format!("stopped: {why}")),
+            (_, _, Some(cause)) => Component::degraded(name, format!("is being rebuilt ({cause})")),
+            (Some(why), ..) => Component::down(name, format!("is being retried: {why}")),
+            (None, ..) => Component::up(name),
+        }
     }));
     all
 }
@@ -58,7 +61,7 @@ fn troubles(status: &PipelineStatus, why: impl Fn(&PartitionState) -> Option<Str
 
 #[cfg(test)]
 mod tests {
-    use feedkit_core::pipeline::{FollowerStatus, PartitionStatus, Trouble};
+    use feedkit_core::pipeline::{FollowerStatus, PartitionStatus, RebuildCause, Trouble};
     use feedkit_core::{ErrorKind, Partition};
 
     use super::*;
@@ -83,6 +86,12 @@ mod tests {
             source_trouble: Some(Trouble::new(ErrorKind::Retriable, "no topic")),
             ..well.clone()
         };
+        let mut rebuilt = behind.clone();
+        for follower in rebuilt.followers.values_mut() {
+            follower.rebuilding = Some(RebuildCause::Expired);
+        }
+        let all = components(&rebuilt, &connected);
+        assert!(is_ready(&all) && all[2].condition == Condition::Degraded, "{all:?}");
         for (status, source, name, words) in [
             (stopped, &connected, "history", "partition 3"),
             (behind, &connected, "counters", "no Redis"),

@@ -28,6 +28,13 @@ pub(super) async fn lock_lease(session: &Session) -> Sql<Lease> {
     read_lease(session, "SELECT owner, epoch, until FROM alert_lease WHERE shard = $1 FOR UPDATE").await
 }
 
+/// Reads the lease, and whether it has not expired.
+pub(super) async fn look(session: &Session) -> Sql<(Lease, bool)> {
+    let lease = read_lease(session, "SELECT owner, epoch, until FROM alert_lease WHERE shard = $1").await?;
+    let holds = !lease.owner.is_empty() && lease.until > now(session).await?;
+    Ok((lease, holds))
+}
+
 /// The time by the server's clock, which decides when a lease ends. The owners' clocks differ.
 pub(super) async fn now(session: &Session) -> Sql<Timestamp> {
     let select = session.prepare_cached("SELECT clock_timestamp()").await?;

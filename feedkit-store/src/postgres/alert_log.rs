@@ -14,12 +14,12 @@ use tokio_postgres::Row;
 
 use super::alert_json::{json, stored, word};
 use super::alert_lease::{SHARD, hold_lease, hold_lease_shared, lock_lease, now, set_lease};
-use super::alert_snapshot;
 use super::connection::Session;
 use super::failure::Sql;
 use super::pool::{reading, transaction};
 use super::shared::Handle;
 use super::sql_time::SqlTime;
+use super::{alert_lease, alert_snapshot};
 
 /// An alert log in PostgreSQL. Each call that changes something is one transaction, which locks the
 /// lease's row: a process without the lease changes nothing. Snapshots and marks share the lock, so
@@ -54,6 +54,12 @@ impl PostgresAlertLog {
             }
             Ok(positions)
         })
+    }
+
+    /// Returns the last lease, and whether its owner still holds it. The owner is empty after the lease
+    /// was given back, and before the first one.
+    pub async fn lease(&self) -> Result<(Lease, bool)> {
+        reading!(self.store.database(), session => alert_lease::look(session).await)
     }
 
     /// Returns the number of stored alerts.

@@ -71,8 +71,14 @@ pub async fn status(json: bool, settings: &Settings) -> Result<ExitCode> {
         ]);
     }
     output::line(&table)?;
-    let outbox = postgres.alert_log().count().await?;
-    output::line(&format!("{outbox} alerts are stored"))?;
+    let alerts = postgres.alert_log();
+    let (lease, holds) = alerts.lease().await?;
+    let runs = match (holds, lease.owner.as_str()) {
+        (true, owner) => format!("{owner} runs the alerts"),
+        (false, "") => "nobody runs the alerts".to_owned(),
+        (false, owner) => format!("nobody runs the alerts; the lease of {owner} ended at {}", lease.until),
+    };
+    output::line(&format!("{} alerts are stored; {runs}", alerts.count().await?))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -111,7 +111,14 @@ async fn the_state_is_told() {
         assert_eq!((&row["committed"], &row["counters"], &row["rollups"]), (end, end, end), "{row}");
         assert_eq!((row["lag"].as_u64(), row["epoch"].as_u64() > Some(0)), (Some(0), true), "{row}");
     }
-    assert!(world.ok(&["status"]).await.contains("alerts are stored"));
+    let (running, _) = world.started().await;
+    eventually("a processor runs the alerts", async || {
+        let said = world.ok(&["status"]).await;
+        said.contains("runs the alerts") && !said.contains("nobody")
+    })
+    .await;
+    running.stop().await;
+    assert!(world.ok(&["status"]).await.contains("alerts are stored; nobody runs the alerts"));
     let caught: Value = world.json(&["--until-caught-up"]).await;
     assert_eq!(caught["events"], 0, "{caught}");
     // While Redis is away, its column is unknown and the others are shown.
