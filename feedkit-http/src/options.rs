@@ -63,8 +63,15 @@ pub struct LiveOptions {
     /// How often a silent socket is pinged. A socket that is silent for twice as long is closed.
     /// Default: 20 s.
     pub ping_every: Duration,
-    /// Maximum number of bytes that wait for one client. A client with more is closed with 4009.
-    /// Default: 256 KiB.
+    /// Maximum number of bytes of notifications that wait for clients, in the window that all
+    /// clients share. A client that still needs a notification that has left the window is closed
+    /// with 4009. The answers that wait for single clients may take as much again. Default: 32 MiB.
+    pub window_bytes: usize,
+    /// How long a client may read nothing while frames wait for it. It is then closed with 4009.
+    /// Default: 30 s.
+    pub stall_timeout: Duration,
+    /// Maximum number of bytes that wait for one client alone: answers and counts. A client with
+    /// more is closed with 4009. Default: 256 KiB.
     pub max_client_bytes: usize,
     /// Maximum size of a frame from a client in bytes. Default: 16 KiB.
     pub max_frame_bytes: usize,
@@ -118,6 +125,8 @@ impl Default for LiveOptions {
         LiveOptions {
             auth_timeout: Duration::from_secs(10),
             ping_every: Duration::from_secs(20),
+            window_bytes: 32 * 1024 * 1024,
+            stall_timeout: Duration::from_secs(30),
             max_client_bytes: 256 * 1024,
             max_frame_bytes: 16 * 1024,
             max_channels: 100,

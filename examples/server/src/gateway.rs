@@ -78,8 +78,15 @@ crate::settings! {
         /// How long a socket may be silent before the server pings it. The server closes the socket
         /// if it stays silent for twice as long.
         ping_every: Duration = LiveOptions::default().ping_every,
-        /// Maximum size of the frames that wait to be sent to one client. Beyond it, the socket is
-        /// closed with code 4009.
+        /// Maximum size of the notifications that wait for clients, in the window that all clients
+        /// share. A client that needs one that has left the window is closed with code 4009. The
+        /// answers to single clients may take as much again.
+        window_bytes: ByteSize = LiveOptions::default().window_bytes.into(),
+        /// How long a client may read nothing while frames wait for it. After that, it is closed
+        /// with code 4009.
+        stall_timeout: Duration = LiveOptions::default().stall_timeout,
+        /// Maximum size of the answers and counts that wait to be sent to one client. Beyond it,
+        /// the socket is closed with code 4009.
         max_client_bytes: ByteSize = LiveOptions::default().max_client_bytes.into(),
         /// Maximum size of one frame from a client.
         max_frame_bytes: ByteSize = LiveOptions::default().max_frame_bytes.into(),
@@ -190,6 +197,8 @@ fn live_settings(section: &LiveSection) -> LiveOptions {
     let mut live = LiveOptions::default();
     live.auth_timeout = section.auth_timeout;
     live.ping_every = section.ping_every;
+    live.window_bytes = section.window_bytes.as_usize();
+    live.stall_timeout = section.stall_timeout;
     live.max_client_bytes = section.max_client_bytes.as_usize();
     live.max_frame_bytes = section.max_frame_bytes.as_usize();
     live.max_channels = section.max_channels;

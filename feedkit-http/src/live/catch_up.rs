@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::channel::Channel;
 use super::cursor::Cursor;
-use super::ending::Ending;
+use super::ending::{Ending, Slow};
 use super::outbox::Replay;
 use super::recovery::Place;
 use super::subscriptions::{AWAY, Subscriptions};
@@ -211,7 +211,7 @@ impl Subscriptions {
         let most = hub.options.live.max_recovery;
         let Since::Missed(since) = registry.tail.since(&catch_up.kept_at, most, is_kept) else {
             // Too many notifications came meanwhile, so these channels cannot continue either.
-            return Err(Ending::TooSlow);
+            return Err(Ending::TooSlow(Slow::Recovery));
         };
         let read = catch_up.missed.iter().filter(|entry| is_kept(entry)).cloned();
         let missed = read.chain(since).collect::<Vec<_>>().into_iter();

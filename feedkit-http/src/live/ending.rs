@@ -25,10 +25,35 @@ pub(super) enum Ending {
     Forbidden(&'static str),
     /// The client violates the protocol.
     Policy(String),
-    /// Too many bytes wait for the client, or it reads nothing.
-    TooSlow,
+    /// The client does not keep up.
+    TooSlow(Slow),
     /// There are too many clients, or the client sends too many frames.
     TooMany(&'static str),
+}
+
+/// How a client fell behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slow {
+    /// The frames that it still needed have left the window.
+    Window,
+    /// Too many notifications came while it recovered.
+    Recovery,
+    /// It read nothing for some time.
+    Stalled,
+    /// Too many bytes wait for it alone.
+    OwnBytes,
+}
+
+impl Slow {
+    /// The label of this cause in the metrics.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Slow::Window => "window",
+            Slow::Recovery => "recovery",
+            Slow::Stalled => "stalled",
+            Slow::OwnBytes => "own_bytes",
+        }
+    }
 }
 
 impl Ending {
@@ -42,7 +67,7 @@ impl Ending {
             Ending::Expired => 4002,
             Ending::Forbidden(_) => 4003,
             Ending::Policy(_) => 4008,
-            Ending::TooSlow => 4009,
+            Ending::TooSlow(_) => 4009,
             Ending::TooMany(_) => 4029,
         })
     }
@@ -56,7 +81,7 @@ impl Ending {
             Ending::Expired => "token-expired",
             Ending::Forbidden(_) => "forbidden",
             Ending::Policy(_) => "policy",
-            Ending::TooSlow => "too-slow",
+            Ending::TooSlow(_) => "too-slow",
             Ending::TooMany(_) => "too-many",
         }
     }
@@ -69,7 +94,7 @@ impl Ending {
             Ending::Restarting(why) | Ending::Forbidden(why) | Ending::TooMany(why) => (*why).into(),
             Ending::Unauthenticated(why) | Ending::Policy(why) => why.into(),
             Ending::Expired => "the token ran out".into(),
-            Ending::TooSlow => "too slow: come back with the cursor".into(),
+            Ending::TooSlow(_) => "too slow: come back with the cursor".into(),
         }
     }
 

@@ -118,7 +118,15 @@ enum Said<'a> {
     },
 }
 
+/// How many bytes a frame takes in memory, in addition to its text and cursor.
+const FRAME_BYTES: usize = 160;
+
 impl Frame {
+    /// How many bytes the frame takes in memory, about.
+    pub(super) fn weight(&self) -> usize {
+        self.text.len() + self.cursor.as_ref().map_or(0, |cursor| cursor.len()) + FRAME_BYTES
+    }
+
     pub(super) fn ready(user_id: &UserId, expires_at: Timestamp) -> Self {
         Frame::said("ready", &Said::Ready { user_id, expires_at }, None)
     }

@@ -14,6 +14,7 @@ use super::board::Counts;
 use super::metrics::Metrics;
 use super::recovery::Recoveries;
 use super::registry::{ClientId, Registry};
+use super::window::Window;
 use crate::tokens::Tokens;
 use crate::{GatewayOptions, Parts};
 use feedkit_core::Positions;
@@ -27,6 +28,8 @@ pub(crate) struct Hub {
     pub(super) parts: Parts,
     pub(super) options: GatewayOptions,
     registry: Mutex<Registry>,
+    /// The frames that clients wait for.
+    pub(super) window: Arc<Window>,
     /// Notified when the reader has moved.
     moved: Notify,
     pub(super) counts: Counts,
@@ -55,8 +58,11 @@ impl Hub {
     pub(crate) fn new(parts: &Parts, options: &GatewayOptions) -> Arc<Self> {
         let live = &options.live;
         let closing = CancellationToken::new();
+        let metrics = Metrics::new(&parts.metrics);
+        let window = Arc::new(Window::new(live.window_bytes, metrics.window_bytes.clone()));
         Arc::new(Hub {
-            registry: Mutex::new(Registry::new(live.tail)),
+            registry: Mutex::new(Registry::new(live.tail, Arc::clone(&window))),
+            window,
             moved: Notify::new(),
             counts: Counts::default(),
             recoveries: Recoveries::new(
@@ -64,7 +70,7 @@ impl Hub {
                 live.max_client_bytes.saturating_mul(RECOVERED_BYTES),
             ),
             admission: Admission::new(live.max_clients, live.max_clients_of_user),
-            metrics: Metrics::new(&parts.metrics),
+            metrics,
             tokens: Tokens::new(parts, options.answer_timeout),
             next_client: AtomicU64::new(0),
             tasks: Mutex::new(Some(JoinSet::new())),

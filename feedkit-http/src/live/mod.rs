@@ -1,8 +1,9 @@
 //! The fan-out: notifications and counts pushed to WebSockets and to streams of server-sent events.
 //!
 //! One reader follows the notifications topic for all clients. It keeps the last notifications in
-//! memory, and puts each into the outboxes of its listeners. A client that reconnects with a cursor
-//! gets the notifications that it missed from memory, or else from the log.
+//! memory, and appends the frame of each to a window that all clients share. Each client has a
+//! position in the window. A client that reconnects with a cursor gets the notifications that it
+//! missed from memory, or else from the log.
 //!
 //! | file | what it contains |
 //! |---|---|
@@ -14,7 +15,8 @@
 //! | `recovery` | reads missed notifications from the log |
 //! | `subscriptions` | one client's channels |
 //! | `catch_up` | subscribes a client, and brings one with a cursor up to the present |
-//! | `outbox` | the frames that wait for one client |
+//! | `window` | the last frames that clients wait for, once for all of them |
+//! | `outbox` | the position of one client in the window, and its own frames |
 //! | `board` | the last counts, and who listens to them |
 //! | `counts` | reads counts, and hands out what changed |
 //! | `socket`, `session` | WebSocket: the upgrade, and the session after it |
@@ -44,6 +46,7 @@ mod socket;
 mod stream;
 mod subscriptions;
 mod tail;
+mod window;
 
 pub(crate) use hub::Hub;
 pub(crate) use routes::routes;

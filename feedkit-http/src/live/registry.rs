@@ -11,6 +11,7 @@ use super::cursor::Cursor;
 use super::frame::Frame;
 use super::outbox::Outbox;
 use super::tail::{Entry, Tail};
+use super::window::{Feed, Window};
 use feedkit_core::notification::Audience;
 use feedkit_core::{Offset, Partition, Positions};
 
@@ -23,7 +24,15 @@ pub(super) struct Registry {
     /// The reader's position; `None` before it has started, and while it is unknown.
     standing: Option<Standing>,
     pub(super) tail: Tail,
-    listeners: HashMap<Audience, HashMap<ClientId, Arc<Outbox>>>,
+    window: Arc<Window>,
+    audiences: HashMap<Audience, Listeners>,
+}
+
+/// An audience that at least one client listens to.
+#[derive(Debug, Default)]
+struct Listeners {
+    feed: Arc<Feed>,
+    outboxes: HashMap<ClientId, Arc<Outbox>>,
 }
 
 #[derive(Debug)]
@@ -41,9 +50,9 @@ pub(super) struct Delivery {
 }
 
 impl Registry {
-    /// A registry without listeners.
-    pub(super) fn new(tail: usize) -> Self {
-        Registry { standing: None, tail: Tail::new(tail), listeners: HashMap::new() }
+    /// A registry without listeners, which delivers through `window`.
+    pub(super) fn new(tail: usize, window: Arc<Window>) -> Self {
+        Registry { standing: None, tail: Tail::new(tail), window, audiences: HashMap::new() }
     }
 
     /// Sets the reader's position to `next`. `tail` has the notifications just before it.
@@ -78,37 +87,49 @@ impl Registry {
     }
 
     /// Delivers notifications of `partition`, whose position is now `to`. Returns how many frames
-    /// were put into outboxes.
+    /// clients get, counted once for each client.
     pub(super) fn deliver(&mut self, read: &[Delivery], partition: Partition, to: Offset) -> u64 {
-        let mut pushed = 0;
+        let (mut frames, mut delivered) = (Vec::with_capacity(read.len()), 0);
+        let mut woken: Vec<&Listeners> = Vec::new();
         for Delivery { entry, frame } in read {
             if !self.tail.push(Arc::clone(entry)) {
                 continue;
             }
-            let listeners = self.listeners.get(&entry.audience).into_iter().flat_map(HashMap::values);
-            for outbox in listeners {
-                outbox.push(Arc::clone(frame));
-                pushed += 1;
+            let Some(listeners) = self.audiences.get(&entry.audience) else { continue };
+            delivered += listeners.outboxes.len() as u64;
+            frames.push((&listeners.feed, frame));
+            // Few audiences appear in one chunk, and most often one after the other.
+            if !woken.iter().rev().any(|known| std::ptr::eq(*known, listeners)) {
+                woken.push(listeners);
             }
         }
+        if !frames.is_empty() {
+            self.window.append(frames);
+        }
+        woken.iter().flat_map(|listeners| listeners.outboxes.values()).for_each(|outbox| outbox.wake());
         if let Some(standing) = &mut self.standing {
             standing.next.advance(partition, to);
             standing.cursor = None;
         }
-        pushed
+        delivered
     }
 
     /// Adds `client` to the listeners of `audience`.
     pub(super) fn listen(&mut self, client: ClientId, audience: Audience, outbox: &Arc<Outbox>) {
-        self.listeners.entry(audience).or_default().insert(client, Arc::clone(outbox));
+        let listeners = self.audiences.entry(audience).or_default();
+        outbox.listen(&listeners.feed);
+        listeners.outboxes.insert(client, Arc::clone(outbox));
     }
 
-    /// Removes `client` from the listeners of `audience`.
+    /// Removes `client` from the listeners of `audience`. It still gets the frames that wait for
+    /// it.
     pub(super) fn leave(&mut self, client: ClientId, audience: &Audience) {
-        if let Some(listeners) = self.listeners.get_mut(audience) {
-            listeners.remove(&client);
-            if listeners.is_empty() {
-                self.listeners.remove(audience);
+        if let Some(listeners) = self.audiences.get_mut(audience) {
+            if let Some(outbox) = listeners.outboxes.remove(&client) {
+                outbox.leave(&listeners.feed);
+            }
+            if listeners.outboxes.is_empty() {
+                self.audiences.remove(audience);
             }
         }
     }

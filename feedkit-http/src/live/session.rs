@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::Place;
-use super::ending::Ending;
+use super::ending::{Ending, Slow};
 use super::frame::{ClientFrame, Frame, Refusal};
 use super::hub::Hub;
 use super::outbox::Outbox;
@@ -34,6 +34,9 @@ const MAX_GARBAGE: u32 = 10;
 
 /// How many frames are sent before other events are handled.
 const BURST: usize = 64;
+
+/// How long a write takes that the client's pause has delayed.
+const DELAYED: Duration = Duration::from_secs(1);
 
 /// Maximum length of a sleep, because timers reach only some years ahead.
 const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);
@@ -59,7 +62,7 @@ impl Session {
     pub(super) fn new(hub: Arc<Hub>, socket: WebSocketStream<Upgraded>, place: Place) -> Self {
         let now = Instant::now();
         Session {
-            outbox: Arc::new(Outbox::new(hub.options.live.max_client_bytes)),
+            outbox: Arc::new(Outbox::new(&hub.window, hub.options.live.max_client_bytes)),
             generation: hub.generation(),
             hub,
             socket,
@@ -76,9 +79,8 @@ impl Session {
         let hub = Arc::clone(&self.hub);
         let _present = hub.metrics.present("websocket");
         let Err(ending) = self.talk(token).await;
-        let code = ending.code().unwrap_or(0).to_string();
-        hub.metrics.closed.with_label_values(&[&code]).inc();
-        tracing::debug!(code, reason = %ending.reason(), "a socket ends");
+        hub.metrics.ended(&ending);
+        tracing::debug!(code = ending.code().unwrap_or(0), reason = %ending.reason(), "a socket ends");
         let _ = timeout(CLOSE_GRACE, self.close(&ending)).await;
     }
 
@@ -108,8 +110,7 @@ impl Session {
                     }
                 }
                 next = self.outbox.next() => {
-                    let frame = next.ok_or(Ending::TooSlow)?;
-                    self.send(frame).await?;
+                    self.send(next.map_err(Ending::TooSlow)?).await?;
                 }
                 () = timer.as_mut() => self.alarmed(subscriptions.expires_at()).await?,
             }
@@ -235,22 +236,36 @@ impl Session {
 
     /// Sends a frame, and the frames that wait behind it.
     async fn send(&mut self, first: Arc<Frame>) -> Result<(), Ending> {
+        let begun = Instant::now();
         self.feed(Message::Text(first.text.clone())).await?;
-        for _ in 1..BURST {
-            let Some(frame) = self.outbox.try_next() else { break };
-            self.feed(Message::Text(frame.text.clone())).await?;
+        let (mut batch, mut sent) = (Vec::new(), 1);
+        while sent < BURST {
+            self.outbox.take(&mut batch, BURST - sent).map_err(Ending::TooSlow)?;
+            if batch.is_empty() {
+                break;
+            }
+            sent += batch.len();
+            for frame in batch.drain(..) {
+                self.feed(Message::Text(frame.text.clone())).await?;
+            }
         }
-        self.flush().await
+        self.flush().await?;
+        let now = Instant::now();
+        if now - begun > DELAYED {
+            // The client has read. Its pongs may still be under way.
+            (self.heard, self.pinged) = (now, false);
+        }
+        Ok(())
     }
 
     async fn feed(&mut self, message: Message) -> Result<(), Ending> {
-        let Session { hub, socket, outbox, generation, .. } = self;
-        write_in_time(hub, outbox, generation, socket.feed(message)).await
+        let Session { hub, socket, generation, .. } = self;
+        write_in_time(hub, generation, socket.feed(message)).await
     }
 
     async fn flush(&mut self) -> Result<(), Ending> {
-        let Session { hub, socket, outbox, generation, .. } = self;
-        write_in_time(hub, outbox, generation, socket.flush()).await
+        let Session { hub, socket, generation, .. } = self;
+        write_in_time(hub, generation, socket.flush()).await
     }
 
     /// The next time when the session has work without an event.
@@ -304,20 +319,18 @@ async fn verify(hub: &Hub, token: &str) -> Result<Identity, Ending> {
     })
 }
 
-/// Waits for a write, at most as long as a client may be silent, and not after the client has to
+/// Waits for a write, at most as long as a client may read nothing, and not after the client has to
 /// leave.
 async fn write_in_time(
     hub: &Hub,
-    outbox: &Outbox,
     generation: &CancellationToken,
     writing: impl Future<Output = Result<(), SocketError>>,
 ) -> Result<(), Ending> {
     tokio::select! {
         biased;
         written = writing => written.map_err(|_| Ending::Gone),
-        () = outbox.overflowed() => Err(Ending::TooSlow),
         () = generation.cancelled() => Err(Ending::Restarting("come back with the cursor")),
-        () = tokio::time::sleep(hub.options.live.ping_every * 2) => Err(Ending::TooSlow),
+        () = tokio::time::sleep(hub.options.live.stall_timeout) => Err(Ending::TooSlow(Slow::Stalled)),
     }
 }
 

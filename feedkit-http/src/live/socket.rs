@@ -19,7 +19,7 @@ use crate::state::State;
 const PROTOCOL: &str = "feedkit.v1";
 
 /// The size of the read buffer. It is small, because every socket allocates it and most are idle.
-const READ_BUFFER: usize = 1024;
+const READ_BUFFER: usize = 512;
 const WRITE_BUFFER: usize = 4096;
 
 /// Upgrades a request, and runs the session in a task of the hub.

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::admission::Place;
 use super::channel::Channel;
-use super::ending::Ending;
+use super::ending::{Ending, Slow};
 use super::frame::{Frame, Refusal};
 use super::hub::Hub;
 use super::outbox::Outbox;
@@ -70,7 +70,7 @@ fn begin(
     if !place.belongs_to(&who.user) {
         return Err(Problem::rate_limited("this user has too many clients").retry_after(away));
     }
-    let outbox = Arc::new(Outbox::new(hub.options.live.max_client_bytes));
+    let outbox = Arc::new(Outbox::new(&hub.window, hub.options.live.max_client_bytes));
     let subscriptions = Subscriptions::new(hub, &outbox, who);
     let (wanted, refused) = subscriptions.check(&names);
     if let Some(refusal) = refused.into_iter().next() {
@@ -115,9 +115,8 @@ impl Pump {
         let _present = self.hub.metrics.present("sse");
         let Err(ending) = self.pump(&mut subscriptions, wanted, cursor.as_deref()).await;
         drop(subscriptions);
-        let code = ending.code().unwrap_or(0).to_string();
-        self.hub.metrics.closed.with_label_values(&[&code]).inc();
-        tracing::debug!(code, reason = %ending.reason(), "a stream ends");
+        self.hub.metrics.ended(&ending);
+        tracing::debug!(code = ending.code().unwrap_or(0), reason = %ending.reason(), "a stream ends");
         let last = match &ending {
             Ending::Gone => None,
             Ending::Restarting(why) => Some(Frame::closing(why)),
@@ -149,7 +148,7 @@ impl Pump {
                 () = self.generation.cancelled() => return restarting(),
                 () = self.events.closed() => return Err(Ending::Gone),
                 next = self.outbox.next() => {
-                    let frame = next.ok_or(Ending::TooSlow)?;
+                    let frame = next.map_err(Ending::TooSlow)?;
                     self.write(event(&frame)).await?;
                     written = Instant::now();
                 }
@@ -170,9 +169,8 @@ impl Pump {
         tokio::select! {
             biased;
             sent = self.events.send(event) => sent.map_err(|_| Ending::Gone),
-            () = self.outbox.overflowed() => Err(Ending::TooSlow),
             () = self.generation.cancelled() => Err(Ending::Restarting("come back with the cursor")),
-            () = tokio::time::sleep(self.hub.options.live.ping_every * 2) => Err(Ending::TooSlow),
+            () = tokio::time::sleep(self.hub.options.live.stall_timeout) => Err(Ending::TooSlow(Slow::Stalled)),
         }
     }
 }

@@ -148,7 +148,7 @@ async fn beyond_those_that_are_told_why_the_upgrade_is_refused() {
 #[tokio::test]
 async fn whoever_is_too_slow_comes_back_with_the_cursor_and_misses_nothing() {
     let world = World::with_partitions(1);
-    let served = world.serve(|options| options.live.max_client_bytes = 4000).await;
+    let served = world.serve(|options| options.live.window_bytes = 4000).await;
     let mut socket = served.socket("u1").await;
     let mut cursor = socket.subscribe(&["me"], None).await["cursor"].as_str().unwrap().to_owned();
     // On one thread a batch is handed out before the socket's task has its turn.
@@ -165,6 +165,7 @@ async fn whoever_is_too_slow_comes_back_with_the_cursor_and_misses_nothing() {
         }
     };
     assert_eq!(code, 4009);
+    assert_eq!(served.metric("feedkit_live_too_slow_total", "window"), 1.0);
     assert!(ids.len() < count);
     let mut socket = served.socket("u1").await;
     assert_eq!(socket.subscribe(&["me"], Some(&cursor)).await["recovered"], true);
@@ -175,10 +176,10 @@ async fn whoever_is_too_slow_comes_back_with_the_cursor_and_misses_nothing() {
 #[tokio::test]
 async fn whoever_reads_nothing_at_all_does_not_stay() {
     let world = World::with_partitions(1);
-    let served = world.serve(|_| {}).await;
+    let served = world.serve(|options| options.live.stall_timeout = Duration::from_millis(200)).await;
     let mut socket = served.socket("u1").await;
     socket.subscribe(&["me"], None).await;
-    // The kernel takes some megabytes, the gateway a quarter of one.
+    // The kernel takes some megabytes.
     let mut next = 0;
     while served.metric("feedkit_live_closed_total", "4009") == 0.0 {
         world.publish((next..next + 1000).map(|i| (user("u1"), format!("n{i}")))).await;
@@ -186,6 +187,7 @@ async fn whoever_reads_nothing_at_all_does_not_stay() {
         assert!(next < 1_000_000, "it takes all");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    assert_eq!(served.metric("feedkit_live_too_slow_total", "stalled"), 1.0);
     until("it is gone", || served.metric("feedkit_live_clients", "websocket") == 0.0).await;
 }
 

@@ -2,6 +2,7 @@
 
 mod auth;
 mod bounds;
+mod bursts;
 mod channels;
 mod counts;
 mod document;

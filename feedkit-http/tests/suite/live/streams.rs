@@ -111,7 +111,7 @@ async fn a_stream_ends_with_its_token() {
 #[tokio::test]
 async fn a_stream_that_is_too_slow_ends() {
     let world = World::with_partitions(1);
-    let served = world.serve(|options| options.live.max_client_bytes = 2000).await;
+    let served = world.serve(|options| options.live.window_bytes = 2000).await;
     let mut stream = Stream::open(served.address, "u1", "?channels=me", None).await;
     stream.hear("subscribed").await;
     world.publish((0..50).map(|i| (user("u1"), format!("n{i}")))).await;

@@ -84,12 +84,12 @@ impl World {
         }
     }
 
-    /// Tokens are names: of users `u1` to `u9`, `mod` (user m1, a moderator), `short` and `longer`
-    /// (user u1).
+    /// Tokens are names: of users `u1` to `u450`, `mod` (user m1, a moderator), `short` and
+    /// `longer` (user u1).
     fn tokens() -> Vec<(String, Identity)> {
         let day = Duration::from_secs(24 * 60 * 60);
         let of = |user: &str, roles: &[&str], ttl| identity(user, roles, &[], NOW.saturating_add(ttl));
-        let users = (1..10).map(|n| format!("u{n}")).map(|user| (user.clone(), of(&user, &[], day)));
+        let users = (1..=450).map(|n| format!("u{n}")).map(|user| (user.clone(), of(&user, &[], day)));
         let others = [
             ("mod".to_owned(), of("m1", &["moderator"], day)),
             ("demoted".to_owned(), of("m1", &[], day)),
