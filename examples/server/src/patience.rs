@@ -5,8 +5,8 @@ use feedkit_core::{Error, Result};
 use tokio_util::sync::CancellationToken;
 
 /// Calls `attempt` until it succeeds, and waits longer after each failure: servers and the services
-/// that they need are often started together. `what` names the service in the log, as in
-/// `waiting for PostgreSQL`.
+/// that they need are often started together. An attempt must be safe to repeat, also when its
+/// outcome is not known. `what` names the service in the log, as in `waiting for PostgreSQL`.
 ///
 /// # Errors
 ///
@@ -37,7 +37,7 @@ async fn until_it_works<T>(what: &str, mut attempt: impl AsyncFnMut() -> Result<
                 }
                 return Ok(done);
             }
-            Err(error) if error.is_retriable() => {
+            Err(error) if error.kind().may_pass() => {
                 tracing::warn!(%error, "waiting for {what}");
                 waited = true;
                 waits.sleep().await;
@@ -57,7 +57,12 @@ mod tests {
         let mut tries = 0;
         let outcome = patiently("the store", &stop, async || {
             tries += 1;
-            if tries < 3 { Err(Error::retriable("away")) } else { Ok(tries) }
+            match tries {
+                1 => Err(Error::retriable("away")),
+                // The connection broke while the schema was being committed.
+                2 => Err(Error::uncertain("no answer to COMMIT")),
+                _ => Ok(tries),
+            }
         });
         assert_eq!(outcome.await.unwrap(), 3);
         let refused =
