@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::hub::Hub;
+use super::tolerance::Tolerance;
 use crate::in_time::in_time;
 
 /// How many posts the channel `top` has.
@@ -20,7 +21,8 @@ const CHUNK: usize = 1000;
 /// Reads counts repeatedly while a client listens, until `shutdown`.
 pub(super) async fn follow(hub: &Hub, shutdown: &CancellationToken) {
     let asking = async {
-        let mut waits = Backoff { first: hub.options.live.counts_every, ..Backoff::default() }.waits();
+        let backoff = Backoff { first: hub.options.live.counts_every, ..Backoff::default() };
+        let mut tolerance = Tolerance::new(backoff, |trouble| hub.counts_trouble(trouble));
         let mut next_round = Instant::now();
         loop {
             let whole_round = tokio::select! {
@@ -30,14 +32,12 @@ pub(super) async fn follow(hub: &Hub, shutdown: &CancellationToken) {
             let (posts, of_top) = hub.counts.ask(whole_round);
             let pause = match ask(hub, posts, of_top).await {
                 Ok(()) => {
-                    waits.reset();
-                    hub.counts_trouble(None);
+                    tolerance.succeeded();
                     hub.options.live.counts_every
                 }
                 Err(error) => {
                     tracing::debug!(%error, "counts cannot be read; trying again");
-                    hub.counts_trouble(Some(error.to_string()));
-                    waits.next_wait()
+                    tolerance.failed(&error)
                 }
             };
             if whole_round {

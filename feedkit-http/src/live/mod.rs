@@ -46,6 +46,7 @@ mod socket;
 mod stream;
 mod subscriptions;
 mod tail;
+mod tolerance;
 mod window;
 
 pub(crate) use hub::Hub;

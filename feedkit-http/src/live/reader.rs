@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::channel::channel_of;
@@ -14,7 +15,8 @@ use super::hub::Hub;
 use super::recovery::{Range, Read, decode};
 use super::registry::Delivery;
 use super::tail::{Entry, Tail};
-use feedkit_core::pipeline::{Backoff, Waits};
+use super::tolerance::Tolerance;
+use feedkit_core::pipeline::Backoff;
 use feedkit_core::source::{Assigned, Batch, EventSource, Gap, GapReason, RecordMark, Resume, SourceEvent};
 use feedkit_core::{Error, Partition, Positions, Result};
 
@@ -27,14 +29,13 @@ const CHUNK: usize = 64;
 
 /// Reads until `shutdown`.
 pub(super) async fn follow(hub: &Hub, shutdown: &CancellationToken) {
-    let mut waits = Backoff::default().waits();
+    let mut tolerance = Tolerance::new(Backoff::default(), |trouble| hub.reader_trouble(trouble));
     let mut reader = None;
     let reading = async {
         loop {
-            let Err(error) = read(hub, &mut reader, &mut waits).await;
+            let Err(error) = read(hub, &mut reader, &mut tolerance).await;
             tracing::warn!(%error, "the notifications' log cannot be read; trying again");
-            hub.reader_trouble(Some(error.to_string()));
-            waits.sleep().await;
+            sleep(tolerance.failed(&error)).await;
         }
     };
     tokio::select! {
@@ -44,7 +45,11 @@ pub(super) async fn follow(hub: &Hub, shutdown: &CancellationToken) {
 }
 
 /// Reads from the position of `reader` until an error occurs.
-async fn read(hub: &Hub, reader: &mut Option<Reader>, waits: &mut Waits) -> Result<Infallible> {
+async fn read(
+    hub: &Hub,
+    reader: &mut Option<Reader>,
+    tolerance: &mut Tolerance<impl Fn(Option<String>)>,
+) -> Result<Infallible> {
     let mut source = hub.parts.notifications.open().await?;
     let ends = source.ends().await?;
     let reader = match reader {
@@ -64,8 +69,7 @@ async fn read(hub: &Hub, reader: &mut Option<Reader>, waits: &mut Waits) -> Resu
             Some(Ok(event)) => reader.take(hub, event).await,
             Some(Err(error)) if error.is_retriable() => {
                 troubled = true;
-                hub.reader_trouble(Some(error.to_string()));
-                waits.sleep().await;
+                sleep(tolerance.failed(&error)).await;
                 continue;
             }
             Some(Err(error)) => Err(error),
@@ -74,8 +78,7 @@ async fn read(hub: &Hub, reader: &mut Option<Reader>, waits: &mut Waits) -> Resu
         };
         outcome?;
         troubled = false;
-        waits.reset();
-        hub.reader_trouble(None);
+        tolerance.succeeded();
     }
 }
 
