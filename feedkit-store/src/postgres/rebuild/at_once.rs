@@ -10,7 +10,7 @@ use super::super::database::Database;
 use super::super::failure::Sql;
 use super::super::pool::transaction;
 use super::super::sql_time::SqlTime;
-use super::{HOUR, KIND};
+use super::columns::{HOUR, KIND};
 
 /// How many likes to read, and posts to write, at a time.
 const PAGE: usize = 20_000;

@@ -8,6 +8,7 @@
 //! process continues. Two processes take turns.
 
 mod at_once;
+mod columns;
 mod pieces;
 mod replace;
 mod state;
@@ -25,11 +26,7 @@ use super::pool::{reading, transaction};
 use state::Begun;
 
 pub(super) use at_once::all_sums;
-
-/// The start of the hour of an event's own time.
-pub(super) const HOUR: &str = "date_bin('1 hour', time, timestamptz 'epoch')";
-/// The kind of the counter that an event's effect changes.
-pub(super) const KIND: &str = "CASE kind WHEN 'unlike' THEN 'like' ELSE kind END";
+pub(super) use columns::{HOUR, KIND};
 
 /// How often to log the progress.
 const LOG_EVERY: Duration = Duration::from_secs(10);

@@ -9,8 +9,8 @@ use super::super::failure::{Sql, damaged};
 use super::super::numbers::{limited, partition_at};
 use super::super::sql_time::SqlTime;
 use super::super::totals::{Tables, Totals};
+use super::columns::{HOUR, KIND};
 use super::state::{self, Rebuild};
-use super::{HOUR, KIND};
 
 /// What became of the next piece.
 pub(super) enum Next {
